@@ -1,0 +1,131 @@
+//! Pixel formats by their V4L2 names, and how many bytes an image of each takes.
+//!
+//! Only formats that a decoder of this project can turn into RGB are listed; any other fourcc is refused by
+//! [`PixelFormat::from_fourcc`] rather than guessed at.
+
+use serde::{Deserialize, Serialize};
+
+/// How the bytes of a frame are to be read (kernel document `userspace-api/media/v4l/pixfmt.html`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PixelFormat {
+    /// A whole JPEG file, or one picture of a Motion-JPEG stream (`MJPG`).
+    Jpeg,
+    /// Red, green, blue, a byte each (`RGB3`).
+    Rgb24,
+    /// 4:2:2 packed as Y0 Cb Y1 Cr (`YUYV`).
+    Yuyv,
+    /// 4:2:2 packed as Cb Y0 Cr Y1 (`UYVY`).
+    Uyvy,
+    /// 4:2:0: a plane of Y, then one of interleaved Cb and Cr at half the size (`NV12`).
+    Nv12,
+    /// One byte of luma (`GREY`).
+    Gray8,
+}
+
+impl PixelFormat {
+    /// Every format.
+    pub const ALL: [Self; 6] = [Self::Jpeg, Self::Rgb24, Self::Yuyv, Self::Uyvy, Self::Nv12, Self::Gray8];
+
+    /// The four characters by which V4L2 calls the format.
+    #[must_use]
+    pub const fn fourcc(self) -> [u8; 4] {
+        match self {
+            Self::Jpeg => *b"MJPG",
+            Self::Rgb24 => *b"RGB3",
+            Self::Yuyv => *b"YUYV",
+            Self::Uyvy => *b"UYVY",
+            Self::Nv12 => *b"NV12",
+            Self::Gray8 => *b"GREY",
+        }
+    }
+
+    /// The format that V4L2 calls so; `JPEG` and `MJPG` are the same to us. `None`: one that nothing here can read.
+    #[must_use]
+    pub fn from_fourcc(fourcc: [u8; 4]) -> Option<Self> {
+        if fourcc == *b"JPEG" {
+            return Some(Self::Jpeg);
+        }
+        Self::ALL.into_iter().find(|format| format.fourcc() == fourcc)
+    }
+
+    /// The fewest bytes a row of `width` pixels takes (for NV12, a row of its Y plane); 0 for JPEG, which has no rows.
+    #[must_use]
+    pub const fn smallest_stride(self, width: u32) -> u64 {
+        let width = width as u64;
+        match self {
+            Self::Jpeg => 0,
+            Self::Rgb24 => width * 3,
+            Self::Yuyv | Self::Uyvy => width.next_multiple_of(2) * 2,
+            Self::Nv12 => width.next_multiple_of(2),
+            Self::Gray8 => width,
+        }
+    }
+
+    /// The bytes of an image of `width` × `height` pixels whose rows start `stride` bytes apart.
+    ///
+    /// `None` for JPEG, whose length follows from nothing, for an empty image, for a stride that cannot hold a row, and
+    /// for a length that cannot be counted.
+    #[must_use]
+    pub const fn packed_len(self, width: u32, height: u32, stride: u32) -> Option<u64> {
+        if width == 0 || height == 0 || (stride as u64) < self.smallest_stride(width) {
+            return None;
+        }
+        let rows = match self {
+            Self::Jpeg => return None,
+            Self::Nv12 => height as u64 + height.div_ceil(2) as u64,
+            Self::Rgb24 | Self::Yuyv | Self::Uyvy | Self::Gray8 => height as u64,
+        };
+        (stride as u64).checked_mul(rows)
+    }
+
+    /// The number that stands for the format in shared memory.
+    pub(crate) const fn code(self) -> u32 {
+        self as u32
+    }
+
+    /// The format that `code` stands for, if any: the number comes from another process.
+    pub(crate) fn from_code(code: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.code() == code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_format_is_found_again_by_its_fourcc_and_its_code() {
+        for format in PixelFormat::ALL {
+            assert_eq!(PixelFormat::from_fourcc(format.fourcc()), Some(format));
+            assert_eq!(PixelFormat::from_code(format.code()), Some(format));
+        }
+        assert_eq!(PixelFormat::from_fourcc(*b"JPEG"), Some(PixelFormat::Jpeg));
+        assert_eq!(PixelFormat::from_fourcc(*b"H264"), None);
+        assert_eq!(PixelFormat::from_code(6), None);
+    }
+
+    #[test]
+    fn the_length_of_an_image_follows_from_its_rows() {
+        let cases = [
+            (PixelFormat::Rgb24, (640, 480, 1920), Some(921_600)),
+            (PixelFormat::Rgb24, (640, 480, 1919), None),
+            (PixelFormat::Yuyv, (3, 2, 8), Some(16)),
+            (PixelFormat::Uyvy, (3, 2, 7), None),
+            (PixelFormat::Nv12, (5, 5, 6), Some(48)),
+            (PixelFormat::Gray8, (5, 5, 8), Some(40)),
+            (PixelFormat::Gray8, (0, 5, 8), None),
+            (PixelFormat::Jpeg, (640, 480, 0), None),
+        ];
+        for (format, (width, height, stride), bytes) in cases {
+            assert_eq!(format.packed_len(width, height, stride), bytes, "{format:?} {width}x{height} {stride}");
+        }
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_counted_is_none() {
+        assert_eq!(PixelFormat::Nv12.packed_len(1, u32::MAX, u32::MAX), None);
+        let most = u64::from(u32::MAX) * u64::from(u32::MAX);
+        assert_eq!(PixelFormat::Gray8.packed_len(1, u32::MAX, u32::MAX), Some(most));
+    }
+}

@@ -1,0 +1,33 @@
+//! Fuzz targets: one function for each parser of bytes from outside. Each takes any bytes, and panics where the parser
+//! breaks a promise; a fuzzer, a kept corpus or a property test calls it.
+
+use crate::source::{Found, MjpegScanner};
+
+/// Scans `bytes` as a Motion-JPEG stream, under a small limit.
+///
+/// # Panics
+/// Where a picture is not a piece of the stream at the place named, is above the limit, does not begin and end as a
+/// picture does, or where places do not go forward.
+pub fn fuzz_mjpeg_scanner(bytes: &[u8]) {
+    const LIMIT: usize = 256;
+    let mut scanner = MjpegScanner::new(LIMIT);
+    let (mut rest, mut picture) = (bytes, Vec::new());
+    let mut least = 0;
+    loop {
+        let found = scanner.next(&mut rest, &mut picture).expect("memory can be read");
+        let at = match found {
+            Found::Picture { at, .. } => {
+                let start = usize::try_from(at).expect("a place in memory");
+                assert!(bytes[start..].starts_with(&picture), "the picture lies where it was said to");
+                assert!(picture.starts_with(&[0xff, 0xd8]) && picture.ends_with(&[0xff, 0xd9]), "it is whole");
+                at
+            }
+            Found::Damaged { at, .. } => at,
+            Found::End => break,
+        };
+        assert!(at >= least, "pictures do not overlap");
+        assert!(picture.len() <= LIMIT, "the limit holds");
+        least = at + 2;
+    }
+    assert!(rest.is_empty(), "the stream was read to its end");
+}

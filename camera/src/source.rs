@@ -1,0 +1,78 @@
+//! Where frames come from: a folder of images, a Motion-JPEG file, a test pattern; cameras by the same trait.
+//!
+//! A source delivers one frame at a time into a buffer of the caller's, at its own pace, and never blocks for longer
+//! than it is told (reading a file from a disk aside). What is wrong with one item is told as [`Next::Skipped`] and
+//! the source goes on; what is wrong with the source is a [`SourceError`].
+
+mod config;
+mod error;
+mod folder;
+mod jpeg;
+mod limits;
+mod listing;
+mod mjpeg;
+mod pacer;
+mod pattern;
+mod still;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use config::{FolderOrder, FolderSource, MjpegFileSource, SourceConfig, TestPatternSource};
+pub use error::{SkipReason, SourceError};
+pub use jpeg::{DamagedJpeg, Found, MjpegScanner};
+pub use limits::{MOST_FRAMES_PER_SECOND, MOST_ITEM_BYTES, MOST_ITEMS, MOST_SIDE};
+pub use listing::images_in;
+pub use pattern::barcode;
+
+use crate::clock::{BootClock, Clock};
+use crate::frame::Capture;
+
+/// Something that delivers frames.
+pub trait FrameSource: Send + std::fmt::Debug {
+    /// Waits for the next frame, at most `timeout`, and puts its bytes into `into`, whose memory is used again.
+    ///
+    /// # Errors
+    /// [`SourceError`] where the source cannot go on; [`SourceError::is_retryable`] says whether asking again, or
+    /// opening it again, may help.
+    fn next(&mut self, timeout: Duration, into: &mut Vec<u8>) -> Result<Next, SourceError>;
+}
+
+/// What a source had to say.
+#[derive(Debug)]
+pub enum Next {
+    /// A frame; its bytes are in the buffer.
+    Frame(Capture),
+    /// An item that is no frame, and why; the source goes on with the next one. It counts as not captured.
+    Skipped {
+        /// The source's own number for the item.
+        item: u64,
+        /// What is wrong with it.
+        why: SkipReason,
+    },
+    /// Nothing was due within the timeout.
+    Idle,
+    /// There is no more, now or later.
+    End,
+}
+
+/// Opens a source, on this machine's clock.
+///
+/// # Errors
+/// As [`open_with`].
+pub fn open(config: &SourceConfig) -> Result<Box<dyn FrameSource>, SourceError> {
+    open_with(config, Arc::new(BootClock))
+}
+
+/// Opens a source that takes its time from `clock`.
+///
+/// # Errors
+/// [`SourceError`] for numbers outside their limits, and for files and folders that are not there, cannot be read or
+/// hold nothing.
+pub fn open_with(config: &SourceConfig, clock: Arc<dyn Clock>) -> Result<Box<dyn FrameSource>, SourceError> {
+    Ok(match config {
+        SourceConfig::Folder(config) => Box::new(folder::Folder::open(config, clock)?),
+        SourceConfig::MjpegFile(config) => Box::new(mjpeg::MjpegFile::open(config, clock)?),
+        SourceConfig::TestPattern(config) => Box::new(pattern::TestPattern::open(config, clock)?),
+    })
+}

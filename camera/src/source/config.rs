@@ -1,0 +1,123 @@
+//! What a source is asked to be, as it stands in a document: `{"kind": "folder", "path": …}`.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::limits::MOST_ITEM_BYTES;
+use crate::format::PixelFormat;
+
+/// A source and its settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum SourceConfig {
+    /// Images in a folder.
+    Folder(FolderSource),
+    /// Pictures in a Motion-JPEG file.
+    MjpegFile(MjpegFileSource),
+    /// A drawn picture with a counter.
+    TestPattern(TestPatternSource),
+}
+
+/// JPEG, PNG and BMP files in a folder (not in folders within it), by their names' endings; hidden files are left out.
+///
+/// Whoever adds files while the folder is played should write them under another ending and rename them. One that is
+/// caught being written is skipped; a JPEG that is overwritten in place by another of the same length is noticed by its
+/// time of change only, which some file systems keep to 10 ms.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FolderSource {
+    /// The folder.
+    pub path: PathBuf,
+    /// Frames a second, above 0 and at most [`super::MOST_FRAMES_PER_SECOND`].
+    pub frames_per_second: f64,
+    /// Whether to begin again after the last file. The folder is listed anew each time, and may be empty meanwhile.
+    #[serde(default)]
+    pub repeat: bool,
+    /// In which order the files come.
+    #[serde(default)]
+    pub order: FolderOrder,
+}
+
+/// In which order the files of a folder come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FolderOrder {
+    /// By name, numbers in it by value: `frame2.jpg` before `frame10.jpg`.
+    #[default]
+    Natural,
+    /// By the time of the last change, the oldest first; by name where the times are the same.
+    Modified,
+}
+
+/// JPEG pictures one after the other in a file, as `ffmpeg -f mjpeg` and many cameras write them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MjpegFileSource {
+    /// The file.
+    pub path: PathBuf,
+    /// Frames a second, above 0 and at most [`super::MOST_FRAMES_PER_SECOND`].
+    pub frames_per_second: f64,
+    /// Whether to begin again after the last picture.
+    #[serde(default)]
+    pub repeat: bool,
+}
+
+/// A picture drawn anew for each frame, with the frame's counter in digits and as a bar code
+/// ([`super::barcode::read`]).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TestPatternSource {
+    /// Width in pixels, from [`super::barcode::LEAST_WIDTH`] to [`super::MOST_SIDE`].
+    pub width: u32,
+    /// Height in pixels, from [`super::barcode::LEAST_HEIGHT`] to [`super::MOST_SIDE`].
+    pub height: u32,
+    /// Frames a second, above 0 and at most [`super::MOST_FRAMES_PER_SECOND`].
+    pub frames_per_second: f64,
+    /// How many frames to draw; `None`: no end.
+    #[serde(default)]
+    pub frames: Option<u64>,
+}
+
+impl SourceConfig {
+    /// The bytes that a ring's slot needs so that no frame of the source is too large for it.
+    ///
+    /// For files this is the most that any source delivers; a ring takes memory only for what was written.
+    #[must_use]
+    pub fn slot_bytes(&self) -> u32 {
+        let most = u32::try_from(MOST_ITEM_BYTES).unwrap_or(u32::MAX);
+        let Self::TestPattern(pattern) = self else { return most };
+        let bytes =
+            PixelFormat::Rgb24.packed_len(pattern.width, pattern.height, pattern.width.saturating_mul(3)).unwrap_or(1);
+        u32::try_from(bytes).unwrap_or(most).min(most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_say_the_kind_and_leave_out_what_is_usual() {
+        let folder = r#"{"kind": "folder", "path": "/frames", "frames_per_second": 2.5}"#;
+        let expected =
+            FolderSource { path: "/frames".into(), frames_per_second: 2.5, repeat: false, order: FolderOrder::Natural };
+        assert_eq!(serde_json::from_str::<SourceConfig>(folder).unwrap(), SourceConfig::Folder(expected));
+        let pattern = r#"{"kind": "test_pattern", "width": 640, "height": 480, "frames_per_second": 30, "frames": 3}"#;
+        let pattern: SourceConfig = serde_json::from_str(pattern).unwrap();
+        assert_eq!(pattern.slot_bytes(), 640 * 480 * 3);
+        let written = serde_json::to_string(&pattern).unwrap();
+        assert_eq!(serde_json::from_str::<SourceConfig>(&written).unwrap(), pattern);
+    }
+
+    #[test]
+    fn unknown_kinds_and_keys_are_refused() {
+        for document in [
+            r#"{"kind": "webcam", "path": "/dev/video0"}"#,
+            r#"{"path": "/frames", "frames_per_second": 1}"#,
+            r#"{"kind": "mjpeg_file", "path": "/x", "frames_per_second": 1, "loop": true}"#,
+        ] {
+            assert!(serde_json::from_str::<SourceConfig>(document).is_err(), "{document}");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! From the bytes of a frame to packed RGB, within limits, into a buffer that is kept.
+//!
+//! Whatever a frame claims about itself is checked against its bytes and against [`MAX_FRAME_SIDE`] and
+//! [`MAX_FRAME_PIXELS`] before memory is taken for it. A JPEG that ends early or that the decoder finds damaged is
+//! refused, not shown in part: a prediction about a grey half-image would look like any other. EXIF orientation is not
+//! applied.
+
+mod jpeg;
+mod yuv;
+
+use crate::frame::{FrameView, PixelFormat, Region};
+use crate::geometry::Size;
+
+/// Largest width or height of a frame, in pixels.
+pub const MAX_FRAME_SIDE: u32 = 16_384;
+
+/// Largest number of pixels of a frame: above a 24-megapixel still; decoded it takes 75 MB.
+pub const MAX_FRAME_PIXELS: u64 = 25_000_000;
+
+/// A frame that cannot be decoded. The next frame may well be good, so none of these is a reason to stop.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The description is no image at all.
+    #[error("{width}x{height} with rows of {stride} bytes is no {format:?} image")]
+    Shape {
+        /// Claimed pixel format.
+        format: PixelFormat,
+        /// Claimed width in pixels.
+        width: u32,
+        /// Claimed height in pixels.
+        height: u32,
+        /// Claimed bytes a row.
+        stride: u32,
+    },
+    /// Fewer bytes than the description needs.
+    #[error("a {format:?} image of {width}x{height} takes {needed} bytes, the frame has {bytes}")]
+    Short {
+        /// Claimed pixel format.
+        format: PixelFormat,
+        /// Claimed width in pixels.
+        width: u32,
+        /// Claimed height in pixels.
+        height: u32,
+        /// Bytes such an image takes.
+        needed: u64,
+        /// Bytes there are.
+        bytes: usize,
+    },
+    /// More pixels than this program is prepared to hold.
+    #[error(
+        "an image of {width}x{height} is beyond the limits of {MAX_FRAME_SIDE} pixels a side and \
+         {MAX_FRAME_PIXELS} in all: capture smaller frames"
+    )]
+    TooLarge {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+    },
+    /// The region of interest is not inside the image.
+    #[error("the region {region:?} does not lie in an image of {width}x{height}")]
+    Region {
+        /// Claimed region.
+        region: Region,
+        /// Width of the image in pixels.
+        width: u32,
+        /// Height of the image in pixels.
+        height: u32,
+    },
+    /// The JPEG ends before its end-of-image marker.
+    #[error("the JPEG of {bytes} bytes ends before its end-of-image marker")]
+    Truncated {
+        /// Bytes there are.
+        bytes: usize,
+    },
+    /// The JPEG is damaged, or of a kind that is not supported.
+    #[error("the JPEG of {bytes} bytes cannot be decoded: {reason}")]
+    Jpeg {
+        /// Bytes of the file.
+        bytes: usize,
+        /// The decoder's reason.
+        reason: String,
+    },
+}
+
+/// A decoded image: packed RGB rows, and the part of it to look at.
+#[derive(Debug, Clone, Copy)]
+pub struct RgbView<'a> {
+    pub(crate) size: Size,
+    pub(crate) region: Region,
+    pub(crate) pixels: &'a [u8],
+}
+
+impl RgbView<'_> {
+    /// Width and height of the whole image.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// The part to classify: the whole image where the frame named none.
+    #[must_use]
+    pub fn region(&self) -> Region {
+        self.region
+    }
+
+    /// `width × height × 3` bytes, row by row.
+    #[must_use]
+    pub fn pixels(&self) -> &[u8] {
+        self.pixels
+    }
+}
+
+/// Decodes frames one after the other into one buffer.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    rgb: Vec<u8>,
+}
+
+impl Decoder {
+    /// A decoder with an empty buffer; it grows to the largest frame seen and stays.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Decodes one frame. Tightly packed RGB is passed through without a copy.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the frame is not what it claims, is too large, or is damaged.
+    pub fn decode<'a>(&'a mut self, frame: &FrameView<'a>) -> Result<RgbView<'a>, DecodeError> {
+        if frame.format == PixelFormat::Jpeg {
+            let size = jpeg::decode(frame.bytes, &mut self.rgb)?;
+            return view(size, frame.region, &self.rgb);
+        }
+        let size = check_raw(frame)?;
+        if frame.format == PixelFormat::Rgb24 && frame.stride == frame.width * 3 {
+            return view(size, frame.region, &frame.bytes[..rgb_bytes(size)]);
+        }
+        self.rgb.resize(rgb_bytes(size), 0);
+        match frame.format {
+            PixelFormat::Gray8 => copy_gray(frame, &mut self.rgb),
+            PixelFormat::Yuyv => yuv::yuyv_to_rgb(frame, &mut self.rgb),
+            PixelFormat::Uyvy => yuv::uyvy_to_rgb(frame, &mut self.rgb),
+            PixelFormat::Nv12 => yuv::nv12_to_rgb(frame, &mut self.rgb),
+            PixelFormat::Rgb24 | PixelFormat::Jpeg => copy_rgb(frame, &mut self.rgb),
+        }
+        view(size, frame.region, &self.rgb)
+    }
+}
+
+fn view(size: Size, region: Option<Region>, pixels: &[u8]) -> Result<RgbView<'_>, DecodeError> {
+    let Size { width, height } = size;
+    let region = region.unwrap_or(Region { x: 0, y: 0, width, height });
+    if !region.lies_within(width, height) {
+        return Err(DecodeError::Region { region, width, height });
+    }
+    Ok(RgbView { size, region, pixels })
+}
+
+fn check_raw(frame: &FrameView<'_>) -> Result<Size, DecodeError> {
+    let &FrameView { format, width, height, stride, bytes, .. } = frame;
+    let needed =
+        format.packed_len(width, height, stride).ok_or(DecodeError::Shape { format, width, height, stride })?;
+    let size = check_size(width, height)?;
+    if needed > bytes.len() as u64 {
+        return Err(DecodeError::Short { format, width, height, needed, bytes: bytes.len() });
+    }
+    Ok(size)
+}
+
+/// Refuses what is too large to hold; both sides are known to be at least 1.
+fn check_size(width: u32, height: u32) -> Result<Size, DecodeError> {
+    let pixels = u64::from(width) * u64::from(height);
+    if width > MAX_FRAME_SIDE || height > MAX_FRAME_SIDE || pixels > MAX_FRAME_PIXELS {
+        return Err(DecodeError::TooLarge { width, height });
+    }
+    Ok(Size { width, height })
+}
+
+fn rgb_bytes(size: Size) -> usize {
+    size.width as usize * size.height as usize * 3
+}
+
+fn copy_rgb(frame: &FrameView<'_>, rgb: &mut [u8]) {
+    let width = frame.width as usize * 3;
+    for (row, out) in frame.bytes.chunks(frame.stride as usize).zip(rgb.chunks_exact_mut(width)) {
+        out.copy_from_slice(&row[..width]);
+    }
+}
+
+fn copy_gray(frame: &FrameView<'_>, rgb: &mut [u8]) {
+    let width = frame.width as usize;
+    for (row, out) in frame.bytes.chunks(frame.stride as usize).zip(rgb.chunks_exact_mut(width * 3)) {
+        for (&luma, pixel) in row.iter().zip(out.chunks_exact_mut(3)) {
+            pixel.fill(luma);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(format: PixelFormat, (width, height, stride): (u32, u32, u32), bytes: &[u8]) -> FrameView<'_> {
+        FrameView { format, width, height, stride, region: None, bytes }
+    }
+
+    #[test]
+    fn padded_rows_are_packed() {
+        let bytes = [1, 2, 3, 0, 4, 5, 6, 0];
+        let mut decoder = Decoder::new();
+        let view = decoder.decode(&raw(PixelFormat::Rgb24, (1, 2, 4), &bytes)).unwrap();
+        assert_eq!(view.pixels(), [1, 2, 3, 4, 5, 6]);
+        let view = decoder.decode(&raw(PixelFormat::Gray8, (1, 2, 4), &bytes)).unwrap();
+        assert_eq!(view.pixels(), [1, 1, 1, 4, 4, 4]);
+    }
+
+    #[test]
+    fn a_frame_that_claims_more_than_it_has_is_refused() {
+        let mut decoder = Decoder::new();
+        let short = decoder.decode(&raw(PixelFormat::Yuyv, (640, 480, 1280), &[0; 100])).unwrap_err();
+        assert!(matches!(short, DecodeError::Short { needed: 614_400, bytes: 100, .. }), "{short}");
+        let shape = decoder.decode(&raw(PixelFormat::Rgb24, (640, 480, 640), &[0; 100])).unwrap_err();
+        assert!(matches!(shape, DecodeError::Shape { stride: 640, .. }), "{shape}");
+        let empty = decoder.decode(&raw(PixelFormat::Gray8, (0, 0, 0), &[])).unwrap_err();
+        assert!(matches!(empty, DecodeError::Shape { .. }), "{empty}");
+    }
+
+    #[test]
+    fn huge_claims_are_refused_before_memory_is_taken() {
+        let mut decoder = Decoder::new();
+        for (width, height) in [(MAX_FRAME_SIDE + 1, 1), (10_000, 10_000), (u32::MAX, u32::MAX)] {
+            let error = decoder.decode(&raw(PixelFormat::Gray8, (width, height, width), &[0; 16])).unwrap_err();
+            assert!(matches!(error, DecodeError::TooLarge { .. }), "{error}");
+        }
+        assert_eq!(decoder.rgb.capacity(), 0);
+    }
+
+    #[test]
+    fn a_region_outside_the_image_is_refused() {
+        let frame =
+            FrameView { region: Some(Region { x: 1, y: 0, width: 2, height: 1 }), ..FrameView::rgb24(2, 1, &[0; 6]) };
+        let error = Decoder::new().decode(&frame).unwrap_err();
+        assert!(matches!(error, DecodeError::Region { width: 2, .. }), "{error}");
+    }
+
+    #[test]
+    fn the_buffer_is_kept_between_frames() {
+        let mut decoder = Decoder::new();
+        decoder.decode(&raw(PixelFormat::Gray8, (64, 64, 64), &[7; 4096])).unwrap();
+        let address = decoder.rgb.as_ptr();
+        decoder.decode(&raw(PixelFormat::Gray8, (32, 32, 32), &[9; 1024])).unwrap();
+        decoder.decode(&raw(PixelFormat::Gray8, (64, 64, 64), &[7; 4096])).unwrap();
+        assert_eq!(decoder.rgb.as_ptr(), address);
+    }
+}

@@ -1,0 +1,140 @@
+//! What runs a network, and the errors that loading and running one can end in.
+//!
+//! [`Engine`] is the whole of what the pipeline asks for: one image in, one vector of numbers out. Engines differ in
+//! how they are loaded, so loading is no part of the trait.
+
+pub mod onnx;
+mod quantised;
+pub mod signature;
+pub mod tract;
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::labels::LabelsError;
+use crate::spec::{SpecError, SpecProblem};
+use crate::tensor::InputTensor;
+
+/// A loaded network with one image input and one vector of class scores.
+pub trait Engine: fmt::Debug + Send {
+    /// Short name, as logs and `margay status` show it.
+    fn name(&self) -> &str;
+
+    /// Length of the score vector.
+    fn outputs(&self) -> usize;
+
+    /// Runs the network on one image. `output` is cleared and filled with [`Engine::outputs`] numbers; stored
+    /// integers are returned as they are, not dequantised.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the network cannot be evaluated. The engine may be used again.
+    fn run(&mut self, input: &InputTensor, output: &mut Vec<f32>) -> Result<(), EngineError>;
+}
+
+/// A network that could not be evaluated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// The tensor is of another shape or element than the model was loaded for.
+    #[error("the tensor of shape {found:?} is not the {expected:?} that the model was loaded for")]
+    Input {
+        /// Shape that the model takes.
+        expected: Vec<usize>,
+        /// Shape that was given.
+        found: Vec<usize>,
+    },
+    /// The engine failed.
+    #[error("{engine} failed while running the model: {reason}")]
+    Run {
+        /// Name of the engine.
+        engine: &'static str,
+        /// Its reason, in one line.
+        reason: String,
+    },
+}
+
+/// The step of loading at which an engine refused a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Reading the graph out of the file.
+    Parse,
+    /// Finding the type and shape of every tensor.
+    Type,
+    /// Simplifying the graph and choosing kernels.
+    Optimise,
+}
+
+impl Stage {
+    /// What an operator can do about a refusal at this stage.
+    #[must_use]
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Parse => "export it again as a single ONNX file, opset 9 to 18, without custom operators",
+            Self::Type => "export it again with fixed input and output shapes and standard operators only",
+            Self::Optimise => "supply the float32 variant of the model, or convert its quantisation to plain QDQ",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Parse => "parse",
+            Self::Type => "type",
+            Self::Optimise => "optimise",
+        })
+    }
+}
+
+/// A model that cannot be loaded. Trying again without changing the package does not help, except after
+/// [`LoadError::Read`].
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("the model {} cannot be read", path.display())]
+    Read {
+        /// The model file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is larger than the limit, and was not parsed.
+    #[error("the model {} has more than the limit of {limit} bytes: supply a smaller or quantised model", path.display())]
+    TooLarge {
+        /// The model file.
+        path: PathBuf,
+        /// [`onnx::MAX_MODEL_BYTES`].
+        limit: u64,
+    },
+    /// The engine does not take the model.
+    #[error("{engine} refuses the model {} at the stage '{stage}': {reason}; {}", path.display(), stage.advice())]
+    Refused {
+        /// The model file.
+        path: PathBuf,
+        /// Name of the engine.
+        engine: &'static str,
+        /// Where it stopped.
+        stage: Stage,
+        /// Its reason, in one line.
+        reason: String,
+    },
+    /// The model's tensors are not the ones that the specification describes.
+    #[error("the model {} does not fit its specification: {}", path.display(), join(problems))]
+    Mismatch {
+        /// The model file.
+        path: PathBuf,
+        /// Each difference, with its field.
+        problems: Vec<SpecProblem>,
+    },
+    /// The specification breaks a rule of its own.
+    #[error("the model was not loaded")]
+    Spec(#[source] SpecError),
+    /// The labels do not fit the model's output.
+    #[error("the model's labels cannot be used")]
+    Labels(#[source] LabelsError),
+}
+
+fn join(problems: &[SpecProblem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,116 @@
+//! An ONNX file in memory: read within a limit, decoded, not yet interpreted.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use tract_onnx::pb::{ModelProto, tensor_proto};
+use tract_onnx::prelude::Framework;
+
+use super::signature::TensorSignature;
+use super::tract::{ENGINE, one_line};
+use super::{LoadError, Stage};
+
+/// Largest model file, in bytes. ResNet-50 has about 100 MB; while a model is loaded it is held up to three times.
+pub const MAX_MODEL_BYTES: u64 = 512 << 20;
+
+/// A decoded file, with where it came from.
+#[derive(Debug)]
+pub struct OnnxFile {
+    pub(crate) path: PathBuf,
+    pub(crate) proto: ModelProto,
+}
+
+impl OnnxFile {
+    /// Reads and decodes a file of at most [`MAX_MODEL_BYTES`].
+    ///
+    /// # Errors
+    /// [`LoadError::Read`], [`LoadError::TooLarge`], or [`LoadError::Refused`] at the stage `parse`.
+    pub fn read(path: &Path) -> Result<Self, LoadError> {
+        let bytes = read_bounded(path, MAX_MODEL_BYTES)?;
+        let proto = tract_onnx::onnx()
+            .proto_model_for_read(&mut bytes.as_slice())
+            .map_err(|error| refused(path, one_line(&error)))?;
+        let file = Self { path: path.to_owned(), proto };
+        file.check_graph()?;
+        Ok(file)
+    }
+
+    /// Inputs that a caller has to supply: those without an initial value.
+    #[must_use]
+    pub fn inputs(&self) -> Vec<TensorSignature> {
+        let Some(graph) = &self.proto.graph else { return Vec::new() };
+        let given = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
+        graph.input.iter().filter(|input| !given(&input.name)).map(TensorSignature::from_proto).collect()
+    }
+
+    /// Outputs as the file declares them; their shapes are often missing.
+    #[must_use]
+    pub fn outputs(&self) -> Vec<TensorSignature> {
+        let Some(graph) = &self.proto.graph else { return Vec::new() };
+        graph.output.iter().map(TensorSignature::from_proto).collect()
+    }
+
+    fn check_graph(&self) -> Result<(), LoadError> {
+        let Some(graph) = self.proto.graph.as_ref().filter(|graph| !graph.node.is_empty()) else {
+            return Err(refused(&self.path, "the file holds no graph".to_owned()));
+        };
+        let external = tensor_proto::DataLocation::External as i32;
+        match graph.initializer.iter().find(|tensor| tensor.data_location == Some(external)) {
+            Some(tensor) => {
+                let reason = format!("the weights of `{}` are kept in another file", tensor.name);
+                Err(refused(&self.path, reason))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn refused(path: &Path, reason: String) -> LoadError {
+    LoadError::Refused { path: path.to_owned(), engine: ENGINE, stage: Stage::Parse, reason }
+}
+
+fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
+    let failed = |source| LoadError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    let expected = file.metadata().map_err(failed)?.len().min(limit);
+    let mut bytes = Vec::with_capacity(expected as usize);
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > limit {
+        return Err(LoadError::TooLarge { path: path.to_owned(), limit });
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_beyond_the_limit_is_refused_without_being_parsed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.onnx");
+        fs::write(&path, [0; 100]).unwrap();
+        assert_eq!(read_bounded(&path, 100).unwrap().len(), 100);
+        assert!(matches!(read_bounded(&path, 99), Err(LoadError::TooLarge { limit: 99, .. })));
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = OnnxFile::read(Path::new("/nowhere/model.onnx")).unwrap_err();
+        assert!(error.to_string().contains("/nowhere/model.onnx"), "{error}");
+    }
+
+    #[test]
+    fn bytes_that_are_no_model_are_refused_at_the_stage_parse() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.onnx");
+        for bytes in [&b""[..], b"not a model at all", &[0xff; 64]] {
+            fs::write(&path, bytes).unwrap();
+            let error = OnnxFile::read(&path).unwrap_err();
+            assert!(matches!(error, LoadError::Refused { stage: Stage::Parse, .. }), "{error}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The tract engine: reads every model, checks it, and can run all that it accepts.
+//!
+//! The batch is fixed to one frame. Declared shapes of inner and output tensors are ignored: with a fixed batch they
+//! contradict the real ones in models exported with a variable batch, and tract finds the real ones itself.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::model::TypedSimpleState;
+
+use super::onnx::OnnxFile;
+use super::{Engine, EngineError, LoadError, Stage, quantised};
+use crate::spec::input::{Element, InputSpec};
+use crate::spec::output::OutputSpec;
+use crate::spec::{ModelSpec, SpecProblem};
+use crate::tensor::{InputTensor, TensorData};
+
+/// Name of the engine.
+pub const ENGINE: &str = "tract";
+
+/// Longest reason that is passed on, in characters: tract prints whole operators.
+const MAX_REASON_CHARS: usize = 300;
+
+/// A model that tract has accepted, with the state of its runs.
+#[derive(Debug)]
+pub struct TractEngine {
+    state: TypedSimpleState,
+    input: Arc<Tensor>,
+    outputs: usize,
+}
+
+impl TractEngine {
+    /// Loads a model and checks it against its specification.
+    ///
+    /// # Errors
+    /// [`LoadError`]: the file, the stage at which tract refuses it, or how it differs from the specification.
+    pub fn load(path: &Path, spec: &ModelSpec) -> Result<Self, LoadError> {
+        let file = OnnxFile::read(path)?;
+        check_input(&file, &spec.input)?;
+        let model = optimise(&file, &spec.input)?;
+        let outputs = check_output(&file, &model, &spec.output)?;
+        let shape = spec.input.shape();
+        attempt(&file, Stage::Optimise, || {
+            let state = model.into_runnable()?.spawn()?;
+            let input = Tensor::zero_dt(datum_type(spec.input.element), &shape)?;
+            Ok(Self { state, input: Arc::new(input), outputs })
+        })
+    }
+
+    /// Copies the frame into the tensor that was taken at load; tract has let go of it by the end of each run.
+    fn fill(&mut self, input: &InputTensor) -> Result<(), EngineError> {
+        let expected = self.input.shape().to_vec();
+        let wrong = || EngineError::Input { expected, found: input.shape().to_vec() };
+        if self.input.shape() != input.shape() {
+            return Err(wrong());
+        }
+        let tensor = Arc::make_mut(&mut self.input);
+        let mut view = tensor.try_as_plain_ram_mut().map_err(|error| failed(&error))?;
+        match input.data() {
+            TensorData::F32(elements) => view.as_slice_mut::<f32>().map_err(|_| wrong())?.copy_from_slice(elements),
+            TensorData::U8(elements) => view.as_slice_mut::<u8>().map_err(|_| wrong())?.copy_from_slice(elements),
+        }
+        Ok(())
+    }
+}
+
+impl Engine for TractEngine {
+    fn name(&self) -> &str {
+        ENGINE
+    }
+
+    fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    fn run(&mut self, input: &InputTensor, output: &mut Vec<f32>) -> Result<(), EngineError> {
+        self.fill(input)?;
+        let results = self.state.run(tvec!(TValue::from_const(self.input.clone()))).map_err(|error| failed(&error))?;
+        let Some(scores) = results.first() else {
+            return Err(EngineError::Run { engine: ENGINE, reason: "there is no output".to_owned() });
+        };
+        copy_scores(scores, output).map_err(|error| failed(&error))?;
+        if output.len() == self.outputs {
+            return Ok(());
+        }
+        let reason = format!("{} numbers came out, {} were expected", output.len(), self.outputs);
+        Err(EngineError::Run { engine: ENGINE, reason })
+    }
+}
+
+fn check_input(file: &OnnxFile, spec: &InputSpec) -> Result<(), LoadError> {
+    let inputs = file.inputs();
+    let problems = match inputs.as_slice() {
+        [input] => input.differences(spec),
+        _ => vec![SpecProblem::new("the number of inputs", inputs.len(), "a classifier takes one image")],
+    };
+    if problems.is_empty() { Ok(()) } else { Err(LoadError::Mismatch { path: file.path.clone(), problems }) }
+}
+
+fn optimise(file: &OnnxFile, spec: &InputSpec) -> Result<TypedModel, LoadError> {
+    let framework = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
+    let parsed = attempt(file, Stage::Parse, || framework.parse(&file.proto, None))?;
+    if let Some(name) = parsed.unresolved_inputs.first() {
+        return Err(refused(file, Stage::Parse, format!("nothing supplies the tensor `{name}`")));
+    }
+    let fact = InferenceFact::dt_shape(datum_type(spec.element), spec.shape());
+    let mut typed = attempt(file, Stage::Type, || parsed.model.with_input_fact(0, fact)?.into_typed())?;
+    attempt(file, Stage::Optimise, || {
+        quantised::spell_out(&mut typed)?;
+        typed.into_optimized()
+    })
+}
+
+/// Takes one step of loading. tract panics over some malformed models; the caller is told of it like of an error.
+fn attempt<T>(file: &OnnxFile, stage: Stage, step: impl FnOnce() -> TractResult<T>) -> Result<T, LoadError> {
+    match catch_unwind(AssertUnwindSafe(step)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(refused(file, stage, one_line(&error))),
+        Err(_) => Err(refused(file, stage, "it panicked; standard error has its message".to_owned())),
+    }
+}
+
+/// The length of the score vector, once the output is known to be one.
+fn check_output(file: &OnnxFile, model: &TypedModel, spec: &OutputSpec) -> Result<usize, LoadError> {
+    let mismatch = |problem| LoadError::Mismatch { path: file.path.clone(), problems: vec![problem] };
+    let count = model.outputs.len();
+    let [_] = model.outputs.as_slice() else {
+        return Err(mismatch(SpecProblem::new("the number of outputs", count, "a classifier returns one vector")));
+    };
+    let fact = attempt(file, Stage::Type, || model.output_fact(0))?;
+    let Some(shape) = fact.shape.as_concrete() else {
+        let rule = "it must be fixed when the input is";
+        return Err(mismatch(SpecProblem::new("the output's shape", format!("{:?}", fact.shape), rule)));
+    };
+    let length: usize = shape.iter().product();
+    if length == 0 || shape.iter().filter(|&&axis| axis != 1).count() > 1 {
+        let rule = "a classifier returns one number a class";
+        return Err(mismatch(SpecProblem::new("the output's shape", format!("{shape:?}"), rule)));
+    }
+    check_element(fact.datum_type, spec).map_err(mismatch)?;
+    Ok(length)
+}
+
+fn check_element(found: DatumType, spec: &OutputSpec) -> Result<(), SpecProblem> {
+    let problem = |value: &str, rule: &str| Err(SpecProblem::new("output.quantisation", value, rule));
+    match (found.unquantized(), spec.quantisation) {
+        (DatumType::F32, None) | (DatumType::U8 | DatumType::I8, Some(_)) => Ok(()),
+        (DatumType::F32, Some(_)) => problem("given", "the model returns floats: leave it out"),
+        (DatumType::U8 | DatumType::I8, None) => {
+            problem("missing", "the model returns integers: give scale and zero_point")
+        }
+        (other, _) => {
+            let rule = "only f32, u8 and i8 are supported";
+            Err(SpecProblem::new("the output's element", format!("{other:?}"), rule))
+        }
+    }
+}
+
+fn datum_type(element: Element) -> DatumType {
+    match element {
+        Element::F32 => DatumType::F32,
+        Element::U8 => DatumType::U8,
+    }
+}
+
+fn copy_scores(scores: &Tensor, output: &mut Vec<f32>) -> TractResult<()> {
+    output.clear();
+    let view = scores.try_as_plain_ram()?;
+    match scores.datum_type().unquantized() {
+        DatumType::U8 => output.extend(view.as_bytes().iter().map(|&byte| f32::from(byte))),
+        DatumType::I8 => output.extend(view.as_bytes().iter().map(|&byte| f32::from(byte.cast_signed()))),
+        _ => output.extend_from_slice(view.as_slice::<f32>()?),
+    }
+    Ok(())
+}
+
+fn refused(file: &OnnxFile, stage: Stage, reason: String) -> LoadError {
+    LoadError::Refused { path: file.path.clone(), engine: ENGINE, stage, reason }
+}
+
+fn failed(error: &TractError) -> EngineError {
+    EngineError::Run { engine: ENGINE, reason: one_line(error) }
+}
+
+/// tract's chain of reasons, innermost first because that one says most, on one line of bounded length.
+pub(super) fn one_line(error: &TractError) -> String {
+    let reasons: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let words: Vec<&str> = reasons.iter().rev().flat_map(|reason| reason.split_whitespace()).collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(MAX_REASON_CHARS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}

@@ -1,0 +1,88 @@
+//! What is in a model file, without running it: the facts that `margay model inspect` shows.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use tract_onnx::pb::TensorProto;
+use tract_onnx::pb::tensor_proto::DataType;
+
+use crate::engine::LoadError;
+use crate::engine::onnx::OnnxFile;
+use crate::engine::signature::TensorSignature;
+
+/// A model file in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelSummary {
+    /// Tool that wrote the file, with its version, if it says so.
+    pub producer: String,
+    /// Version of the standard operator set; 0 when the file does not say.
+    pub opset: i64,
+    /// Tensors that a caller supplies.
+    pub inputs: Vec<TensorSignature>,
+    /// Tensors that come out, as declared.
+    pub outputs: Vec<TensorSignature>,
+    /// How often each operator occurs.
+    pub operators: BTreeMap<String, usize>,
+    /// Weights and constants kept in the file, in bytes.
+    pub parameter_bytes: u64,
+}
+
+impl fmt::Display for ModelSummary {
+    /// One fact a line, under aligned names; operators by falling number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for input in &self.inputs {
+            writeln!(f, "input       {input}")?;
+        }
+        for output in &self.outputs {
+            writeln!(f, "output      {output}")?;
+        }
+        let mut operators: Vec<(&String, &usize)> = self.operators.iter().collect();
+        operators.sort_by_key(|&(name, count)| (std::cmp::Reverse(count), name));
+        let operators: Vec<String> = operators.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        writeln!(f, "operators   {}", operators.join(", "))?;
+        writeln!(f, "parameters  {} bytes", self.parameter_bytes)?;
+        write!(f, "written by  {}, operator set {}", self.producer, self.opset)
+    }
+}
+
+/// Reads a model file and describes it. No engine is asked: a model that is refused at a later stage than `parse` can
+/// still be inspected.
+///
+/// # Errors
+/// [`LoadError`] when the file cannot be read, is too large, or is no ONNX file.
+pub fn inspect(path: &Path) -> Result<ModelSummary, LoadError> {
+    let file = OnnxFile::read(path)?;
+    let proto = &file.proto;
+    let mut operators = BTreeMap::new();
+    let mut parameter_bytes = 0;
+    if let Some(graph) = &proto.graph {
+        for node in &graph.node {
+            *operators.entry(node.op_type.clone()).or_default() += 1;
+        }
+        parameter_bytes = graph.initializer.iter().map(bytes_of).fold(0, u64::saturating_add);
+    }
+    let standard = proto.opset_import.iter().find(|set| set.domain.is_empty() || set.domain == "ai.onnx");
+    Ok(ModelSummary {
+        producer: format!("{} {}", proto.producer_name, proto.producer_version).trim().to_owned(),
+        opset: standard.map_or(0, |set| set.version),
+        inputs: file.inputs(),
+        outputs: file.outputs(),
+        operators,
+        parameter_bytes,
+    })
+}
+
+/// Bytes that a tensor's elements take in memory.
+fn bytes_of(tensor: &TensorProto) -> u64 {
+    let elements =
+        tensor.dims.iter().fold(1u64, |product, &length| product.saturating_mul(length.max(0).unsigned_abs()));
+    let element = match DataType::try_from(tensor.data_type).unwrap_or(DataType::Undefined) {
+        DataType::Double | DataType::Int64 | DataType::Uint64 | DataType::Complex64 => 8,
+        DataType::Float | DataType::Int32 | DataType::Uint32 => 4,
+        DataType::Float16 | DataType::Bfloat16 | DataType::Int16 | DataType::Uint16 => 2,
+        _ => 1,
+    };
+    elements.saturating_mul(element)
+}

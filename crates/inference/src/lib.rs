@@ -1,0 +1,44 @@
+//! From an encoded camera frame to ranked, labelled predictions.
+//!
+//! ```text
+//! FrameView ─ decode ─► RgbView ─ resize, normalise ─► InputTensor ─ Engine ─► outputs ─ rank ─► Classification
+//! ```
+//!
+//! [`Pipeline`] owns the way through and every buffer on it; [`ModelSpec`] is the data that describes it. An
+//! [`Engine`] runs the network; [`engine::tract`] is the only module that names tract's types.
+//!
+//! The crate knows nothing of packages, sandboxes, queues or topics, and holds no `unsafe`. It parses two kinds of
+//! bytes that come from outside, models and images, so it is meant to run inside an inference worker and never in
+//! the core. Every input is bounded before it is parsed: [`engine::onnx::MAX_MODEL_BYTES`],
+//! [`decode::MAX_FRAME_SIDE`], [`decode::MAX_FRAME_PIXELS`], [`spec::input::MAX_INPUT_SIDE`].
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod decode;
+pub mod engine;
+pub mod frame;
+pub mod geometry;
+pub mod golden;
+pub mod inspect;
+pub mod labels;
+pub mod normalise;
+pub mod pipeline;
+pub mod prepare;
+pub mod rank;
+pub mod spec;
+pub mod still;
+pub mod tensor;
+
+pub use clock::{MonotonicClock, ProcessClock};
+pub use decode::DecodeError;
+pub use engine::{Engine, EngineError, LoadError, Stage};
+pub use frame::{FrameView, PixelFormat, Region};
+pub use golden::{GoldenError, GoldenSample, verify as verify_golden};
+pub use inspect::{ModelSummary, inspect};
+pub use labels::{Labels, LabelsError};
+pub use pipeline::{Classification, ClassifyError, Pipeline, Prediction, StageTimings};
+pub use spec::input::{ColorOrder, Element, InputSpec, Layout, ResizeRule};
+pub use spec::output::{OutputKind, OutputSpec, Quantisation};
+pub use spec::{ModelSpec, SpecError, SpecProblem};
+pub use still::{Still, StillError};
+pub use tensor::{InputTensor, TensorData};

@@ -1,0 +1,87 @@
+//! Just enough protocol buffers to write the ONNX files that no exporter would write (onnx.proto3, IR version 8).
+
+/// A message under construction.
+#[derive(Default, Clone)]
+pub struct Message(Vec<u8>);
+
+impl Message {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A field of variable-length integer.
+    pub fn int(mut self, number: u64, value: u64) -> Self {
+        self.varint(number << 3);
+        self.varint(value);
+        self
+    }
+
+    /// A field of bytes, text, or a message.
+    pub fn bytes(mut self, number: u64, bytes: impl AsRef<[u8]>) -> Self {
+        let bytes = bytes.as_ref();
+        self.varint(number << 3 | 2);
+        self.varint(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
+    }
+}
+
+impl AsRef<[u8]> for Message {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+const FLOAT: u64 = 1;
+
+/// A float tensor at the edge of a graph.
+pub fn tensor(name: &str, shape: &[u64]) -> Message {
+    let shape = shape.iter().fold(Message::new(), |shape, &axis| shape.bytes(1, Message::new().int(1, axis)));
+    let tensor = Message::new().int(1, FLOAT).bytes(2, shape);
+    Message::new().bytes(1, name).bytes(2, Message::new().bytes(1, tensor))
+}
+
+/// A node without attributes.
+pub fn node(operator: &str, inputs: &[&str], output: &str) -> Message {
+    let node = inputs.iter().fold(Message::new(), |node, input| node.bytes(1, input));
+    node.bytes(2, output).bytes(3, output).bytes(4, operator)
+}
+
+/// A float tensor with its values, or, where `external` names it, with its values in another file.
+pub fn weights(name: &str, shape: &[u64], values: &[f32], external: Option<&str>) -> Message {
+    let tensor = shape.iter().fold(Message::new(), |tensor, &axis| tensor.int(1, axis)).int(2, FLOAT).bytes(8, name);
+    match external {
+        None => tensor.bytes(9, values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>()),
+        Some(file) => tensor.bytes(13, Message::new().bytes(1, "location").bytes(2, file)).int(14, 1),
+    }
+}
+
+/// What a graph is made of.
+#[derive(Default)]
+pub struct Graph {
+    pub inputs: Vec<Message>,
+    pub outputs: Vec<Message>,
+    pub nodes: Vec<Message>,
+    pub weights: Vec<Message>,
+}
+
+impl Graph {
+    /// The whole file, operator set 13.
+    pub fn file(&self) -> Vec<u8> {
+        let parts = [(1, &self.nodes), (5, &self.weights), (11, &self.inputs), (12, &self.outputs)];
+        let mut graph = Message::new().bytes(2, "test");
+        for (number, part) in parts.into_iter().flat_map(|(number, parts)| parts.iter().map(move |part| (number, part)))
+        {
+            graph = graph.bytes(number, part);
+        }
+        Message::new().int(1, 8).bytes(7, graph).bytes(8, Message::new().int(2, 13)).0
+    }
+}

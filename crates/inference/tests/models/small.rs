@@ -1,0 +1,131 @@
+//! Small models made for a purpose: a classifier that can be reckoned by hand, and those that must be refused.
+
+use std::fs;
+
+use margay_inference::{
+    ClassifyError, FrameView, InputSpec, Labels, LoadError, ModelSpec, OutputKind, OutputSpec, Pipeline, ResizeRule,
+    Stage,
+};
+use proptest::prelude::*;
+
+use crate::protobuf::{Graph, node, tensor, weights};
+
+/// 1 × 1 RGB, its bytes from 0 to 1.
+fn spec() -> ModelSpec {
+    let input = InputSpec { mean: [0.0; 3], std: [1.0; 3], resize: ResizeRule::Squash, ..InputSpec::imagenet(1) };
+    ModelSpec { input, output: OutputSpec::logits() }
+}
+
+/// `operator` over a flattened 1 × 3 × 1 × 1 image: its three channels are the three classes.
+fn three_classes(operator: &str) -> Graph {
+    Graph {
+        inputs: vec![tensor("image", &[1, 3, 1, 1])],
+        outputs: vec![tensor("classes", &[1, 3])],
+        nodes: vec![node("Flatten", &["image"], "flat"), node(operator, &["flat"], "classes")],
+        weights: Vec::new(),
+    }
+}
+
+fn load(file: &[u8], spec: &ModelSpec) -> Result<Pipeline, LoadError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    fs::write(&path, file).unwrap();
+    Pipeline::load(&path, spec, Labels::new(["red", "green", "blue"]).unwrap())
+}
+
+fn refusal(graph: &Graph) -> LoadError {
+    load(&graph.file(), &spec()).unwrap_err()
+}
+
+#[test]
+fn a_model_whose_classes_are_colours_names_the_colour() {
+    let mut pipeline = load(&three_classes("Identity").file(), &spec()).unwrap();
+    for (pixel, colour) in [([255, 0, 0], "red"), ([9, 200, 100], "green"), ([0, 1, 2], "blue")] {
+        let found = pipeline.classify(&FrameView::rgb24(1, 1, &pixel), 3).unwrap();
+        assert_eq!(&*found.predictions[0].label, colour, "{found:?}");
+    }
+}
+
+#[test]
+fn a_model_that_ends_in_softmax_is_declared_to_return_probabilities() {
+    let mut spec = spec();
+    spec.output.kind = OutputKind::Probabilities;
+    let mut pipeline = load(&three_classes("Softmax").file(), &spec).unwrap();
+    let found = pipeline.classify(&FrameView::rgb24(1, 1, &[255, 0, 0]), 1).unwrap();
+    assert!((found.predictions[0].probability - 0.5761).abs() < 1e-3, "{found:?}");
+}
+
+#[test]
+fn an_operator_that_tract_does_not_know_is_named_with_model_stage_and_advice() {
+    let error = refusal(&three_classes("FrobnicateTheImage"));
+    assert!(matches!(error, LoadError::Refused { .. }), "{error}");
+    let text = error.to_string();
+    for part in ["tract refuses the model", "model.onnx", "at the stage '", "FrobnicateTheImage", "; export it again"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains('\n') && text.len() < 700, "{text}");
+}
+
+#[test]
+fn weights_in_another_file_are_refused_without_looking_for_it() {
+    let mut graph = three_classes("Identity");
+    graph.nodes[1] = node("Add", &["flat", "bias"], "classes");
+    graph.weights = vec![weights("bias", &[3], &[], Some("/etc/passwd"))];
+    let error = refusal(&graph);
+    assert!(matches!(error, LoadError::Refused { stage: Stage::Parse, .. }), "{error}");
+    assert!(error.to_string().contains("the weights of `bias` are kept in another file"), "{error}");
+    graph.weights = vec![weights("bias", &[3], &[0.0, 0.5, 0.0], None)];
+    let mut pipeline = load(&graph.file(), &spec()).unwrap();
+    let found = pipeline.classify(&FrameView::rgb24(1, 1, &[100, 0, 0]), 1).unwrap();
+    assert_eq!(&*found.predictions[0].label, "green");
+}
+
+#[test]
+fn a_graph_with_loose_ends_is_refused() {
+    let mut graph = three_classes("Identity");
+    graph.nodes[1] = node("Add", &["flat", "nowhere"], "classes");
+    assert!(refusal(&graph).to_string().contains("nothing supplies the tensor `nowhere`"));
+    let mut graph = three_classes("Identity");
+    graph.outputs = vec![tensor("nowhere", &[1, 3])];
+    assert!(matches!(refusal(&graph), LoadError::Refused { stage: Stage::Parse, .. }));
+    assert!(matches!(refusal(&Graph::default()), LoadError::Refused { stage: Stage::Parse, .. }));
+}
+
+#[test]
+fn a_model_with_two_inputs_or_two_outputs_is_no_classifier() {
+    let mut graph = three_classes("Identity");
+    graph.inputs.push(tensor("second", &[1, 3]));
+    graph.nodes[1] = node("Add", &["flat", "second"], "classes");
+    assert!(refusal(&graph).to_string().contains("the number of inputs is 2"));
+    let mut graph = three_classes("Identity");
+    graph.outputs.push(tensor("flat", &[1, 3]));
+    assert!(refusal(&graph).to_string().contains("the number of outputs is 2"));
+}
+
+#[test]
+fn a_model_that_divides_by_zero_makes_no_prediction_and_can_go_on() {
+    let mut graph = three_classes("Identity");
+    graph.nodes[1] = node("Div", &["flat", "flat"], "classes");
+    let mut pipeline = load(&graph.file(), &spec()).unwrap();
+    let error = pipeline.classify(&FrameView::rgb24(1, 1, &[0, 1, 2]), 1).unwrap_err();
+    assert!(matches!(error, ClassifyError::Rank(_)), "{error}");
+    assert!(pipeline.classify(&FrameView::rgb24(1, 1, &[3, 1, 2]), 1).is_ok());
+}
+
+proptest! {
+    #[test]
+    fn a_damaged_model_file_is_loaded_or_refused_but_never_a_panic(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), keep in 0.5f64..1.0,
+    ) {
+        let mut graph = three_classes("Softmax");
+        graph.nodes[1] = node("Add", &["flat", "bias"], "classes");
+        graph.weights = vec![weights("bias", &[3], &[0.0, 0.5, 0.0], None)];
+        let mut file = graph.file();
+        for (place, byte) in damage {
+            let place = place.index(file.len());
+            file[place] = byte;
+        }
+        file.truncate((file.len() as f64 * (keep + 0.25)) as usize);
+        let _ = load(&file, &spec());
+    }
+}

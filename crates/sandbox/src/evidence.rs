@@ -1,0 +1,155 @@
+//! Looks at a worker from outside and writes down what really holds it.
+//!
+//! The worker is held at its last step before it executes its program, with everything in place that the program inherits;
+//! all is read from its `/proc/<pid>` and the control group. The one exception is landlock, which shows nowhere, so that
+//! the kernel's answer to the worker has to do. What cannot be read counts as absent.
+
+mod descriptors;
+mod mounts;
+mod status;
+
+use std::fs;
+use std::os::fd::RawFd;
+
+use crate::cgroup::{Controller, Groups, Seat};
+use crate::containment::{Aspect, Containment, Finding};
+use crate::exit::mebibytes;
+use crate::order::Confinement;
+use crate::plan::{Network, Plan};
+use status::ProcessStatus;
+
+/// What was asked for, to compare with what is found.
+#[derive(Debug)]
+pub(crate) struct Expected<'a> {
+    pub plan: &'a Plan,
+    pub confinement: Confinement,
+    /// Why a stronger confinement was refused, if one was.
+    pub refusal: Option<&'a str>,
+    pub supplementary: &'a [u32],
+    pub targets: &'a [RawFd],
+    pub groups: &'a Groups,
+    /// What the worker-to-be reported.
+    pub statements: &'a [(Aspect, Finding)],
+}
+
+/// The containment of the worker with this process id.
+pub(crate) fn gather(pid: i32, expected: &Expected<'_>) -> Containment {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))
+        .map_err(|error| format!("/proc/{pid}/status could not be read: {error}"))
+        .map(|text| ProcessStatus::parse(&text));
+    let of_status = |judge: fn(&ProcessStatus) -> Finding| match &status {
+        Ok(status) => judge(status),
+        Err(why) => Finding::Absent(why.clone()),
+    };
+    let user = match &status {
+        Ok(status) => status.user(pid, expected),
+        Err(why) => Finding::Absent(why.clone()),
+    };
+    let landlock = expected.statements.iter().find(|(aspect, _)| *aspect == Aspect::Landlock);
+    Containment::new(vec![
+        (Aspect::Mount, mount(pid, expected)),
+        (Aspect::Pid, namespace(pid, "pid", expected)),
+        (Aspect::Ipc, namespace(pid, "ipc", expected)),
+        (Aspect::Uts, namespace(pid, "uts", expected)),
+        (Aspect::Net, net(pid, expected)),
+        (Aspect::User, user),
+        (Aspect::Capabilities, of_status(ProcessStatus::capabilities)),
+        (Aspect::NoNewPrivs, of_status(ProcessStatus::no_new_privs)),
+        (Aspect::Seccomp, seccomp(&status, expected)),
+        (
+            Aspect::Landlock,
+            landlock.map_or_else(|| Finding::Absent("the worker said nothing".to_owned()), |row| row.1.clone()),
+        ),
+        (Aspect::Memory, limit(pid, Controller::Memory, &expected.groups.memory)),
+        (Aspect::Pids, limit(pid, Controller::Pids, &expected.groups.pids)),
+        (Aspect::Descriptors, descriptors::judge(pid, expected.targets)),
+    ])
+}
+
+/// Whether the worker stands in another namespace than the core.
+fn differs(pid: i32, kind: &str) -> Result<bool, String> {
+    let read = |who: &str| {
+        let path = format!("/proc/{who}/ns/{kind}");
+        fs::read_link(&path).map_err(|error| format!("{path} could not be read: {error}"))
+    };
+    Ok(read(&pid.to_string())? != read("self")?)
+}
+
+fn namespace(pid: i32, kind: &str, expected: &Expected<'_>) -> Finding {
+    match differs(pid, kind) {
+        Ok(true) => Finding::Holds("a namespace of its own".to_owned()),
+        Ok(false) => Finding::Absent(shared(kind, expected)),
+        Err(why) => Finding::Absent(why),
+    }
+}
+
+fn shared(kind: &str, expected: &Expected<'_>) -> String {
+    match expected.refusal {
+        Some(why) => format!("shares the core's {kind} namespace: {why}"),
+        None => format!("shares the core's {kind} namespace"),
+    }
+}
+
+fn net(pid: i32, expected: &Expected<'_>) -> Finding {
+    match (expected.plan.network, namespace(pid, "net", expected)) {
+        (Network::Host, Finding::Absent(_)) => Finding::Absent("the plan gives it the host's network".to_owned()),
+        (_, finding) => finding,
+    }
+}
+
+fn mount(pid: i32, expected: &Expected<'_>) -> Finding {
+    match differs(pid, "mnt") {
+        Ok(true) => mounts::judge(pid, expected.plan),
+        Ok(false) => Finding::Absent(shared("mount", expected)),
+        Err(why) => Finding::Absent(why),
+    }
+}
+
+fn seccomp(status: &Result<ProcessStatus, String>, expected: &Expected<'_>) -> Finding {
+    let stated = expected.statements.iter().find(|(aspect, finding)| *aspect == Aspect::Seccomp && !finding.holds());
+    match (status, stated) {
+        (Err(why), _) => Finding::Absent(why.clone()),
+        (Ok(status), stated) => match status.seccomp() {
+            Finding::Absent(_) if stated.is_some() => stated.map_or_else(|| status.seccomp(), |row| row.1.clone()),
+            finding => finding,
+        },
+    }
+}
+
+fn limit(pid: i32, controller: Controller, seat: &Seat) -> Finding {
+    let name = controller.name();
+    match seat {
+        Seat::NotAsked => Finding::Absent("the plan sets no limit".to_owned()),
+        Seat::Refused { limit, why } => {
+            let (file_name, amount) = match controller {
+                Controller::Memory => ("Max data size", mebibytes(*limit)),
+                Controller::Pids => ("Max processes", limit.to_string()),
+            };
+            process_limit(pid, file_name, *limit)
+                .map(|()| format!("{amount}, only by setrlimit ({file_name}), because {why}"))
+                .map_or_else(|problem| Finding::Absent(format!("{problem}; {why}")), Finding::Holds)
+        }
+        Seat::Taken(group) => match (group.contains(pid), group.limit_in_force(controller)) {
+            (Ok(true), Ok(limit)) => {
+                let amount = match (controller, limit.parse()) {
+                    (Controller::Memory, Ok(bytes)) => mebibytes(bytes),
+                    _ => limit,
+                };
+                Finding::Holds(format!("{amount}, by {}", group.directory.display()))
+            }
+            (Ok(false), _) => Finding::Absent(format!("not a member of {}", group.directory.display())),
+            (Err(error), _) | (_, Err(error)) => Finding::Absent(format!("{name} group could not be read: {error}")),
+        },
+    }
+}
+
+/// Confirms a limit in `/proc/<pid>/limits`, whose columns are at least two spaces apart.
+fn process_limit(pid: i32, name: &str, limit: u64) -> Result<(), String> {
+    let path = format!("/proc/{pid}/limits");
+    let text = fs::read_to_string(&path).map_err(|error| format!("{path} could not be read: {error}"))?;
+    let soft = text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next());
+    match soft.and_then(|value| value.parse::<u64>().ok()) {
+        Some(actual) if actual <= limit => Ok(()),
+        _ => Err(format!("{name} is {}", soft.unwrap_or("not shown"))),
+    }
+}

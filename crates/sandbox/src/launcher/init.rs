@@ -1,0 +1,202 @@
+//! PID 1 of a sandbox: sets it up, starts the worker, and then only watches.
+//!
+//! It reaps what is orphaned, passes SIGTERM and SIGINT on, tells the core how the worker ended, and ends everything when
+//! the core is gone. It runs as the worker's user without any capability, cannot be traced by the worker (it is not
+//! dumpable), and has a system call list of its own.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::process;
+
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::CloneFlags;
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::{Pid, pipe2, read, setsid};
+use rustix::process::{WaitOptions, wait, waitpgid};
+
+use super::landlock::Allowance;
+use super::program::Executable;
+use super::{forwarded_and_child, identity, landlock, limits, program, root, seccomp, worker};
+use crate::channel::Channel;
+use crate::exit::Status;
+use crate::order::{Confinement, During, Failure, Order, Report, Request, Step};
+use crate::plan::Account;
+use crate::raw;
+
+/// Exit code of PID 1 when the core let go of it.
+const LET_GO: i32 = 137;
+
+/// What PID 1 is to do.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub order: Order,
+    /// The worker's descriptors, in the order of the order's targets.
+    pub descriptors: Vec<OwnedFd>,
+    /// The user and group of the core, as seen before a user namespace hides them.
+    pub core: Account,
+}
+
+/// What the set-up leaves for the worker.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub executable: Executable,
+    /// What landlock shall allow beside executing the program.
+    pub allowances: Vec<Allowance>,
+}
+
+/// Becomes PID 1. Never returns.
+pub(super) fn run(channel: &Channel, task: Task) -> ! {
+    let started = set_up(&task).and_then(|prepared| start(channel, task, prepared));
+    let code = match started {
+        Ok(watch) => watch.until_the_end(channel),
+        Err(failure) => {
+            // When the core cannot be told, it is gone, and ending is all there is to do.
+            let _ = channel.send(&Report::Failed(failure), &[]);
+            1
+        }
+    };
+    process::exit(code)
+}
+
+fn set_up(task: &Task) -> Result<Prepared, Failure> {
+    let order = &task.order;
+    // In a session of its own no terminal's Ctrl-C reaches the worker: when to end it is the core's decision.
+    setsid().during(Step::Privileges)?;
+    if order.confinement == Confinement::UserNamespace {
+        identity::map_user(order, task.core)?;
+    }
+    let program = program::resolve(&order.plan.program)?;
+    let prepared = if order.confinement.has_namespaces() {
+        root::enter(order, program)?
+    } else {
+        let allowances = landlock::of_host(order, &program);
+        let inside = program.executable.host.clone();
+        Prepared { executable: Executable { inside, ..program.executable }, allowances }
+    };
+    limits::apply(order)?;
+    identity::drop_privileges(order)?;
+    Ok(prepared)
+}
+
+/// Starts the worker, and lets go of everything that only it needs.
+fn start(channel: &Channel, task: Task, prepared: Prepared) -> Result<Watch, Failure> {
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    let signals = SignalFd::with_flags(&forwarded_and_child(), flags).during(Step::Fork)?;
+    let (executed, executing) = pipe2(OFlag::O_CLOEXEC).during(Step::Fork)?;
+    let alone = task.order.confinement.has_namespaces();
+    if !alone {
+        // Orphans of the worker come here instead of to the host's init.
+        set_child_subreaper(true).during(Step::Fork)?;
+    }
+    let worker = match raw::clone_process(CloneFlags::empty()).during(Step::Fork)? {
+        None => worker::run(channel, &executing, task, prepared),
+        Some(pid) => Pid::from_raw(pid),
+    };
+    drop((task, prepared, executing));
+    let kept = [channel.as_fd().as_raw_fd(), signals.as_fd().as_raw_fd(), executed.as_raw_fd()];
+    raw::close_all_except(&kept).during(Step::Fork)?;
+    // The pipe ends when the worker becomes its program, or dies trying.
+    let _ = read(&executed, &mut [0]);
+    drop(executed);
+    channel.send(&Report::Running, &[]).during(Step::Fork)?;
+    // Without a list of its own PID 1 still has no privileges; nothing depends on it.
+    let _ = seccomp::restrict_init();
+    Ok(Watch { worker, signals, alone })
+}
+
+/// The watch over a running worker.
+struct Watch {
+    worker: Pid,
+    signals: SignalFd,
+    /// The worker's processes are all in this PID namespace, and end with it.
+    alone: bool,
+}
+
+impl Watch {
+    /// Returns the exit code of PID 1: the worker's, or 128 and the number of the signal that ended it.
+    fn until_the_end(&self, channel: &Channel) -> i32 {
+        loop {
+            let (asked, signalled) = self.wait_for_news(channel);
+            if signalled && let Some(status) = self.handle_signals() {
+                self.end_the_others();
+                // A core that is gone needs no report.
+                let _ = channel.send(&Report::Ended(status), &[]);
+                return match status {
+                    Status::Code(code) => code,
+                    Status::Signal(number) => 128 + number,
+                };
+            }
+            if asked && !self.handle_request(channel) {
+                self.end_the_others();
+                // The core may only have hung up, and still be listening.
+                let _ = channel.send(&Report::Ended(Status::Signal(libc::SIGKILL)), &[]);
+                return LET_GO;
+            }
+        }
+    }
+
+    fn wait_for_news(&self, channel: &Channel) -> (bool, bool) {
+        let mut sources =
+            [PollFd::new(channel.as_fd(), PollFlags::POLLIN), PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        // An interrupted or failed poll leaves both empty and is simply repeated.
+        let _ = poll(&mut sources, PollTimeout::NONE);
+        let ready = |source: &PollFd<'_>| source.any().unwrap_or(false);
+        (ready(&sources[0]), ready(&sources[1]))
+    }
+
+    /// Whether the core is still there.
+    fn handle_request(&self, channel: &Channel) -> bool {
+        match channel.receive::<Request>() {
+            Ok(Some(received)) => {
+                if matches!(received.message, Request::Terminate) {
+                    self.forward(Signal::SIGTERM);
+                }
+                true
+            }
+            Ok(None) | Err(_) => false,
+        }
+    }
+
+    /// Reaps and forwards; the worker's status once it has ended.
+    fn handle_signals(&self) -> Option<Status> {
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            match i32::try_from(signal.ssi_signo).map(Signal::try_from) {
+                Ok(Ok(Signal::SIGCHLD)) => {}
+                Ok(Ok(other)) => self.forward(other),
+                _ => {}
+            }
+        }
+        self.reap()
+    }
+
+    /// Reaps what has ended; the worker's status if it was among them.
+    fn reap(&self) -> Option<Status> {
+        let mut ended = None;
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            if pid.as_raw_pid() == self.worker.as_raw() {
+                ended = Status::from_wait(status);
+            }
+        }
+        ended
+    }
+
+    fn forward(&self, signal: Signal) {
+        // It may have ended a moment ago; it is not reaped before this returns, so nobody else has its number.
+        let _ = kill(self.worker, signal);
+    }
+
+    /// Ends what the worker left behind where no PID namespace does it.
+    fn end_the_others(&self) {
+        if self.alone {
+            return;
+        }
+        // The worker leads a process group that the system call list keeps its children from leaving.
+        let _ = killpg(self.worker, Signal::SIGKILL);
+        let group = rustix::process::Pid::from_raw(self.worker.as_raw());
+        while let Some(group) = group
+            && waitpgid(group, WaitOptions::empty()).is_ok()
+        {}
+    }
+}

@@ -1,0 +1,101 @@
+//! What a program needs in order to run: its executable, its libraries, its dynamic loader.
+
+mod elf;
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, open};
+
+use crate::order::{During, Failure, Step};
+use crate::plan::Program;
+use crate::raw;
+
+/// The core's own executable, as the kernel names it.
+const OWN_EXECUTABLE: &str = "/proc/self/exe";
+
+/// Where the core's own executable appears inside.
+const OWN_PLACE: &str = "/program";
+
+/// The loader's list of libraries; without it only its built-in folders are searched (ld.so(8)).
+const LOADER_CACHE: &str = "/etc/ld.so.cache";
+
+/// The folders in which distributions keep libraries and loaders.
+const LIBRARY_FOLDERS: [&str; 5] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib"];
+
+/// A program and what has to be in its file tree.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    pub executable: Executable,
+    /// Files and folders that appear at the path they have on the host, read-only.
+    pub needs: Vec<PathBuf>,
+    /// Symbolic links to make, each with what it points to.
+    pub links: Vec<(PathBuf, PathBuf)>,
+}
+
+/// An executable to be run.
+#[derive(Debug)]
+pub(super) struct Executable {
+    /// Its first argument.
+    pub name: String,
+    /// Its path on the host.
+    pub host: PathBuf,
+    /// Its path in a file tree of its own.
+    pub inside: PathBuf,
+    /// Set when the file has no name any more, because it was replaced while the core runs. Such a file cannot be
+    /// bind-mounted, and is executed by its descriptor.
+    pub nameless: Option<OwnedFd>,
+}
+
+/// Finds out what a program needs.
+pub(super) fn resolve(program: &Program) -> Result<Resolved, Failure> {
+    match program {
+        Program::This => this(),
+        Program::Path(path) => other(path),
+    }
+}
+
+/// This very program: what it has loaded is what it needs.
+fn this() -> Result<Resolved, Failure> {
+    let own = Path::new(OWN_EXECUTABLE);
+    let opened = open(own, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).during_at(Step::OpenSource, own)?;
+    let is_nameless = rustix::fs::fstat(&opened).during_at(Step::OpenSource, own)?.st_nlink == 0;
+    let host = fs::read_link(own).during_at(Step::OpenSource, own)?;
+    let mut needs = raw::loaded_objects();
+    if !needs.is_empty() {
+        needs.extend(existing(LOADER_CACHE));
+    }
+    let executable =
+        Executable { name: name_of(&host), host, inside: OWN_PLACE.into(), nameless: is_nameless.then_some(opened) };
+    Ok(Resolved { executable, needs, links: Vec::new() })
+}
+
+/// A program of the host: its loader, and the folders where that looks.
+fn other(path: &Path) -> Result<Resolved, Failure> {
+    let executable =
+        Executable { name: name_of(path), host: path.to_owned(), inside: path.to_owned(), nameless: None };
+    let interpreter = elf::interpreter(path).during_at(Step::OpenSource, path)?;
+    let mut resolved = Resolved { executable, needs: Vec::new(), links: Vec::new() };
+    let Some(interpreter) = interpreter else { return Ok(resolved) };
+    for folder in LIBRARY_FOLDERS.map(Path::new) {
+        match fs::read_link(folder) {
+            Ok(target) => resolved.links.push((folder.to_owned(), target)),
+            Err(_) => resolved.needs.extend(existing(folder)),
+        }
+    }
+    if !LIBRARY_FOLDERS.iter().any(|folder| interpreter.starts_with(folder)) {
+        resolved.needs.push(interpreter);
+    }
+    resolved.needs.extend(existing(LOADER_CACHE));
+    Ok(resolved)
+}
+
+fn existing(path: impl AsRef<Path>) -> Option<PathBuf> {
+    let path = path.as_ref();
+    path.exists().then(|| path.to_owned())
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}

@@ -1,0 +1,163 @@
+//! The lists: which system calls, and why.
+//!
+//! Written for synchronous programs that decode, compute, and talk over descriptors they were given. Numbers come from
+//! `libc`; calls that only x86_64 still has are listed apart, under the same reasons.
+
+use libc::*;
+
+use super::filter::{Group, Restricted, Test};
+
+/// `clone(2)` flags that make a namespace.
+const NAMESPACES: u32 = (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET) as u32;
+
+/// What the worker's program may call with any arguments.
+pub(super) const WORKER: &[Group] = &[
+    Group {
+        reason: "memory of its own: allocation, mapped files, the ring",
+        calls: &[
+            SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_mincore, SYS_msync, SYS_mlock,
+            SYS_mlock2, SYS_munlock, SYS_membarrier, SYS_memfd_create, SYS_get_mempolicy,
+        ],
+    },
+    Group {
+        reason: "threads and their synchronisation",
+        calls: &[
+            SYS_futex, SYS_set_robust_list, SYS_get_robust_list, SYS_set_tid_address, SYS_rseq, SYS_gettid,
+            SYS_sched_yield, SYS_sched_getaffinity, SYS_sched_setaffinity, SYS_sched_getparam,
+            SYS_sched_getscheduler, SYS_sched_getattr, SYS_getcpu, SYS_getpriority, SYS_setpriority,
+        ],
+    },
+    Group {
+        reason: "its own processes: the program itself, and a helper that it reads from (a camera's command)",
+        calls: &[
+            SYS_execve, SYS_exit, SYS_exit_group, SYS_wait4, SYS_waitid, SYS_getpid, SYS_getppid, SYS_getpgid,
+            SYS_getsid, SYS_kill, SYS_tkill, SYS_tgkill, SYS_pidfd_open, SYS_pidfd_send_signal,
+        ],
+    },
+    Group {
+        reason: "signals to itself, and returning from their handlers",
+        calls: &[
+            SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_rt_sigpending, SYS_rt_sigsuspend,
+            SYS_rt_sigtimedwait, SYS_rt_sigqueueinfo, SYS_sigaltstack, SYS_signalfd4, SYS_restart_syscall,
+        ],
+    },
+    Group {
+        reason: "time: reading clocks and sleeping, never setting",
+        calls: &[
+            SYS_clock_gettime, SYS_clock_getres, SYS_clock_nanosleep, SYS_nanosleep, SYS_gettimeofday, SYS_times,
+            SYS_getitimer, SYS_setitimer, SYS_timerfd_create, SYS_timerfd_settime, SYS_timerfd_gettime,
+        ],
+    },
+    Group {
+        reason: "reading and writing descriptors it has",
+        calls: &[
+            SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_pread64, SYS_pwrite64, SYS_preadv, SYS_pwritev,
+            SYS_preadv2, SYS_pwritev2, SYS_lseek, SYS_close, SYS_dup, SYS_dup3, SYS_pipe2, SYS_fcntl, SYS_flock,
+            SYS_sendfile, SYS_splice, SYS_tee, SYS_copy_file_range, SYS_readahead, SYS_fadvise64, SYS_eventfd2,
+        ],
+    },
+    Group {
+        reason: "waiting for descriptors and for files to appear",
+        calls: &[
+            SYS_ppoll, SYS_pselect6, SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait, SYS_inotify_init1,
+            SYS_inotify_add_watch, SYS_inotify_rm_watch,
+        ],
+    },
+    Group {
+        reason: "files that the mounts and landlock let it reach; ownership, modes, links and nodes are left out",
+        calls: &[
+            SYS_openat, SYS_fstat, SYS_newfstatat, SYS_statx, SYS_statfs, SYS_fstatfs, SYS_faccessat,
+            SYS_readlinkat, SYS_getdents64, SYS_getcwd, SYS_chdir, SYS_fchdir, SYS_umask, SYS_ftruncate,
+            SYS_truncate, SYS_fallocate, SYS_fsync, SYS_fdatasync, SYS_sync_file_range, SYS_unlinkat, SYS_mkdirat,
+            SYS_renameat2,
+        ],
+    },
+    Group {
+        reason: "sockets that it was given, or connects to as a Unix socket; it cannot listen",
+        calls: &[
+            SYS_connect, SYS_sendto, SYS_recvfrom, SYS_sendmsg, SYS_recvmsg, SYS_sendmmsg, SYS_recvmmsg,
+            SYS_shutdown, SYS_getsockopt, SYS_setsockopt, SYS_getsockname, SYS_getpeername,
+        ],
+    },
+    Group {
+        reason: "who and where it is, and randomness",
+        calls: &[
+            SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getresuid, SYS_getresgid, SYS_getgroups,
+            SYS_capget, SYS_uname, SYS_sysinfo, SYS_getrusage, SYS_getrandom,
+        ],
+    },
+    #[cfg(target_arch = "x86_64")]
+    Group {
+        reason: "older forms of the above that programs for x86_64 still use, and thread-local storage",
+        calls: &[
+            SYS_arch_prctl, SYS_open, SYS_stat, SYS_lstat, SYS_access, SYS_readlink, SYS_getdents, SYS_unlink,
+            SYS_mkdir, SYS_rmdir, SYS_rename, SYS_renameat, SYS_poll, SYS_select, SYS_epoll_create, SYS_epoll_wait,
+            SYS_dup2, SYS_pipe, SYS_eventfd, SYS_signalfd, SYS_inotify_init, SYS_fork, SYS_vfork, SYS_getpgrp,
+            SYS_alarm, SYS_pause, SYS_time, SYS_getrlimit,
+        ],
+    },
+    #[cfg(target_arch = "aarch64")]
+    Group { reason: "older forms of the above that libraries for aarch64 still use", calls: &[SYS_renameat, SYS_getrlimit] },
+];
+
+/// What the worker's program may call with some arguments only.
+pub(super) const ARGUMENTS: &[Restricted] = &[
+    Restricted {
+        reason: "threads and processes, but no namespaces, in which it would have capabilities",
+        call: SYS_clone,
+        alternatives: &[&[Test::HasNone { argument: 0, bits: NAMESPACES }]],
+    },
+    Restricted {
+        reason: "Unix sockets only; even where the network is the host's",
+        call: SYS_socket,
+        alternatives: &[&[Test::Is { argument: 0, value: AF_UNIX as u32 }]],
+    },
+    Restricted {
+        reason: "Unix sockets only",
+        call: SYS_socketpair,
+        alternatives: &[&[Test::Is { argument: 0, value: AF_UNIX as u32 }]],
+    },
+    Restricted {
+        reason: "device control (cameras), but no typing into a terminal",
+        call: SYS_ioctl,
+        alternatives: &[&[
+            Test::IsNot { argument: 1, value: TIOCSTI as u32 },
+            Test::IsNot { argument: 1, value: TIOCLINUX as u32 },
+        ]],
+    },
+    Restricted {
+        reason: "reading limits, its own or another process's; setting none",
+        call: SYS_prlimit64,
+        alternatives: &[&[Test::IsNull { argument: 2 }]],
+    },
+    Restricted {
+        reason: "names for threads and for memory in /proc, and what it is allowed to know of itself",
+        call: SYS_prctl,
+        alternatives: &[
+            &[Test::Is { argument: 0, value: PR_SET_NAME as u32 }],
+            &[Test::Is { argument: 0, value: PR_GET_NAME as u32 }],
+            &[Test::Is { argument: 0, value: PR_SET_VMA as u32 }],
+            &[Test::Is { argument: 0, value: PR_CAPBSET_READ as u32 }],
+            &[Test::Is { argument: 0, value: PR_GET_DUMPABLE as u32 }],
+            &[Test::Is { argument: 0, value: PR_GET_NO_NEW_PRIVS as u32 }],
+        ],
+    },
+];
+
+/// What a C library tries first and replaces by something listed above. `clone3` passes its flags in memory, where no
+/// filter can see them.
+pub(super) const PRETEND_MISSING: &[c_long] =
+    &[SYS_clone3, SYS_close_range, SYS_openat2, SYS_faccessat2, SYS_epoll_pwait2, SYS_futex_waitv];
+
+/// What PID 1 calls while it watches.
+pub(super) const INIT: &[Group] = &[
+    Group { reason: "waiting for the core, for signals and for children", calls: &[SYS_ppoll, SYS_wait4, SYS_waitid] },
+    Group { reason: "messages from and to the core; signals from their descriptor", calls: &[SYS_recvmsg, SYS_sendmsg, SYS_read] },
+    Group { reason: "passing signals on", calls: &[SYS_kill] },
+    Group {
+        reason: "the memory of a message, and ending",
+        calls: &[SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_madvise, SYS_futex, SYS_exit, SYS_exit_group, SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_restart_syscall, SYS_close, SYS_sigaltstack],
+    },
+    #[cfg(target_arch = "x86_64")]
+    Group { reason: "an older form of waiting", calls: &[SYS_poll] },
+];

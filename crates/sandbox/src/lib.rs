@@ -1,0 +1,54 @@
+//! The plan of a sandbox and the launcher that executes it.
+//!
+//! The core describes a worker with a [`Plan`] and calls [`launch`]. That re-executes the running program with the
+//! hidden first argument [`LAUNCH_ARGUMENT`], where the program's `main` hands over to [`launcher_main`]: a process with
+//! one thread, in which it is sound to clone, to mount and to give up privileges step by step. Nothing but the standard
+//! library's spawn runs between the core's own fork and exec.
+//!
+//! ```text
+//! core ── socket: order and descriptors ──► launcher ── clone(new namespaces) ──► PID 1 ── fork ──► worker
+//!   ▲                                          (ends)                              │
+//!   └───────────────── the same socket: reports up, requests down, life line ──────┘
+//! ```
+//!
+//! The core holds one end of that socket and nobody else does. When it closes, because the core let go of the worker or
+//! was killed, PID 1 ends and the kernel ends everything in its PID namespace with it.
+//!
+//! [`Sandboxed::containment`] is read back from the running worker ([`Containment`]); it is never what was intended.
+//!
+//! This crate refuses to run a worker without a process boundary, to guess at a missing group, and to be asynchronous:
+//! [`launch`] and [`Sandboxed::wait`] block, so a program built on an executor calls them from a blocking thread.
+
+mod cgroup;
+mod channel;
+mod containment;
+mod evidence;
+mod exit;
+mod host;
+mod launch;
+mod launcher;
+mod order;
+mod plan;
+mod raw;
+mod sandboxed;
+mod scratch;
+
+pub use containment::{Aspect, Containment, Finding};
+pub use exit::{Exit, Status};
+pub use host::Host;
+pub use launch::{LaunchError, launch, launch_from};
+pub use launcher::{LAUNCH_ARGUMENT, launcher_main};
+pub use order::Confinement;
+pub use plan::{
+    Access, Account, Bind, Content, Device, GroupRule, Network, Plan, PlanError, PlanParts, Program,
+};
+pub use sandboxed::Sandboxed;
+pub use scratch::{RESOURCE_PREFIX, resource_path};
+
+/// Takes ownership of a descriptor that the plan's launch gave this worker under `number`. To be called once for each.
+///
+/// # Errors
+/// No descriptor is open under that number.
+pub fn inherited_descriptor(number: std::os::fd::RawFd) -> std::io::Result<std::os::fd::OwnedFd> {
+    raw::adopt(number)
+}

@@ -1,0 +1,234 @@
+//! What a worker may see and use: pure data, checked before anything runs.
+//!
+//! A [`Plan`] can only be had through [`Plan::new`] or deserialization, and both check it; the launcher, which runs with
+//! the core's privileges, therefore never meets a path it would have to judge. Resolving names to what exists on the
+//! host is not done here: the plan does no I/O.
+
+mod check;
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use check::PlanError;
+
+/// The user and group that a worker runs as when its plan names none: Linux's overflow ids (`nobody`), which own nothing.
+const UNPRIVILEGED_ID: u32 = 65_534;
+
+/// The size of a worker's `/tmp` when its plan names none. It counts against the worker's memory limit.
+const DEFAULT_TEMPORARY_BYTES: u64 = 16 << 20;
+
+/// A checked plan. Dereferences to its [`PlanParts`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "PlanParts", into = "PlanParts")]
+pub struct Plan(PlanParts);
+
+impl Plan {
+    /// Checks the parts.
+    ///
+    /// # Errors
+    /// [`PlanError`] names the first part that breaks a rule.
+    pub fn new(parts: PlanParts) -> Result<Self, PlanError> {
+        check::check(&parts)?;
+        Ok(Self(parts))
+    }
+}
+
+impl Deref for Plan {
+    type Target = PlanParts;
+
+    fn deref(&self) -> &PlanParts {
+        &self.0
+    }
+}
+
+impl TryFrom<PlanParts> for Plan {
+    type Error = PlanError;
+
+    fn try_from(parts: PlanParts) -> Result<Self, PlanError> {
+        Self::new(parts)
+    }
+}
+
+impl From<Plan> for PlanParts {
+    fn from(plan: Plan) -> Self {
+        plan.0
+    }
+}
+
+/// The parts of a plan, to be filled in with `..PlanParts::default()`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PlanParts {
+    /// Names the worker in logs, as its host name and in its control group: `[a-z0-9-]`, at most 48 characters.
+    pub name: String,
+    /// The program to run.
+    pub program: Program,
+    /// Its arguments, without the program's own name.
+    pub arguments: Vec<String>,
+    /// Its whole environment; nothing is inherited. `AWS_GG_RESOURCE_PREFIX` is added by the launcher (B-14).
+    pub environment: BTreeMap<String, String>,
+    /// Files and folders of the host that appear inside.
+    pub binds: Vec<Bind>,
+    /// Device nodes of the host that appear inside, at the same path.
+    pub devices: Vec<Device>,
+    /// The user and group of the worker. Has an effect only when the core may change its user.
+    pub account: Account,
+    /// More supplementary groups, beside those that binds and devices ask for.
+    pub groups: Vec<GroupRule>,
+    /// The most memory the worker may use, in bytes, its `/tmp` included. `None`: no limit.
+    pub memory_bytes: Option<u64>,
+    /// The most processes and threads the worker may have. PID 1 counts as one; at least 3. `None`: no limit.
+    pub pids: Option<u32>,
+    /// The most descriptors a process of the worker may have open. `None`: the core's own limit.
+    pub open_files: Option<u64>,
+    /// The size of the worker's own `/tmp`, in bytes.
+    pub temporary_bytes: u64,
+    /// What the worker sees of the network.
+    pub network: Network,
+}
+
+impl Default for PlanParts {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            program: Program::This,
+            arguments: Vec::new(),
+            environment: BTreeMap::new(),
+            binds: Vec::new(),
+            devices: Vec::new(),
+            account: Account::default(),
+            groups: Vec::new(),
+            memory_bytes: None,
+            pids: None,
+            open_files: None,
+            temporary_bytes: DEFAULT_TEMPORARY_BYTES,
+            network: Network::None,
+        }
+    }
+}
+
+/// The program of a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Program {
+    /// The program that launches, seen inside as `/program`, with exactly the libraries that it has loaded.
+    #[default]
+    This,
+    /// An ELF program of the host, at its own path, with the host's library folders (read-only).
+    Path(PathBuf),
+}
+
+/// A file or folder of the host that appears inside the sandbox. Mounts below a folder do not come along.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bind {
+    /// Absolute path on the host; symbolic links are followed.
+    pub source: PathBuf,
+    /// Absolute path inside; its folders are made.
+    pub destination: PathBuf,
+    /// What may be done with it.
+    #[serde(default)]
+    pub access: Access,
+    /// Whether code may run from it.
+    #[serde(default)]
+    pub content: Content,
+    /// The group it adds to the worker (B-06).
+    #[serde(default)]
+    pub group: GroupRule,
+}
+
+impl Bind {
+    /// Data to be read and nothing else: a model, a folder of pictures.
+    pub fn read_only(source: impl Into<PathBuf>, destination: impl Into<PathBuf>) -> Self {
+        Self {
+            source: source.into(),
+            destination: destination.into(),
+            access: Access::ReadOnly,
+            content: Content::Data,
+            group: GroupRule::None,
+        }
+    }
+}
+
+/// A device node under `/dev` (B-03).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    /// Absolute path on the host and inside.
+    pub path: PathBuf,
+    /// What may be done with it. A read-only mount does not keep anybody from writing to a device: `ReadOnly` holds
+    /// through the node's own permissions and, where the kernel has it, landlock.
+    #[serde(default)]
+    pub access: Access,
+    /// The group it adds to the worker (B-06).
+    #[serde(default)]
+    pub group: GroupRule,
+}
+
+/// What may be done with a bind or a device: `ro` or `rw`, as in a resource access policy (B-07).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Access {
+    /// Read only. Writing to a bind fails with `EROFS`, whoever owns the file.
+    #[default]
+    #[serde(rename = "ro")]
+    ReadOnly,
+    /// Read and write, as far as the worker's user and groups allow.
+    #[serde(rename = "rw")]
+    ReadWrite,
+}
+
+/// Whether code may run from a bind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    /// Mounted `noexec`.
+    #[default]
+    Data,
+    /// A program or a shared library.
+    Code,
+}
+
+/// The group that a resource adds to the worker's supplementary groups (B-06, B-15).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupRule {
+    /// None.
+    #[default]
+    None,
+    /// `AutoAddGroupOwner`: the group that owns the source on the host.
+    OwnerOfSource,
+    /// `GroupOwner` of a local resource: a group of the host by name.
+    Name(String),
+    /// `GroupOwner` of a machine learning resource: a group id.
+    Id(u32),
+}
+
+/// A user and a group of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self { uid: UNPRIVILEGED_ID, gid: UNPRIVILEGED_ID }
+    }
+}
+
+/// What a worker sees of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// A network namespace of its own, in which even the loopback interface is down.
+    #[default]
+    None,
+    /// The host's. System calls are still limited to Unix sockets.
+    Host,
+}

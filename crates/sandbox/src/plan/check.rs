@@ -1,0 +1,291 @@
+//! The rules that a plan has to keep.
+//!
+//! Each rule stands where breaking it would turn the launcher, which is privileged, against the host: a destination
+//! outside the new root, a mount point inside a bound folder, a device that is not one.
+
+use std::path::{Component, Path, PathBuf};
+
+use thiserror::Error;
+
+use super::{GroupRule, PlanParts, Program};
+
+/// Longest name: with a prefix and a counter it still fits `HOST_NAME_MAX` (64).
+const LONGEST_NAME: usize = 48;
+
+/// Least memory that a limit may leave: below it no program starts, and the failure would not name its cause.
+const LEAST_MEMORY: u64 = 4 << 20;
+
+/// The launcher, PID 1 and the worker exist at the same moment.
+const LEAST_PROCESSES: u64 = 3;
+
+/// Folders of the new root that the launcher fills itself.
+const RESERVED: [&str; 4] = ["/proc", "/dev", "/tmp", "/program"];
+
+/// Why a plan is refused.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    /// The name would not do as a host name and a folder name.
+    #[error("worker name {name:?} is not 1 to {LONGEST_NAME} characters of a-z, 0-9 and '-', starting with a letter")]
+    Name {
+        /// The name as given.
+        name: String,
+    },
+    /// An argument, a variable or a path contains a zero byte, or a variable's name a `=`.
+    #[error("worker {worker}: {what} cannot be passed to a program: {text:?}")]
+    Text {
+        /// The worker's name.
+        worker: String,
+        /// Which part.
+        what: &'static str,
+        /// Its text.
+        text: String,
+    },
+    /// A path is relative, is the root itself, or steps upwards.
+    #[error("worker {worker}: {what} {path:?} is not an absolute path below / without '..'")]
+    Path {
+        /// The worker's name.
+        worker: String,
+        /// Which part.
+        what: &'static str,
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// A destination lies in or around a folder that every sandbox has of its own.
+    #[error("worker {worker}: destination {path:?} collides with {reserved}, which every sandbox has of its own")]
+    Reserved {
+        /// The worker's name.
+        worker: String,
+        /// The destination.
+        path: PathBuf,
+        /// The folder it collides with.
+        reserved: &'static str,
+    },
+    /// Two destinations are the same, or one lies in the other: mounting would create files in the outer source.
+    #[error("worker {worker}: destination {inner:?} lies in destination {outer:?}")]
+    Nested {
+        /// The worker's name.
+        worker: String,
+        /// The outer destination.
+        outer: PathBuf,
+        /// The one inside it.
+        inner: PathBuf,
+    },
+    /// A device path is not under `/dev` (B-03).
+    #[error("worker {worker}: device {path:?} is not below /dev")]
+    Device {
+        /// The worker's name.
+        worker: String,
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// A limit that no worker could live with.
+    #[error("worker {worker}: {what} is {actual}, the least is {least}")]
+    Limit {
+        /// The worker's name.
+        worker: String,
+        /// Which limit.
+        what: &'static str,
+        /// As given.
+        actual: u64,
+        /// The least that is accepted.
+        least: u64,
+    },
+}
+
+pub(super) fn check(parts: &PlanParts) -> Result<(), PlanError> {
+    check_name(&parts.name)?;
+    check_texts(parts)?;
+    check_limits(parts)?;
+    if let Program::Path(path) = &parts.program {
+        check_path(parts, "program", path)?;
+    }
+    for device in &parts.devices {
+        check_path(parts, "device", &device.path)?;
+        if !device.path.starts_with("/dev") || device.path == Path::new("/dev") {
+            return Err(PlanError::Device { worker: parts.name.clone(), path: device.path.clone() });
+        }
+    }
+    check_destinations(parts)
+}
+
+fn check_name(name: &str) -> Result<(), PlanError> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase());
+    if starts_well && name.len() <= LONGEST_NAME && name.chars().all(allowed) {
+        return Ok(());
+    }
+    Err(PlanError::Name { name: name.to_owned() })
+}
+
+fn check_texts(parts: &PlanParts) -> Result<(), PlanError> {
+    let refuse = |what, text: &str| {
+        Err(PlanError::Text { worker: parts.name.clone(), what, text: text.to_owned() })
+    };
+    for argument in &parts.arguments {
+        if argument.contains('\0') {
+            return refuse("argument", argument);
+        }
+    }
+    for (name, value) in &parts.environment {
+        if name.is_empty() || name.contains(['\0', '=']) {
+            return refuse("environment variable", name);
+        }
+        if value.contains('\0') {
+            return refuse("value of an environment variable", value);
+        }
+    }
+    for rule in group_rules(parts) {
+        if let GroupRule::Name(name) = rule
+            && (name.is_empty() || name.contains('\0'))
+        {
+            return refuse("group name", name);
+        }
+    }
+    Ok(())
+}
+
+fn group_rules(parts: &PlanParts) -> impl Iterator<Item = &GroupRule> {
+    let of_binds = parts.binds.iter().map(|bind| &bind.group);
+    let of_devices = parts.devices.iter().map(|device| &device.group);
+    of_binds.chain(of_devices).chain(&parts.groups)
+}
+
+fn check_limits(parts: &PlanParts) -> Result<(), PlanError> {
+    let limits = [
+        ("memory_bytes", parts.memory_bytes, LEAST_MEMORY),
+        ("pids", parts.pids.map(u64::from), LEAST_PROCESSES),
+        ("open_files", parts.open_files, 16),
+        ("temporary_bytes", Some(parts.temporary_bytes), 4096),
+    ];
+    for (what, limit, least) in limits {
+        if let Some(actual) = limit.filter(|actual| *actual < least) {
+            return Err(PlanError::Limit { worker: parts.name.clone(), what, actual, least });
+        }
+    }
+    Ok(())
+}
+
+fn check_path(parts: &PlanParts, what: &'static str, path: &Path) -> Result<(), PlanError> {
+    let mut components = path.components();
+    let plain = components.next() == Some(Component::RootDir)
+        && components.clone().next().is_some()
+        && components.all(|part| matches!(part, Component::Normal(_)))
+        && !path.as_os_str().as_encoded_bytes().contains(&0);
+    if plain {
+        return Ok(());
+    }
+    Err(PlanError::Path { worker: parts.name.clone(), what, path: path.to_owned() })
+}
+
+fn check_destinations(parts: &PlanParts) -> Result<(), PlanError> {
+    let mut destinations: Vec<&Path> = Vec::new();
+    for bind in &parts.binds {
+        check_path(parts, "source", &bind.source)?;
+        check_path(parts, "destination", &bind.destination)?;
+        if let Some(reserved) = RESERVED.into_iter().find(|folder| overlaps(&bind.destination, Path::new(folder))) {
+            return Err(PlanError::Reserved {
+                worker: parts.name.clone(),
+                path: bind.destination.clone(),
+                reserved,
+            });
+        }
+        destinations.push(&bind.destination);
+    }
+    destinations.extend(parts.devices.iter().map(|device| device.path.as_path()));
+    destinations.sort_unstable();
+    for pair in destinations.windows(2) {
+        if pair[1].starts_with(pair[0]) {
+            return Err(PlanError::Nested {
+                worker: parts.name.clone(),
+                outer: pair[0].to_owned(),
+                inner: pair[1].to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn overlaps(one: &Path, other: &Path) -> bool {
+    one.starts_with(other) || other.starts_with(one)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Bind, Device, Plan};
+    use super::*;
+
+    fn parts() -> PlanParts {
+        PlanParts { name: "inference".to_owned(), ..PlanParts::default() }
+    }
+
+    fn with_destinations(destinations: &[&str]) -> PlanParts {
+        let binds = destinations.iter().map(|path| Bind::read_only("/srv/model", *path)).collect();
+        PlanParts { binds, ..parts() }
+    }
+
+    fn refused(parts: PlanParts) -> String {
+        Plan::new(parts).expect_err("the plan breaks a rule").to_string()
+    }
+
+    #[test]
+    fn a_plan_survives_its_own_json() {
+        let device = Device { path: "/dev/video0".into(), access: Default::default(), group: GroupRule::OwnerOfSource };
+        let plan = Plan::new(PlanParts {
+            devices: vec![device],
+            memory_bytes: Some(64 << 20),
+            ..with_destinations(&["/greengrass-machine-learning/model"])
+        })
+        .unwrap();
+        let json = serde_json::to_string(&plan).unwrap();
+        assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), plan);
+    }
+
+    #[test]
+    fn deserializing_checks_too() {
+        assert!(serde_json::from_str::<Plan>(r#"{"name":"Not A Name"}"#).is_err());
+        assert!(serde_json::from_str::<Plan>(r#"{"name":"fine","unknown":1}"#).is_err());
+    }
+
+    #[test]
+    fn names_that_are_no_host_names_are_refused() {
+        for name in ["", "-x", "Upper", "a/b", "a.b", &"a".repeat(49)] {
+            let error = refused(PlanParts { name: name.to_owned(), ..PlanParts::default() });
+            assert!(error.starts_with("worker name"), "{error}");
+        }
+    }
+
+    #[test]
+    fn destinations_stay_below_the_new_root_and_apart() {
+        for path in ["model", "/", "/a/../etc", "/proc/x", "/dev", "/tmp", "/program"] {
+            refused(with_destinations(&[path]));
+        }
+        refused(with_destinations(&["/model", "/model"]));
+        refused(with_destinations(&["/model", "/other", "/model/inner"]));
+        assert!(Plan::new(with_destinations(&["/model", "/model-two"])).is_ok());
+    }
+
+    #[test]
+    fn a_path_between_two_nested_ones_does_not_hide_them() {
+        refused(with_destinations(&["/a", "/a!", "/a/b"]));
+    }
+
+    #[test]
+    fn a_device_is_below_dev() {
+        for path in ["/dev", "/etc/passwd", "/dev/../etc/passwd", "dev/null"] {
+            let device = Device { path: path.into(), access: Default::default(), group: GroupRule::None };
+            refused(PlanParts { devices: vec![device], ..parts() });
+        }
+    }
+
+    #[test]
+    fn limits_that_nothing_can_live_with_are_refused() {
+        refused(PlanParts { memory_bytes: Some(1024), ..parts() });
+        refused(PlanParts { pids: Some(1), ..parts() });
+    }
+
+    #[test]
+    fn texts_with_a_zero_byte_are_refused() {
+        refused(PlanParts { arguments: vec!["a\0b".to_owned()], ..parts() });
+        refused(PlanParts { environment: [("A=B".to_owned(), String::new())].into(), ..parts() });
+    }
+}

@@ -1,0 +1,43 @@
+//! Processes: cloning into namespaces, signal dispositions, the landlock version.
+
+use std::io;
+
+use nix::sched::CloneFlags;
+use nix::sys::signal::{SigHandler, Signal, signal};
+
+/// `LANDLOCK_CREATE_RULESET_VERSION`, from `linux/landlock.h`.
+const LANDLOCK_VERSION: libc::c_ulong = 1;
+
+/// `fork(2)` with flags: `None` in the child, its process id in the caller.
+///
+/// The system call is used directly because the C library's `clone` wants a stack for the child, while a child with its
+/// own copy of the memory can go on with the caller's.
+pub(crate) fn clone_process(flags: CloneFlags) -> io::Result<Option<i32>> {
+    let flags = libc::c_ulong::try_from(flags.bits() | libc::SIGCHLD).map_err(io::Error::other)?;
+    let none: libc::c_ulong = 0;
+    // SAFETY: without CLONE_VM the child has its own copy of the memory and with no stack given it goes on with its copy
+    // of the caller's. The launcher has one thread, so no lock can be held by a thread that the child lacks. The unused
+    // arguments are zero, which makes their order, the only difference between architectures, irrelevant.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(None),
+        pid => i32::try_from(pid).map(Some).map_err(io::Error::other),
+    }
+}
+
+/// Gives every signal its default disposition: ignored signals would stay ignored across exec.
+pub(crate) fn reset_signals() {
+    for each in Signal::iterator().filter(|each| !matches!(each, Signal::SIGKILL | Signal::SIGSTOP)) {
+        // SAFETY: the default disposition runs no handler of ours.
+        let _ = unsafe { signal(each, SigHandler::SigDfl) };
+    }
+}
+
+/// The version of landlock's interface that the kernel offers.
+pub(crate) fn landlock_abi() -> io::Result<i64> {
+    let (no_attributes, no_size): (libc::c_ulong, libc::c_ulong) = (0, 0);
+    // SAFETY: with the version flag the kernel requires a null pointer and a zero size, and only returns a number.
+    let abi = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, no_attributes, no_size, LANDLOCK_VERSION) };
+    if abi < 0 { Err(io::Error::last_os_error()) } else { Ok(i64::from(abi)) }
+}

@@ -1,0 +1,66 @@
+//! Limits: reaching one ends or refuses that worker and no other, and the report says which it was.
+
+use margay_sandbox::{Aspect, PlanParts, Status};
+
+use crate::passes::{Promise, skipped};
+use crate::support::{Fixture, Probe, ask};
+
+pub const PROMISES: &[Promise] = &[
+    ("exceeding_the_memory_limit_kills_that_worker_only_and_says_so", exceeding_the_memory_limit),
+    ("staying_below_the_memory_limit_is_unremarkable", staying_below_the_memory_limit_is_unremarkable),
+    ("threads_are_limited", threads_are_limited),
+    ("open_files_are_limited", open_files_are_limited),
+];
+
+const LIMIT: u64 = 64 << 20;
+
+fn exceeding_the_memory_limit() {
+    let fixture = Fixture::new();
+    let limited = |questions: &[&str]| PlanParts { memory_bytes: Some(LIMIT), ..fixture.parts(questions) };
+    let mut neighbour = Probe::start(limited(&["await-sigterm"]), Vec::new());
+    assert_eq!(neighbour.line(), "waiting");
+    let greedy = Probe::start(limited(&["allocate:256"]), Vec::new());
+    let memory = greedy.sandboxed.containment().finding(Aspect::Memory).unwrap().clone();
+    let (_, exit) = greedy.finish();
+    if memory.detail().contains("setrlimit") {
+        assert_eq!(exit.status, Status::Signal(libc::SIGABRT));
+        assert!(exit.to_string().contains("memory limit of 64 MiB"), "{exit}");
+        assert!(skipped("memory control group", "make a memory control group writable for this user"));
+    } else {
+        assert!(memory.holds(), "{memory:?}");
+        assert!(exit.memory_exceeded, "{exit:?}");
+        assert_eq!(exit.to_string(), "worker probe was killed because it reached its memory limit of 64 MiB");
+    }
+    neighbour.sandboxed.terminate();
+    assert_eq!(neighbour.finish().1.status, Status::Code(7), "the neighbour was not touched");
+}
+
+fn staying_below_the_memory_limit_is_unremarkable() {
+    let fixture = Fixture::new();
+    let parts = PlanParts { memory_bytes: Some(LIMIT), ..fixture.parts(&["allocate:8", "exit:3"]) };
+    let (_, exit) = Probe::start(parts, Vec::new()).finish();
+    assert!(!exit.memory_exceeded);
+    assert_eq!(exit.to_string(), "worker probe exited with code 3");
+}
+
+fn threads_are_limited() {
+    let fixture = Fixture::new();
+    let parts = PlanParts { pids: Some(12), ..fixture.parts(&["threads:64"]) };
+    let probe = Probe::start(parts, Vec::new());
+    let by_group = !probe.sandboxed.containment().finding(Aspect::Pids).unwrap().detail().contains("setrlimit");
+    let (answers, exit) = probe.finish();
+    if by_group {
+        let started: u32 = answers.to("threads:64").parse().unwrap();
+        assert!((1..12).contains(&started), "{started} threads");
+    } else {
+        // The limit counts all processes of the user; on a busy host the worker may not get a single thread.
+        assert!(exit.is_success(), "{exit}");
+    }
+}
+
+fn open_files_are_limited() {
+    let fixture = Fixture::new();
+    let parts = PlanParts { open_files: Some(32), ..fixture.parts(&["environment:AWS_GG_RESOURCE_PREFIX"]) };
+    let (answers, confinement) = ask(parts);
+    assert_eq!(answers.to("environment:AWS_GG_RESOURCE_PREFIX") == "/", confinement.has_namespaces());
+}

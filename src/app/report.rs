@@ -1,0 +1,141 @@
+//! The core's status, gathered from its services when somebody asks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::services::Services;
+use super::status::{
+    CameraStatus, ClockStatus, CoreStatus, CredentialsStatus, DeploymentStatus, LinkStatus, RouterStatus,
+};
+use crate::classifier::{Classifier, explain};
+use crate::config::Config;
+use crate::deployment::Progress;
+use crate::mqtt::link::Link;
+use crate::name::{ResourceId, S3Uri};
+use crate::payload;
+use crate::problem::Problems;
+use crate::router::Router;
+use crate::topic::Topic;
+
+/// What is asked about one camera.
+#[derive(Debug)]
+pub(super) struct CameraSources {
+    pub(super) topic: Topic,
+    pub(super) resource: ResourceId,
+    pub(super) uri: watch::Receiver<S3Uri>,
+    pub(super) progress: watch::Receiver<Progress>,
+    pub(super) classifier: Classifier,
+}
+
+/// Everything that the status is gathered from.
+#[derive(Debug)]
+pub(super) struct Report {
+    config: Arc<Config>,
+    services: Services,
+    link: Link,
+    router: Arc<Router>,
+    cameras: Vec<CameraSources>,
+    warnings: Vec<String>,
+    started: Duration,
+}
+
+impl Report {
+    pub(super) fn new(
+        config: Arc<Config>,
+        services: Services,
+        link: Link,
+        router: Arc<Router>,
+        cameras: Vec<CameraSources>,
+        warnings: &Problems,
+    ) -> Self {
+        let warnings = warnings.iter().map(ToString::to_string).collect();
+        let started = services.clock.boottime();
+        Self { config, services, link, router, cameras, warnings, started }
+    }
+
+    /// The status now.
+    pub(super) async fn now(self: Arc<Self>) -> CoreStatus {
+        let mut cameras = Vec::with_capacity(self.cameras.len());
+        for camera in &self.cameras {
+            cameras.push(CameraStatus {
+                topic: camera.topic.to_string(),
+                deployment: deployment(camera),
+                classifier: camera.classifier.status().await,
+            });
+        }
+        CoreStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_s: self.services.clock.boottime().saturating_sub(self.started).as_secs(),
+            thing: self.config.core_thing.thing_arn.thing().to_string(),
+            clock: self.clock(),
+            credentials: self.credentials(),
+            link: self.link(),
+            router: self.router(),
+            cameras,
+            warnings: self.warnings.clone(),
+        }
+    }
+
+    fn clock(&self) -> ClockStatus {
+        let clock = &self.services.clock;
+        ClockStatus {
+            now: payload::timestamp(clock.now()),
+            confirmed_by_server: clock.reckoning().is_confirmed(),
+            correction_ms: i64::try_from(clock.skew().whole_milliseconds()).unwrap_or(i64::MAX),
+        }
+    }
+
+    fn credentials(&self) -> CredentialsStatus {
+        let state = self.services.credentials.state();
+        let provider = self.config.credentials.as_ref();
+        CredentialsStatus {
+            endpoint: provider.map_or_else(String::new, |provider| provider.endpoint.to_string()),
+            role_alias: provider.map_or_else(String::new, |provider| provider.role_alias.to_string()),
+            valid_until: state.expiration.map(payload::timestamp),
+            failure: state.error.as_ref().map(|error| explain(error)),
+        }
+    }
+
+    fn link(&self) -> LinkStatus {
+        let state = self.link.state().borrow().clone();
+        let counters = self.link.counters();
+        let dropped = [
+            ("spool_full", counters.dropped.spool_full),
+            ("topic_refused", counters.dropped.topic_refused),
+            ("not_accepted", counters.refused.total()),
+        ];
+        LinkStatus {
+            endpoint: format!("{}:{}", self.config.mqtt.host, self.config.mqtt.port),
+            connected: state.is_connected(),
+            trouble: state.failure().map(|failure| explain(failure)),
+            accepted: counters.accepted,
+            delivered: counters.delivered,
+            queued: counters.queued,
+            in_flight: counters.in_flight,
+            dropped: dropped.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
+        }
+    }
+
+    fn router(&self) -> RouterStatus {
+        let counters = self.router.counters();
+        let subscriptions = counters.subscriptions.into_iter().map(|subscription| (subscription.id, subscription.messages));
+        RouterStatus {
+            subscriptions: subscriptions.collect(),
+            no_route: counters.no_route,
+            refused: counters.refused,
+        }
+    }
+}
+
+fn deployment(camera: &CameraSources) -> DeploymentStatus {
+    let progress = camera.progress.borrow().clone();
+    DeploymentStatus {
+        resource: camera.resource.to_string(),
+        source: camera.uri.borrow().to_string(),
+        state: progress.state,
+        failure: progress.failure.map(|failure| explain(failure.as_ref())),
+    }
+}

@@ -1,0 +1,111 @@
+//! The services that the core and `margay check --online` share, built from the configuration.
+
+use std::sync::Arc;
+
+use crate::clock::last_good::LastGood;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::credentials::{CredentialsProvider, ProviderSettings};
+use crate::http::{ClientError, HttpClient, Timeouts};
+use crate::identity::{Identity, IdentityError, IdentityFiles, Roots};
+use crate::mqtt::connection::{BrokerAddress, ConnectionSettings};
+use crate::s3::S3Client;
+
+/// The protocol name that AWS IoT asks for on port 443.
+const ALPN: &[u8] = b"x-amzn-mqtt-ca";
+
+/// Why the services cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum ServicesError {
+    /// The device's files cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The HTTPS clients cannot be built.
+    #[error(transparent)]
+    Http(#[from] ClientError),
+    /// config.json names no credentials provider.
+    #[error("config.json names no credentials provider: write margay.credentials.endpoint and roleAlias")]
+    NoCredentials,
+}
+
+/// Identity, clock, credentials and S3.
+#[derive(Debug, Clone)]
+pub struct Services {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where the last confirmed time is kept for the next start.
+    pub last_good: Arc<LastGood>,
+    /// The device's identity.
+    pub identity: Arc<Identity>,
+    /// Temporary credentials.
+    pub credentials: CredentialsProvider,
+    /// Models.
+    pub s3: S3Client,
+}
+
+impl Services {
+    /// Builds everything; nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`ServicesError`] names the file or the key.
+    pub fn build(config: &Config) -> Result<Self, ServicesError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        Self::build_with_clock(config, clock)
+    }
+
+    /// The same with another clock.
+    ///
+    /// # Errors
+    /// As for [`Services::build`].
+    pub fn build_with_clock(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, ServicesError> {
+        let last_good = LastGood::new(config.directories.state.join("last-good-time"));
+        last_good.recall(clock.as_ref());
+        let identity = Identity::load(&identity_files(config))?;
+        identity.check_validity(clock.as_ref())?;
+        let provider = config.credentials.as_ref().ok_or(ServicesError::NoCredentials)?;
+        let settings = ProviderSettings {
+            endpoint: provider.endpoint.clone(),
+            role_alias: provider.role_alias.clone(),
+            thing: config.core_thing.thing_arn.thing().clone(),
+        };
+        let mutual_tls = identity.client_config(&[], clock.clone());
+        let http = HttpClient::new(&mutual_tls, Timeouts::default(), clock.clone())?;
+        let credentials = CredentialsProvider::new(settings, http);
+        let s3_tls = s3_roots(config, &identity)?.client_config(clock.clone());
+        let s3_http = HttpClient::new(&s3_tls, Timeouts::default(), clock.clone())?;
+        let s3 = S3Client::new(config.s3.clone(), s3_http, credentials.clone());
+        Ok(Self { clock, last_good: Arc::new(last_good), identity: Arc::new(identity), credentials, s3 })
+    }
+
+    /// What a connection to the cloud's broker needs.
+    pub fn connection(&self, config: &Config) -> ConnectionSettings {
+        connection(config, &self.identity, self.clock.clone(), config.mqtt.client_id.as_str())
+    }
+}
+
+/// What a connection to the cloud's broker needs, for `client_id`.
+pub fn connection(config: &Config, identity: &Identity, clock: Arc<dyn Clock>, client_id: &str) -> ConnectionSettings {
+    let alpn: &[&[u8]] = if config.mqtt.needs_alpn() { &[ALPN] } else { &[] };
+    let broker = BrokerAddress { host: config.mqtt.host.clone(), port: config.mqtt.port };
+    let mut settings = ConnectionSettings::new(broker, client_id, identity.client_config(alpn, clock));
+    settings.keep_alive = config.mqtt.keep_alive;
+    settings
+}
+
+/// The device's files as the configuration names them.
+pub fn identity_files(config: &Config) -> IdentityFiles {
+    IdentityFiles {
+        certificate: config.crypto.certificate_path.clone(),
+        private_key: config.crypto.private_key_path.clone(),
+        ca: config.crypto.ca_path.clone(),
+    }
+}
+
+/// S3's certificate is signed by a public authority, or by the one that `margay.s3.caPath` names.
+fn s3_roots(config: &Config, identity: &Identity) -> Result<Roots, IdentityError> {
+    let roots = identity.roots().clone().with_system();
+    match &config.s3.ca_path {
+        Some(path) => roots.with_file(path),
+        None => Ok(roots),
+    }
+}

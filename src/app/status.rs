@@ -1,0 +1,211 @@
+//! What a running core says of itself, as one JSON document, and the Unix socket on which it says it.
+//!
+//! Whoever may open the socket may read the status; it holds no secret. The socket belongs to the core's user, mode
+//! 0660, and every connection gets one document and is closed.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream as BlockingUnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixListener;
+
+use crate::classifier::ClassifierStatus;
+use crate::deployment::State;
+
+/// How long a reader waits for the core.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// No status is longer, in bytes.
+const MAX_STATUS: u64 = 4 * 1024 * 1024;
+
+/// A core at one moment.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CoreStatus {
+    /// The program's version.
+    pub version: String,
+    /// The core's process id.
+    pub pid: u32,
+    /// Seconds since the core started.
+    pub uptime_s: u64,
+    /// The core's thing name.
+    pub thing: String,
+    /// What its clock rests on.
+    pub clock: ClockStatus,
+    /// Its temporary credentials.
+    pub credentials: CredentialsStatus,
+    /// The link to the cloud.
+    pub link: LinkStatus,
+    /// Messages by subscription, and those that no subscription wanted.
+    pub router: RouterStatus,
+    /// Its cameras.
+    pub cameras: Vec<CameraStatus>,
+    /// What the group asks for and this version does not do.
+    pub warnings: Vec<String>,
+}
+
+/// What the core knows of the time.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ClockStatus {
+    /// The time that the core goes by, RFC 3339.
+    pub now: String,
+    /// Whether an authenticated server has confirmed it.
+    pub confirmed_by_server: bool,
+    /// The system's clock plus this is the core's time, in milliseconds.
+    pub correction_ms: i64,
+}
+
+/// The temporary credentials, without a secret.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CredentialsStatus {
+    /// The credentials provider, `host:port`.
+    pub endpoint: String,
+    /// The role alias.
+    pub role_alias: String,
+    /// Until when they hold, RFC 3339; `None` while there are none.
+    pub valid_until: Option<String>,
+    /// Why the last attempt failed, if it did.
+    pub failure: Option<String>,
+}
+
+/// The link to the cloud.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LinkStatus {
+    /// The broker, `host:port`.
+    pub endpoint: String,
+    /// Whether it is connected now.
+    pub connected: bool,
+    /// What keeps it from connecting, and what to do.
+    pub trouble: Option<String>,
+    /// Messages accepted into the spool.
+    pub accepted: u64,
+    /// Messages acknowledged by the broker.
+    pub delivered: u64,
+    /// Messages waiting.
+    pub queued: u64,
+    /// Messages sent and not acknowledged yet.
+    pub in_flight: u64,
+    /// Messages dropped, by reason.
+    pub dropped: BTreeMap<String, u64>,
+}
+
+/// What the router did.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RouterStatus {
+    /// Messages that each subscription selected, by its id.
+    pub subscriptions: BTreeMap<String, u64>,
+    /// Messages that no subscription selected.
+    pub no_route: u64,
+    /// Messages refused for their size or topic.
+    pub refused: u64,
+}
+
+/// A camera and its model.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CameraStatus {
+    /// Where its predictions are published.
+    pub topic: String,
+    /// How the deployment of its model stands.
+    pub deployment: DeploymentStatus,
+    /// Its workers and frames; `None` once it has been shut down.
+    pub classifier: Option<ClassifierStatus>,
+}
+
+/// How the deployment of a model stands.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeploymentStatus {
+    /// The model resource in the group document.
+    pub resource: String,
+    /// Where its package comes from.
+    pub source: String,
+    /// What the deployment is doing.
+    pub state: State,
+    /// Why it failed, and what goes on meanwhile.
+    pub failure: Option<String>,
+}
+
+/// The status socket could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    /// The core could not listen.
+    #[error("listening on the status socket {}", path.display())]
+    Listen {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// No core answered.
+    #[error("no core answers on {}: is `margay run` running with this configuration?", path.display())]
+    NoCore {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// What answered is no core of this version.
+    #[error("the core on {} gave a status that this version does not understand", path.display())]
+    Foreign {
+        /// The socket.
+        path: PathBuf,
+        /// What the parser said.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// Listens on `path`; a socket left by a dead core is replaced.
+///
+/// # Errors
+/// The folder cannot be made or the socket not bound; another core's live socket is not taken over.
+pub fn listen(path: &Path) -> Result<UnixListener, StatusError> {
+    let failed = |source| StatusError::Listen { path: path.to_owned(), source };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    if path.exists() {
+        if BlockingUnixStream::connect(path).is_ok() {
+            return Err(failed(io::Error::new(io::ErrorKind::AddrInUse, "another core answers there")));
+        }
+        std::fs::remove_file(path).map_err(failed)?;
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Gives each connection one document, made by `report`.
+pub async fn serve<F>(listener: UnixListener, report: impl Fn() -> F)
+where
+    F: Future<Output = CoreStatus>,
+{
+    loop {
+        let Ok((mut connection, _)) = listener.accept().await else {
+            // Out of descriptors: whoever asks will ask again.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let Ok(document) = serde_json::to_vec(&report().await) else { continue };
+        // A reader that goes away early loses only its own answer; one that hangs holds nobody up for long.
+        let _ = tokio::time::timeout(READ_TIMEOUT, connection.write_all(&document)).await;
+    }
+}
+
+/// Asks the core behind `path`.
+///
+/// # Errors
+/// [`StatusError::NoCore`] and [`StatusError::Foreign`].
+pub fn ask(path: &Path) -> Result<CoreStatus, StatusError> {
+    let no_core = |source| StatusError::NoCore { path: path.to_owned(), source };
+    let connection = BlockingUnixStream::connect(path).map_err(no_core)?;
+    connection.set_read_timeout(Some(READ_TIMEOUT)).map_err(no_core)?;
+    let mut document = Vec::new();
+    connection.take(MAX_STATUS).read_to_end(&mut document).map_err(no_core)?;
+    serde_json::from_slice(&document).map_err(|source| StatusError::Foreign { path: path.to_owned(), source })
+}

@@ -1,0 +1,208 @@
+//! The main job, tried step by step without a core: `margay check --online`. Each step is the core's own code; nothing
+//! is published and nothing of a running core is touched.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::services::{Services, ServicesError};
+use crate::classifier::one_shot::{OneShot, OneShotError};
+use crate::config::Config;
+use crate::connector::image_classifier::{Camera, ImageClassifier};
+use crate::credentials::CredentialsError;
+use crate::deployment::{DeploymentError, Staged, Stager};
+use crate::documents::Deployable;
+use crate::mqtt::link::{Link, LinkSettings, LinkState};
+use crate::payload;
+use crate::store::Store;
+
+/// How long the broker may take.
+const CONNECT: Duration = Duration::from_secs(30);
+
+/// A step that succeeded.
+#[derive(Debug)]
+pub struct Passed {
+    /// Which step.
+    pub name: &'static str,
+    /// What was found.
+    pub detail: String,
+}
+
+/// The steps, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The device's files.
+    Identity,
+    /// Temporary credentials.
+    Credentials,
+    /// The package from S3.
+    Download,
+    /// The sandbox for its model.
+    Sandbox,
+    /// The model itself.
+    Model,
+    /// The camera.
+    Source,
+    /// The broker.
+    Broker,
+}
+
+impl Step {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Credentials => "credentials",
+            Self::Download => "package",
+            Self::Sandbox => "sandbox",
+            Self::Model => "model",
+            Self::Source => "camera",
+            Self::Broker => "broker",
+        }
+    }
+}
+
+/// The first step that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("the step {} failed", step.name())]
+pub struct TrialFailure {
+    /// Which step.
+    pub step: Step,
+    /// Why.
+    #[source]
+    pub cause: TrialError,
+}
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TrialError {
+    /// The services cannot be built.
+    #[error("loading the device's identity")]
+    Services(#[from] ServicesError),
+    /// No credentials.
+    #[error("exchanging the certificate for credentials")]
+    Credentials(#[from] CredentialsError),
+    /// A folder for the trial could not be made.
+    #[error("making a folder for the trial")]
+    Folder(#[source] std::io::Error),
+    /// The store for the trial could not be opened.
+    #[error("opening a store for the trial")]
+    Store(#[from] crate::store::StoreError),
+    /// The package could not be fetched or is out of order.
+    #[error("fetching the model")]
+    Deployment(#[from] DeploymentError),
+    /// The model does not load.
+    #[error("loading the model")]
+    Model(#[from] OneShotError),
+    /// The camera's files are not there.
+    #[error("looking for the camera's files at {}: name a folder or file that exists in the resource's SourcePath", path.display())]
+    Source {
+        /// The path on the host.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The broker did not admit us.
+    #[error("connecting to the broker")]
+    Broker(#[source] Arc<crate::mqtt::failure::LinkFailure>),
+    /// The broker did not answer.
+    #[error("no answer from the broker {endpoint} within {} s", CONNECT.as_secs())]
+    Silence {
+        /// `host:port`.
+        endpoint: String,
+    },
+}
+
+/// Tries the steps in order and tells each that succeeds.
+///
+/// # Errors
+/// The first step that fails; those after it rest on it.
+pub async fn run(
+    config: &Config,
+    deployable: &Deployable,
+    mut passed: impl FnMut(Passed),
+) -> Result<(), TrialFailure> {
+    let services = Services::build(config).map_err(at(Step::Identity))?;
+    let detail = format!("certificate valid until {}", payload::timestamp(services.identity.not_after()));
+    passed(Passed { name: "identity", detail });
+    let credentials = services.credentials.get().await.map_err(at(Step::Credentials))?;
+    let detail = format!("credentials until {}", payload::timestamp(credentials.expiration));
+    passed(Passed { name: "credentials", detail });
+    for connector in &deployable.image_classifiers {
+        try_camera(&services, connector, &mut passed).await?;
+    }
+    try_broker(config, &services).await?;
+    passed(Passed { name: "broker", detail: format!("admitted by {}:{}", config.mqtt.host, config.mqtt.port) });
+    Ok(())
+}
+
+async fn try_camera(
+    services: &Services,
+    connector: &ImageClassifier,
+    passed: &mut impl FnMut(Passed),
+) -> Result<(), TrialFailure> {
+    let folder = TempDir::new().map_err(TrialError::Folder).map_err(at(Step::Download))?;
+    let store = Store::open(folder.path()).map_err(at(Step::Download))?;
+    let stager = Stager::new(services.s3.clone(), Arc::new(store));
+    let staged = stager.stage(&connector.model_resource, &connector.model_uri).await.map_err(at_deployment)?;
+    passed(Passed { name: "package", detail: format!("{}, {}", connector.model_uri, staged.model.identity.digest) });
+    let engine = try_model(connector, &staged).await?;
+    let model = &staged.model.identity;
+    passed(Passed { name: "model", detail: format!("{} {} runs on {engine}", model.name, model.version) });
+    if let Camera::Volume(volume) = &connector.camera {
+        let path = &volume.source;
+        std::fs::metadata(path)
+            .map_err(|source| TrialError::Source { path: path.to_owned(), source })
+            .map_err(at(Step::Source))?;
+        passed(Passed { name: "camera", detail: format!("{} is {}", connector.camera_name, path.display()) });
+    }
+    Ok(())
+}
+
+async fn try_model(connector: &ImageClassifier, staged: &Staged) -> Result<String, TrialFailure> {
+    let loaded =
+        OneShot::load(&staged.model.directory, connector.memory_limit.bytes(), connector.identity()).await;
+    match loaded {
+        Ok(worker) => Ok(worker.engine.clone()),
+        Err(error @ (OneShotError::Launch(_) | OneShotError::Plan(_) | OneShotError::Channel(_))) => {
+            Err(at(Step::Sandbox)(error))
+        }
+        Err(error) => Err(at(Step::Model)(error)),
+    }
+}
+
+/// Connects under a client id of its own, so that a running core is not thrown off its connection.
+async fn try_broker(config: &Config, services: &Services) -> Result<(), TrialFailure> {
+    let mut connection = services.connection(config);
+    connection.client_id.push_str("-check");
+    let link = Link::start(LinkSettings::new(connection));
+    let mut state = link.state();
+    let settled = tokio::time::timeout(CONNECT, async {
+        state.wait_for(|state| state.is_connected() || state.failure().is_some()).await.map(|state| state.clone())
+    })
+    .await;
+    link.drain(Duration::ZERO).await;
+    match settled {
+        Ok(Ok(LinkState::Waiting { failure, .. })) => Err(at(Step::Broker)(TrialError::Broker(failure))),
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) | Err(_) => {
+            let endpoint = format!("{}:{}", config.mqtt.host, config.mqtt.port);
+            Err(at(Step::Broker)(TrialError::Silence { endpoint }))
+        }
+    }
+}
+
+fn at<E: Into<TrialError>>(step: Step) -> impl Fn(E) -> TrialFailure {
+    move |cause| TrialFailure { step, cause: cause.into() }
+}
+
+/// What is wrong with a package is the package's fault; what keeps it from coming is the download's.
+fn at_deployment(error: DeploymentError) -> TrialFailure {
+    let step = match error {
+        DeploymentError::Package { .. } | DeploymentError::Activation { .. } => Step::Model,
+        DeploymentError::Download { .. } | DeploymentError::Store { .. } => Step::Download,
+    };
+    at(step)(error)
+}

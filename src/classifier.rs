@@ -1,0 +1,43 @@
+//! The classifier of one camera: frames from a capture worker, through a ring in shared memory, to an inference worker,
+//! whose predictions come back to the core. The core itself sees no pixel and parses no model.
+//!
+//! * `worker`: a sandboxed process as the core sees it; `plan`: what each kind of worker may see and do
+//! * `capture_side`, `inference_side`: the two halves, their restarts and the hand-over to a new model
+//! * `supervisor`: the task that owns both; [`Classifier`] is its handle
+//! * [`ledger`]: what became of every frame
+//! * [`capture_worker`], [`inference_worker`]: the programs that run inside the sandboxes; the second is where a frame
+//!   becomes a tensor
+//! * [`message`]: what they say to each other
+//! * [`model_directory`]: a model package as it lies unpacked
+
+mod capture_side;
+pub mod capture_worker;
+mod inference_side;
+pub mod inference_worker;
+pub mod ledger;
+pub mod message;
+pub mod model_directory;
+pub mod one_shot;
+mod plan;
+mod status;
+mod supervisor;
+mod worker;
+
+pub use capture_side::CaptureState;
+pub use inference_side::{Activated, DeployedModel, Loaded};
+pub use plan::{CameraAccess, WorkerIdentity};
+pub use status::{ClassifierStatus, WorkerStatus};
+pub use supervisor::{ActivationError, Classifier, Observation, Settings};
+pub use worker::{CHANNEL_FD, Role, SpawnError};
+
+/// An error and its causes in one line, for a message that crosses a process boundary.
+pub fn explain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

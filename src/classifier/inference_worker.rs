@@ -1,0 +1,244 @@
+//! The program of the inference worker: frames from the ring, predictions to the core.
+//!
+//! It runs in a sandbox with one model, read-only, and a read-only view of the ring; the two dangerous parsers, of
+//! models and of pictures, are its own. **Here a frame becomes a tensor**: [`Server::classify`] hands the ring's bytes
+//! to [`margay_inference::Pipeline::classify`].
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use margay_camera::FrameMeta;
+use margay_camera::ring::{ReadError, RingReader, Wait};
+use margay_inference::{Classification, FrameView, Pipeline};
+
+use super::explain;
+use super::message::{Account, FromInference, Inferred, Outcome, ToInference};
+use super::model_directory::ModelDirectory;
+use crate::clock::Clock;
+use crate::ipc::{IpcError, Received, Waited, WorkerChannel};
+use crate::payload::Ranked;
+
+/// How long the worker waits for a frame, or for a message while it has none to wait for, before it looks at the other.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// No more rings than this may wait their turn; the core never sends so many.
+const MAX_RINGS: usize = 8;
+
+/// Why the inference worker ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum InferenceWorkerError {
+    /// The channel to the core broke.
+    #[error(transparent)]
+    Channel(#[from] IpcError),
+    /// A ring's header does not describe the memory that came.
+    #[error("mapping the ring")]
+    Ring(#[from] margay_camera::ring::RingError),
+    /// The core's messages came in an order that makes no sense.
+    #[error("the core sent {message} {when}")]
+    OutOfOrder {
+        /// Which message.
+        message: &'static str,
+        /// The circumstance that forbids it.
+        when: &'static str,
+    },
+}
+
+/// Classifies until every frame it was asked for is accounted for, or the core hangs up.
+///
+/// # Errors
+/// [`InferenceWorkerError`]. A model that cannot be used is no error here: the core has been told why.
+pub fn run(channel: &WorkerChannel, clock: &dyn Clock) -> Result<(), InferenceWorkerError> {
+    let Some((pipeline, top_k, threshold)) = load(channel)? else { return Ok(()) };
+    let mut server = Server {
+        channel,
+        clock,
+        pipeline,
+        top_k,
+        threshold,
+        rings: VecDeque::new(),
+        next: None,
+        last: u64::MAX,
+        bytes: Vec::new(),
+    };
+    server.serve()
+}
+
+/// Waits for the order to load a model, and loads and warms it; `None` when there is nothing to serve.
+fn load(channel: &WorkerChannel) -> Result<Option<(Pipeline, usize, f32)>, InferenceWorkerError> {
+    let Waited::Message(Received { message, .. }) = channel.receive::<ToInference>(Duration::from_secs(30))? else {
+        return Ok(None);
+    };
+    let ToInference::Load { directory, top_k, threshold } = message else {
+        return Err(InferenceWorkerError::OutOfOrder { message: "another order", when: "before a model to load" });
+    };
+    let started = Instant::now();
+    match open(&margay_sandbox::resource_path(Path::new(&directory))) {
+        Ok(pipeline) => {
+            let load_us = micros(started.elapsed());
+            channel.send(&FromInference::Loaded { engine: pipeline.engine_name().to_owned(), load_us })?;
+            Ok(Some((pipeline, top_k, threshold)))
+        }
+        Err(why) => {
+            channel.send(&FromInference::Refused { why })?;
+            Ok(None)
+        }
+    }
+}
+
+/// Loads the package's model and runs it once on a grey picture, so that the first frame does not pay for what an engine
+/// puts off; an error is told in one line.
+pub(super) fn open(directory: &Path) -> Result<Pipeline, String> {
+    let package = ModelDirectory::open(directory).map_err(|error| explain(&error))?;
+    let spec = package.manifest.model_spec();
+    let mut pipeline =
+        Pipeline::load(&package.model, &spec, package.labels).map_err(|error| explain(&error))?;
+    let grey = [128; 3 * 64 * 64];
+    pipeline.classify(&FrameView::rgb24(64, 64, &grey), 1).map_err(|error| explain(&error))?;
+    Ok(pipeline)
+}
+
+struct Server<'a> {
+    channel: &'a WorkerChannel,
+    clock: &'a dyn Clock,
+    pipeline: Pipeline,
+    top_k: usize,
+    threshold: f32,
+    /// The ring in use, then those that follow it; all but the last are final.
+    rings: VecDeque<RingReader>,
+    /// The next frame to account for, once the core has said where to begin.
+    next: Option<u64>,
+    /// The last frame to account for.
+    last: u64,
+    /// The frame's bytes, kept for their allocation.
+    bytes: Vec<u8>,
+}
+
+impl Server<'_> {
+    fn serve(&mut self) -> Result<(), InferenceWorkerError> {
+        loop {
+            let idle = self.next.is_none() || self.rings.is_empty();
+            if !self.take_orders(if idle { WAIT } else { Duration::ZERO })? {
+                return Ok(());
+            }
+            let Some(next) = self.next else { continue };
+            if next > self.last {
+                self.channel.send(&FromInference::Finished)?;
+                return Ok(());
+            }
+            self.follow_ring(next)?;
+        }
+    }
+
+    /// Takes every waiting order; `false` when the core is gone.
+    fn take_orders(&mut self, timeout: Duration) -> Result<bool, InferenceWorkerError> {
+        let mut timeout = timeout;
+        loop {
+            match self.channel.receive::<ToInference>(timeout)? {
+                Waited::Nothing => return Ok(true),
+                Waited::CoreGone => return Ok(false),
+                Waited::Message(received) => self.take_order(received)?,
+            }
+            timeout = Duration::ZERO;
+        }
+    }
+
+    fn take_order(&mut self, received: Received<ToInference>) -> Result<(), InferenceWorkerError> {
+        match received.message {
+            ToInference::Ring => {
+                let memory = received.descriptors.into_iter().next().ok_or(InferenceWorkerError::OutOfOrder {
+                    message: "a ring",
+                    when: "without its descriptor",
+                })?;
+                if self.rings.len() == MAX_RINGS {
+                    return Err(InferenceWorkerError::OutOfOrder { message: "a ring", when: "with too many waiting" });
+                }
+                self.rings.push_back(RingReader::map(memory)?);
+            }
+            ToInference::ServeFrom { frame } => self.next = Some(frame),
+            ToInference::StopAfter { frame } => self.stop_after(frame)?,
+            ToInference::Load { .. } => {
+                return Err(InferenceWorkerError::OutOfOrder { message: "a model", when: "to a worker that has one" });
+            }
+        }
+        Ok(())
+    }
+
+    /// Agrees on the last frame: one that was already dealt with cannot be given to another worker.
+    fn stop_after(&mut self, frame: u64) -> Result<(), InferenceWorkerError> {
+        let Some(next) = self.next else {
+            return Err(InferenceWorkerError::OutOfOrder { message: "a last frame", when: "before the first" });
+        };
+        self.last = frame.max(next.saturating_sub(1));
+        Ok(self.channel.send(&FromInference::Stopping { after: self.last })?)
+    }
+
+    /// Waits for a frame in the ring in use and deals with the newest; goes on to the next ring once this one is
+    /// drained and will not grow.
+    fn follow_ring(&mut self, next: u64) -> Result<(), InferenceWorkerError> {
+        let Some(ring) = self.rings.front() else { return Ok(()) };
+        let superseded = self.rings.len() > 1;
+        let wait = if superseded { Duration::ZERO } else { WAIT };
+        match ring.wait_newer(next.checked_sub(1), wait) {
+            Wait::Frame(newest) => {
+                let account = self.account(next, newest.min(self.last));
+                self.next = Some(account.through + 1);
+                self.channel.send(&FromInference::Accounted(account))?;
+            }
+            Wait::Closed(_) | Wait::TimedOut if superseded => {
+                self.rings.pop_front();
+            }
+            // A closed ring has no successor yet: orders are the only thing left to wait for.
+            Wait::Closed(_) => {
+                self.take_orders(WAIT)?;
+            }
+            Wait::TimedOut => {}
+        }
+        Ok(())
+    }
+
+    /// Accounts for `from..=through` by classifying the newest of them.
+    fn account(&mut self, from: u64, through: u64) -> Account {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let outcome = match self.rings.front().map(|ring| ring.read_into(through, &mut bytes)) {
+            Some(Ok(meta)) => self.classify(&meta, &bytes),
+            Some(Err(error @ ReadError::Malformed { .. })) => Outcome::Undecodable { why: explain(&error) },
+            Some(Err(_)) | None => Outcome::Overwritten,
+        };
+        self.bytes = bytes;
+        Account { from, through, outcome }
+    }
+
+    fn classify(&mut self, meta: &FrameMeta, bytes: &[u8]) -> Outcome {
+        let queue_us = micros(self.clock.boottime().saturating_sub(Duration::from_nanos(meta.captured_ns)));
+        match self.pipeline.classify(&FrameView::new(meta, bytes), self.top_k) {
+            Ok(classification) => Outcome::Inferred(self.report(meta, queue_us, classification)),
+            Err(error) if error.is_the_frames_fault() => Outcome::Undecodable { why: explain(&error) },
+            Err(error) => Outcome::InferenceFailed { why: explain(&error) },
+        }
+    }
+
+    fn report(&self, meta: &FrameMeta, queue_us: u64, classification: Classification) -> Inferred {
+        let Classification { predictions, timings } = classification;
+        let ranked = predictions.into_iter().enumerate();
+        let kept = ranked.filter(|(rank, prediction)| *rank == 0 || prediction.probability >= self.threshold);
+        let predictions = kept
+            .map(|(_, p)| Ranked { label: p.label.to_string(), class: p.class, probability: p.probability })
+            .collect();
+        Inferred {
+            item: meta.item,
+            captured_ns: meta.captured_ns,
+            captured_at_source: meta.timestamp_source,
+            predictions,
+            queue_us,
+            decode_us: timings.decode_us,
+            resize_us: timings.resize_us,
+            inference_us: timings.inference_us,
+            postprocess_us: timings.postprocess_us,
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

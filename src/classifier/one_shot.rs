@@ -1,0 +1,202 @@
+//! A model in a sandbox for one question: what is in these pictures, or what is in this model. The command line asks;
+//! the parsers run in a worker, as they do under the core.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use margay_inference::{ModelSummary, Pipeline, StageTimings, Still};
+use margay_sandbox::{LaunchError, Sandboxed};
+use serde::{Deserialize, Serialize};
+
+use super::model_directory::ModelDirectory;
+use super::plan::{self, WorkerIdentity};
+use super::worker::CHANNEL_FD;
+use super::{explain, inference_worker};
+use crate::ipc::{self, CoreChannel, IpcError, Received, Waited, WorkerChannel};
+use crate::payload::Ranked;
+
+/// No picture is larger, in bytes.
+pub const MAX_PICTURE: u64 = 64 * 1024 * 1024;
+
+/// Where the package appears inside the sandbox.
+const PACKAGE: &str = "/package";
+
+/// A question to the worker.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Question {
+    /// Load the package in this directory and say what its model holds.
+    Load { directory: PathBuf },
+    /// Classify the picture whose descriptor comes along.
+    Picture { top_k: usize },
+}
+
+/// The worker's answer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Answer {
+    Loaded { summary: Box<ModelSummary>, engine: String },
+    Classified(PictureResult),
+    /// The model or the picture cannot be used.
+    Refused { why: String },
+}
+
+/// What a model makes of a picture.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PictureResult {
+    /// The classes, most probable first.
+    pub predictions: Vec<Ranked>,
+    /// Where the time went.
+    pub timings: StageTimings,
+}
+
+/// Why a question got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum OneShotError {
+    /// The channel to the worker could not be made.
+    #[error("making the channel to the worker")]
+    Channel(#[source] std::io::Error),
+    /// The channel broke.
+    #[error(transparent)]
+    Ipc(#[from] IpcError),
+    /// The sandbox's plan breaks a rule.
+    #[error("planning the worker's sandbox")]
+    Plan(#[from] margay_sandbox::PlanError),
+    /// The sandbox could not be set up.
+    #[error("starting the worker in its sandbox")]
+    Launch(#[from] LaunchError),
+    /// The picture cannot be opened.
+    #[error("opening the picture {}", path.display())]
+    Picture {
+        /// Which picture.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The worker says that the model or the picture is unusable.
+    #[error("{why}")]
+    Refused {
+        /// What was tried, on what, and what came back.
+        why: String,
+    },
+    /// The worker ended without an answer.
+    #[error("the worker ended without an answer: {exit}")]
+    Died {
+        /// How it ended.
+        exit: margay_sandbox::Exit,
+    },
+}
+
+/// A worker with one model loaded. Dropping it ends the worker.
+#[derive(Debug)]
+pub struct OneShot {
+    channel: CoreChannel,
+    sandboxed: Arc<Sandboxed>,
+    /// What the model holds.
+    pub summary: ModelSummary,
+    /// The engine that runs it.
+    pub engine: String,
+}
+
+impl OneShot {
+    /// Loads the package in `directory` in a sandbox of its own, with `memory_limit` bytes.
+    ///
+    /// # Errors
+    /// [`OneShotError`]; `Refused` carries the worker's reason.
+    pub async fn load(directory: &Path, memory_limit: u64, identity: WorkerIdentity) -> Result<Self, OneShotError> {
+        let (ours, theirs) = ipc::pair().map_err(OneShotError::Channel)?;
+        let channel = CoreChannel::new(ours, "worker").map_err(OneShotError::Channel)?;
+        let plan = plan::one_shot(directory, Path::new(PACKAGE), memory_limit, identity)?;
+        let launched = tokio::task::spawn_blocking(move || margay_sandbox::launch(&plan, vec![(theirs, CHANNEL_FD)]));
+        let sandboxed = Arc::new(launched.await.map_err(|e| OneShotError::Channel(std::io::Error::other(e)))??);
+        channel.send(&Question::Load { directory: PACKAGE.into() }, &[]).await?;
+        match ask(&channel, &sandboxed).await? {
+            Answer::Loaded { summary, engine } => Ok(Self { channel, sandboxed, summary: *summary, engine }),
+            Answer::Refused { why } => Err(OneShotError::Refused { why }),
+            Answer::Classified(_) => Err(OneShotError::Refused { why: "the worker answered another question".into() }),
+        }
+    }
+
+    /// The `top_k` most probable classes of the picture at `path`.
+    ///
+    /// # Errors
+    /// [`OneShotError`]; the worker can go on with another picture after `Picture` and `Refused`.
+    pub async fn classify(&self, path: &Path, top_k: usize) -> Result<PictureResult, OneShotError> {
+        let picture = File::open(path)
+            .map_err(|source| OneShotError::Picture { path: path.to_owned(), source })?;
+        self.channel.send(&Question::Picture { top_k }, &[picture.as_fd()]).await?;
+        match ask(&self.channel, &self.sandboxed).await? {
+            Answer::Classified(result) => Ok(result),
+            Answer::Refused { why } => Err(OneShotError::Refused { why }),
+            Answer::Loaded { .. } => Err(OneShotError::Refused { why: "the worker answered another question".into() }),
+        }
+    }
+}
+
+impl Drop for OneShot {
+    fn drop(&mut self) {
+        self.sandboxed.kill();
+    }
+}
+
+async fn ask(channel: &CoreChannel, sandboxed: &Arc<Sandboxed>) -> Result<Answer, OneShotError> {
+    if let Some(Received { message, .. }) = channel.receive::<Answer>().await? {
+        return Ok(message);
+    }
+    let dead = sandboxed.clone();
+    let exit = tokio::task::spawn_blocking(move || dead.wait()).await;
+    Err(OneShotError::Died { exit: exit.map_err(|e| OneShotError::Channel(std::io::Error::other(e)))? })
+}
+
+/// The program of the worker.
+///
+/// # Errors
+/// Only a broken channel; what is wrong with a model or a picture is an answer.
+pub fn run(channel: &WorkerChannel) -> Result<(), IpcError> {
+    let mut pipeline = None;
+    loop {
+        let (question, descriptors) = match channel.receive::<Question>(Duration::from_secs(60))? {
+            Waited::Message(Received { message, descriptors }) => (message, descriptors),
+            Waited::Nothing => continue,
+            Waited::CoreGone => return Ok(()),
+        };
+        let answer = match question {
+            Question::Load { directory } => load(&margay_sandbox::resource_path(&directory)).map(|(loaded, answer)| {
+                pipeline = Some(loaded);
+                answer
+            }),
+            Question::Picture { top_k } => classify(pipeline.as_mut(), descriptors, top_k),
+        };
+        channel.send(&answer.unwrap_or_else(|why| Answer::Refused { why }))?;
+    }
+}
+
+fn load(directory: &Path) -> Result<(Pipeline, Answer), String> {
+    let package = ModelDirectory::open(directory).map_err(|error| explain(&error))?;
+    let summary = margay_inference::inspect(&package.model).map_err(|error| explain(&error))?;
+    let pipeline = inference_worker::open(directory)?;
+    let engine = pipeline.engine_name().to_owned();
+    Ok((pipeline, Answer::Loaded { summary: Box::new(summary), engine }))
+}
+
+fn classify(pipeline: Option<&mut Pipeline>, descriptors: Vec<OwnedFd>, top_k: usize) -> Result<Answer, String> {
+    let pipeline = pipeline.ok_or("a picture came before a model")?;
+    let picture = descriptors.into_iter().next().ok_or("the question came without its picture")?;
+    let mut bytes = Vec::new();
+    File::from(picture).take(MAX_PICTURE + 1).read_to_end(&mut bytes).map_err(|e| format!("reading the picture: {e}"))?;
+    if bytes.len() as u64 > MAX_PICTURE {
+        return Err(format!("the picture is over the limit of {MAX_PICTURE} bytes"));
+    }
+    let still = Still::from_bytes(bytes).map_err(|error| explain(&error))?;
+    let classification = pipeline.classify(&still.frame(), top_k).map_err(|error| explain(&error))?;
+    let predictions = classification.predictions.into_iter();
+    let predictions = predictions
+        .map(|p| Ranked { label: p.label.to_string(), class: p.class, probability: p.probability })
+        .collect();
+    Ok(Answer::Classified(PictureResult { predictions, timings: classification.timings }))
+}

@@ -1,0 +1,372 @@
+//! The task that owns a classifier: it starts the workers, enters their accounts, restarts the dead and hands over to
+//! new models. Everything that can wake it is an [`Event`], a [`Command`] or a due restart.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use margay_camera::source::SourceConfig;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::capture_side::{CaptureSide, CaptureState};
+use super::inference_side::{Activated, Camera, DeployedModel, InferenceSide, Loaded, Next, Server};
+use super::message::{Account, FromCapture, FromInference, Inferred, Outcome, ToInference};
+use super::plan::{self, CameraAccess, WorkerIdentity};
+use super::status::{ClassifierStatus, Restarts, WorkerStatus};
+use super::worker::{Event, Role, SpawnError, Worker, WorkerId};
+use crate::payload;
+
+/// Messages of workers that may wait for the supervisor; past it, the workers wait.
+const EVENT_QUEUE: usize = 256;
+
+/// Requests of the core that may wait.
+const COMMAND_QUEUE: usize = 16;
+
+/// How often the supervisor looks for workers that have hung.
+const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Everything a classifier needs to know, from the group document and the host.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The camera's name, for people and payloads.
+    pub camera: String,
+    /// Where frames come from, in the capture sandbox's own paths.
+    pub source: SourceConfig,
+    /// What the capture sandbox is shown of the host.
+    pub access: CameraAccess,
+    /// Where the model appears in the inference sandbox: the destination path of its resource (B-14).
+    pub model_destination: std::path::PathBuf,
+    /// How many classes to report for a frame.
+    pub top_k: usize,
+    /// Classes below this probability are left out, all but the best one.
+    pub threshold: f32,
+    /// The memory limit of each worker, in bytes.
+    pub memory_limit: u64,
+    /// Whom the workers run as.
+    pub identity: WorkerIdentity,
+}
+
+/// A classified frame, on its way to whoever routes it.
+#[derive(Debug)]
+pub struct Observation {
+    /// The frame's number in the camera's stream.
+    pub frame: u64,
+    /// The model that classified it.
+    pub model: Arc<payload::Model>,
+    /// What came out.
+    pub inferred: Inferred,
+}
+
+/// Why a model does not classify now.
+#[derive(Debug, thiserror::Error)]
+pub enum ActivationError {
+    /// Another model is being warmed.
+    #[error("another model is being activated; try again when it is done")]
+    Busy,
+    /// The worker could not be started.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// The model was refused by its worker; what ran before runs on.
+    #[error("the model was refused: {why}")]
+    Refused {
+        /// What was tried, on what, and what came back.
+        why: String,
+    },
+    /// The classifier has been shut down.
+    #[error("the classifier has been shut down")]
+    ShutDown,
+}
+
+enum Command {
+    Activate { model: DeployedModel, reply: oneshot::Sender<Result<oneshot::Receiver<Activated>, ActivationError>> },
+    Status { reply: oneshot::Sender<ClassifierStatus> },
+    Shutdown { reply: oneshot::Sender<()> },
+}
+
+/// A handle to a running classifier.
+#[derive(Debug, Clone)]
+pub struct Classifier {
+    commands: mpsc::Sender<Command>,
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Activate { .. } => "Activate",
+            Self::Status { .. } => "Status",
+            Self::Shutdown { .. } => "Shutdown",
+        })
+    }
+}
+
+impl Classifier {
+    /// Starts the supervisor. The camera stays off until a first model is ready; each classified frame is given to
+    /// `observe`, in frame order, which must not block.
+    ///
+    /// # Errors
+    /// The plan of the capture worker's sandbox breaks a rule.
+    pub fn start(
+        settings: Settings,
+        observe: impl Fn(Observation) + Send + Sync + 'static,
+    ) -> Result<Self, margay_sandbox::PlanError> {
+        let (commands, orders) = mpsc::channel(COMMAND_QUEUE);
+        let (events_in, events) = mpsc::channel(EVENT_QUEUE);
+        let supervisor = Supervisor {
+            capture: CaptureSide::new(settings.source.clone(), plan::capture(&settings)?),
+            settings,
+            observe: Box::new(observe),
+            inference: InferenceSide::new(),
+            events_in,
+            next_id: 0,
+            capture_due: None,
+            inference_due: None,
+        };
+        tokio::spawn(supervisor.run(orders, events));
+        Ok(Self { commands })
+    }
+
+    /// Warms `model` in a worker of its own and hands over to it between two frames.
+    ///
+    /// # Errors
+    /// [`ActivationError`]; what classified before still does.
+    pub async fn activate(&self, model: DeployedModel) -> Result<Loaded, ActivationError> {
+        let (reply, accepted) = oneshot::channel();
+        self.commands.send(Command::Activate { model, reply }).await.map_err(|_| ActivationError::ShutDown)?;
+        let outcome = accepted.await.map_err(|_| ActivationError::ShutDown)??;
+        outcome.await.map_err(|_| ActivationError::ShutDown)?.map_err(|why| ActivationError::Refused { why })
+    }
+
+    /// What the classifier is doing; `None` once it has been shut down.
+    pub async fn status(&self) -> Option<ClassifierStatus> {
+        let (reply, status) = oneshot::channel();
+        self.commands.send(Command::Status { reply }).await.ok()?;
+        status.await.ok()
+    }
+
+    /// Ends the workers; returns when they are told.
+    pub async fn shutdown(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.commands.send(Command::Shutdown { reply }).await.is_ok() {
+            let _ = done.await;
+        }
+    }
+}
+
+struct Supervisor {
+    settings: Settings,
+    observe: Box<dyn Fn(Observation) + Send + Sync>,
+    capture: CaptureSide,
+    inference: InferenceSide,
+    events_in: mpsc::Sender<(WorkerId, Event)>,
+    next_id: WorkerId,
+    capture_due: Option<Instant>,
+    inference_due: Option<(Instant, DeployedModel)>,
+}
+
+impl Supervisor {
+    async fn run(mut self, mut orders: mpsc::Receiver<Command>, mut events: mpsc::Receiver<(WorkerId, Event)>) {
+        let mut watch = tokio::time::interval(WATCH_INTERVAL);
+        loop {
+            let capture_due = self.capture_due;
+            let inference_due = self.inference_due.as_ref().map(|(due, _)| *due);
+            tokio::select! {
+                Some((id, event)) = events.recv() => self.dealt_with(id, event).await,
+                order = orders.recv() => match order {
+                    Some(Command::Activate { model, reply }) => {
+                        let _ = reply.send(self.activate(model).await);
+                    }
+                    Some(Command::Status { reply }) => {
+                        let _ = reply.send(self.status());
+                    }
+                    Some(Command::Shutdown { reply }) => {
+                        let _ = reply.send(());
+                        return;
+                    }
+                    None => return,
+                },
+                _ = watch.tick() => self.inference.end_hung_workers(self.capture.next_frame()),
+                () = sleep_until(capture_due), if capture_due.is_some() => self.start_capture().await,
+                () = sleep_until(inference_due), if inference_due.is_some() => self.restart_inference().await,
+            }
+        }
+    }
+
+    async fn activate(&mut self, model: DeployedModel) -> Result<oneshot::Receiver<Activated>, ActivationError> {
+        if self.inference.is_activating() {
+            return Err(ActivationError::Busy);
+        }
+        let (reply, activated) = oneshot::channel();
+        self.warm(model, Some(reply)).await?;
+        Ok(activated)
+    }
+
+    async fn warm(
+        &mut self,
+        model: DeployedModel,
+        reply: Option<oneshot::Sender<Activated>>,
+    ) -> Result<(), SpawnError> {
+        let plan = plan::inference(&self.settings, &model.directory)?;
+        let id = self.new_id();
+        let worker = Worker::spawn::<FromInference>(id, Role::Inference, plan, self.events_in.clone()).await?;
+        let order = ToInference::Load {
+            directory: self.settings.model_destination.display().to_string(),
+            top_k: self.settings.top_k,
+            threshold: self.settings.threshold,
+        };
+        self.inference.warm(Server::new(worker, model, reply), &order).await;
+        Ok(())
+    }
+
+    async fn dealt_with(&mut self, id: WorkerId, event: Event) {
+        match event {
+            Event::Capture(message) => self.capture_said(id, message).await,
+            Event::Inference(message) => {
+                let camera = camera(&self.capture);
+                let next = self.inference.said(id, message, &camera).await;
+                self.carry_out(next).await;
+            }
+            Event::Misbehaved(error) => tracing::error!(%error, "a worker broke the protocol and is ended"),
+            Event::Exited(exit) if self.capture.worker().is_some_and(|worker| worker.id == id) => {
+                tracing::warn!(camera = self.settings.camera, %exit, "the capture worker is gone");
+                self.capture_due = self.capture.exited(&exit).map(from_now);
+            }
+            Event::Exited(exit) => {
+                let camera = camera(&self.capture);
+                let next = self.inference.exited(id, &exit, &camera).await;
+                if !next.is_empty() {
+                    tracing::warn!(camera = self.settings.camera, %exit, "an inference worker is gone");
+                }
+                self.carry_out(next).await;
+            }
+        }
+    }
+
+    async fn capture_said(&mut self, id: WorkerId, message: FromCapture) {
+        if self.capture.worker().is_none_or(|worker| worker.id != id) {
+            return;
+        }
+        match message {
+            FromCapture::Capturing => self.hand_out_ring().await,
+            FromCapture::Skipped { item, why } => {
+                self.capture.skipped += 1;
+                tracing::warn!(camera = self.settings.camera, item, why, "the source passed over an item");
+            }
+            FromCapture::Ended => {
+                self.capture.state = CaptureState::Ended;
+                tracing::info!(camera = self.settings.camera, "the source has no more frames");
+            }
+            FromCapture::Failed { why } => {
+                tracing::error!(camera = self.settings.camera, why, "the camera failed; it is tried again");
+                self.capture.last_failure = Some(why);
+            }
+        }
+    }
+
+    async fn hand_out_ring(&mut self) {
+        if let Err(error) = self.capture.seal() {
+            tracing::error!(%error, "the ring could not be sealed; the capture worker is ended");
+            if let Some(worker) = self.capture.worker() {
+                worker.kill();
+            }
+            return;
+        }
+        if let Some(ring) = self.capture.sealed_ring() {
+            self.inference.hand_ring(ring).await;
+        }
+    }
+
+    async fn carry_out(&mut self, steps: Vec<Next>) {
+        let mut steps = VecDeque::from(steps);
+        while let Some(step) = steps.pop_front() {
+            match step {
+                Next::Publish(model, accounts) => self.publish(&model, accounts),
+                Next::Serving if self.capture.state == CaptureState::Waiting => self.start_capture().await,
+                Next::Serving => {}
+                Next::Restart(model, pause) => self.inference_due = Some((from_now(pause), model)),
+            }
+        }
+    }
+
+    fn publish(&self, model: &Arc<payload::Model>, accounts: Vec<Account>) {
+        for account in accounts {
+            match account.outcome {
+                Outcome::Inferred(inferred) => {
+                    (self.observe)(Observation { frame: account.through, model: model.clone(), inferred });
+                }
+                Outcome::Undecodable { why } | Outcome::InferenceFailed { why } => {
+                    tracing::warn!(camera = self.settings.camera, frame = account.through, why, "a frame was dropped");
+                }
+                Outcome::Overwritten => {}
+            }
+        }
+    }
+
+    async fn start_capture(&mut self) {
+        self.capture_due = None;
+        let id = self.new_id();
+        if let Err(error) = self.capture.start(id, self.events_in.clone()).await {
+            let why = super::explain(&error);
+            tracing::error!(camera = self.settings.camera, why, "the capture worker could not be started");
+            self.capture_due = Some(from_now(self.capture.failed_to_start(why)));
+        }
+    }
+
+    async fn restart_inference(&mut self) {
+        let Some((_, model)) = self.inference_due.take() else { return };
+        if self.inference.active().is_some() {
+            return;
+        }
+        if self.inference.is_activating() {
+            // The new model serves if it loads; if it is refused, the old one is due again.
+            self.inference_due = Some((from_now(WATCH_INTERVAL), model));
+            return;
+        }
+        if let Err(error) = self.warm(model.clone(), None).await {
+            let why = super::explain(&error);
+            tracing::error!(camera = self.settings.camera, why, "the inference worker could not be started");
+            self.inference.last_failure = Some(why);
+            self.inference_due = Some((from_now(self.inference.next_delay()), model));
+        }
+    }
+
+    fn status(&self) -> ClassifierStatus {
+        let inference = self.inference.servers().map(|server| WorkerStatus::of(&server.worker, Role::Inference));
+        let capture = self.capture.worker().map(|worker| WorkerStatus::of(worker, Role::Capture));
+        ClassifierStatus {
+            camera: self.settings.camera.clone(),
+            capture: self.capture.state,
+            captured: self.capture.next_frame(),
+            skipped: self.capture.skipped,
+            ledger: self.inference.ledger.clone(),
+            model: self.inference.active().map(|server| (*server.model.identity).clone()),
+            workers: capture.into_iter().chain(inference).collect(),
+            restarts: Restarts {
+                capture: self.capture.restarts,
+                capture_reason: self.capture.last_failure.clone(),
+                inference: self.inference.restarts,
+                inference_reason: self.inference.last_failure.clone(),
+            },
+        }
+    }
+
+    fn new_id(&mut self) -> WorkerId {
+        self.next_id += 1;
+        self.next_id
+    }
+}
+
+fn camera(capture: &CaptureSide) -> Camera<'_> {
+    Camera { next_frame: capture.next_frame(), capturing: capture.is_capturing(), ring: capture.sealed_ring() }
+}
+
+fn from_now(pause: Duration) -> Instant {
+    Instant::now() + pause
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    if let Some(due) = due {
+        tokio::time::sleep_until(due).await;
+    }
+}

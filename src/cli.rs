@@ -1,0 +1,70 @@
+//! The command line: one file a subcommand, what they share in [`exit`] and [`output`].
+//!
+//! Only this module prints. What a command finds goes to standard output, as text or, with `--json`, as one JSON
+//! document a line; what it says about its work goes to standard error.
+
+mod check;
+mod classify;
+#[cfg(feature = "demo")]
+mod demo;
+pub mod exit;
+mod model;
+mod output;
+mod progress;
+mod run;
+mod status;
+mod subscribe;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Image classification at the edge: device certificate, temporary credentials, models from S3, sandboxed inference,
+/// predictions over MQTT.
+#[derive(Debug, Parser)]
+#[command(name = "margay", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Try it without a camera, a cloud or an account:  margay demo\nExit codes: docs/exit-codes.md")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[cfg(feature = "demo")]
+    Demo(demo::Arguments),
+    Run(run::Arguments),
+    Check(check::Arguments),
+    Status(status::Arguments),
+    Subscribe(subscribe::Arguments),
+    Classify(classify::Arguments),
+    Model(model::Arguments),
+    #[command(hide = true)]
+    Worker(worker::Arguments),
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors, and clap knows which stream each belongs to.
+            let code = if error.use_stderr() { exit::Code::Usage } else { exit::Code::Ok };
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    let outcome = match arguments.command {
+        #[cfg(feature = "demo")]
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::Run(arguments) => run::run(arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Subscribe(arguments) => subscribe::run(arguments),
+        Command::Classify(arguments) => classify::run(&arguments),
+        Command::Model(arguments) => model::run(&arguments),
+        Command::Worker(arguments) => worker::run(&arguments),
+    };
+    exit::report(outcome)
+}

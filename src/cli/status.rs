@@ -1,0 +1,165 @@
+//! `margay status`: what a running core is doing, for people or as JSON.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::exit::{Code, Failed, OrFail};
+use super::output;
+use crate::app::status::{self, CameraStatus, CoreStatus};
+use crate::classifier::{ClassifierStatus, Role, WorkerStatus};
+use crate::config;
+
+/// Show what the core on this device is doing: credentials, link, models, workers and their containment, frames.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:  margay status --config /greengrass/config/config.json\n          margay status --json | jq .link")]
+pub(super) struct Arguments {
+    /// The core's config.json
+    #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    config: PathBuf,
+    /// Print the whole status as JSON
+    #[arg(long)]
+    json: bool,
+    /// Show the containment of each worker row by row
+    #[arg(long)]
+    containment: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
+    let config = super::check::load(&arguments.config)?;
+    let core = status::ask(&config.directories.status_socket).or_fail(Code::NoCore)?;
+    if arguments.json {
+        return output::json(&core).or_fail(Code::Failure);
+    }
+    for line in lines(&core, arguments.containment) {
+        output::line(&line).or_fail(Code::Failure)?;
+    }
+    Ok(())
+}
+
+fn lines(core: &CoreStatus, containment: bool) -> Vec<String> {
+    let mut lines = vec![
+        format!("core         {}, margay {}, pid {}, up {}", core.thing, core.version, core.pid, age(core.uptime_s)),
+        clock_line(core),
+        credentials_line(core),
+        link_line(core),
+    ];
+    lines.extend(core.router.subscriptions.iter().map(|(id, count)| format!("subscription {id}: {count} messages")));
+    if core.router.no_route + core.router.refused > 0 {
+        let router = &core.router;
+        lines.push(format!("not routed   {} without a subscription, {} refused", router.no_route, router.refused));
+    }
+    for camera in &core.cameras {
+        lines.extend(camera_lines(camera, containment));
+    }
+    lines.extend(core.warnings.iter().map(|warning| format!("warning      {warning}")));
+    lines
+}
+
+fn clock_line(core: &CoreStatus) -> String {
+    let clock = &core.clock;
+    let source = if clock.confirmed_by_server {
+        format!("confirmed by a server, correction {} ms", clock.correction_ms)
+    } else {
+        "not confirmed by a server yet".to_owned()
+    };
+    format!("clock        {}, {source}", clock.now)
+}
+
+fn credentials_line(core: &CoreStatus) -> String {
+    let credentials = &core.credentials;
+    let mut line = format!("credentials  {} at {}", credentials.role_alias, credentials.endpoint);
+    match &credentials.valid_until {
+        Some(until) => line.push_str(&format!(", until {until}")),
+        None => line.push_str(", none yet"),
+    }
+    if let Some(failure) = &credentials.failure {
+        line.push_str(&format!("\n             {failure}"));
+    }
+    line
+}
+
+fn link_line(core: &CoreStatus) -> String {
+    let link = &core.link;
+    let state = if link.connected { "connected to" } else { "not connected to" };
+    let mut line = format!(
+        "link         {state} {}: {} accepted, {} delivered, {} waiting, {} in flight",
+        link.endpoint, link.accepted, link.delivered, link.queued, link.in_flight
+    );
+    for (reason, count) in link.dropped.iter().filter(|(_, count)| **count > 0) {
+        line.push_str(&format!(", {count} dropped ({reason})"));
+    }
+    if let Some(trouble) = &link.trouble {
+        line.push_str(&format!("\n             {trouble}"));
+    }
+    line
+}
+
+fn camera_lines(camera: &CameraStatus, containment: bool) -> Vec<String> {
+    let deployment = &camera.deployment;
+    let mut lines = vec![format!("topic        {}", camera.topic)];
+    lines.push(format!("deployment   {} from {}: {:?}", deployment.resource, deployment.source, deployment.state));
+    if let Some(failure) = &deployment.failure {
+        lines.push(format!("             {failure}"));
+    }
+    let Some(classifier) = &camera.classifier else { return lines };
+    lines.extend(ledger_lines(classifier));
+    for worker in &classifier.workers {
+        lines.push(format!("worker       {}", worker_line(worker)));
+        if containment {
+            lines.extend(worker.containment.to_string().lines().map(|row| format!("             {row}")));
+        }
+    }
+    lines
+}
+
+fn ledger_lines(classifier: &ClassifierStatus) -> Vec<String> {
+    let ledger = &classifier.ledger;
+    let mut lines = Vec::new();
+    if let Some(model) = &classifier.model {
+        lines.push(format!("model        {} {} {}", model.name, model.version, model.digest));
+    }
+    let dropped: Vec<String> =
+        ledger.drops().map(|(reason, count)| format!("{count} {}", reason.name())).collect();
+    let dropped = if dropped.is_empty() { "none dropped".to_owned() } else { dropped.join(", ") };
+    lines.push(format!(
+        "camera       {} ({:?}): {} frames captured, {} classified, {dropped}",
+        classifier.camera,
+        classifier.capture,
+        classifier.captured,
+        ledger.inferred()
+    ));
+    let restarts = &classifier.restarts;
+    for (what, count, reason) in [
+        ("capture worker", restarts.capture, &restarts.capture_reason),
+        ("inference worker", restarts.inference, &restarts.inference_reason),
+    ] {
+        if count > 0 {
+            let reason = reason.as_deref().unwrap_or("unknown");
+            lines.push(format!("restarts     {what}: {count}, the last because: {reason}"));
+        }
+    }
+    lines
+}
+
+/// A worker in one line: what it is, its pid, and what holds it.
+pub(super) fn worker_line(worker: &WorkerStatus) -> String {
+    let role = match worker.role {
+        Role::Capture => "capture",
+        Role::Inference => "inference",
+    };
+    let (holds, absent): (Vec<_>, Vec<_>) = worker.containment.rows().iter().partition(|(_, found)| found.holds());
+    let names = |rows: &[&(margay_sandbox::Aspect, margay_sandbox::Finding)]| {
+        rows.iter().map(|(aspect, _)| aspect.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    let mut line = format!("{role}, pid {}, {}; holds: {}", worker.pid, worker.user, names(&holds));
+    if !absent.is_empty() {
+        line.push_str(&format!("; not: {}", names(&absent)));
+    }
+    line
+}
+
+fn age(seconds: u64) -> String {
+    let duration = Duration::from_secs(seconds);
+    let (hours, minutes) = (duration.as_secs() / 3600, duration.as_secs() / 60 % 60);
+    if hours > 0 { format!("{hours} h {minutes} min") } else { format!("{minutes} min {} s", seconds % 60) }
+}

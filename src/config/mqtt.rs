@@ -1,0 +1,82 @@
+//! The link to the cloud's MQTT broker: V1's keys, and `margay.mqtt` for brokers that V1 did not know.
+
+use std::time::Duration;
+
+use crate::document::{Object, Unknown};
+use crate::name::{ClientId, Host};
+
+use super::CoreThing;
+
+/// AWS IoT's MQTT ports: 8883, and 443 with ALPN.
+const CLOUD_PORTS: [u16; 2] = [8883, 443];
+/// The port on which AWS IoT asks for an ALPN protocol name.
+const ALPN_PORT: u16 = 443;
+/// V1's range and default of `keepAlive`, in seconds.
+const KEEP_ALIVE_RANGE: std::ops::RangeInclusive<u64> = 30..=1200;
+const KEEP_ALIVE: u64 = 600;
+/// V1's default of `mqttMaxConnectionRetryInterval`, in seconds.
+const RETRY_INTERVAL: u64 = 60;
+
+/// How the core connects to the cloud's MQTT broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mqtt {
+    /// The broker (`margay.mqtt.host`, or `coreThing.iotHost`).
+    pub host: Host,
+    /// Its port (`margay.mqtt.port`, or `coreThing.iotMqttPort`).
+    pub port: u16,
+    /// The client identifier (`coreThing.coreClientId`, or the thing's name); two connections with the same one throw
+    /// each other out (contract G1).
+    pub client_id: ClientId,
+    /// The longest silence on the connection (`coreThing.keepAlive`).
+    pub keep_alive: Duration,
+    /// The longest wait between two attempts to connect (`mqttMaxConnectionRetryInterval`).
+    pub max_retry_interval: Duration,
+}
+
+impl Mqtt {
+    /// Whether the broker chooses MQTT by ALPN, as AWS IoT does on port 443.
+    pub fn needs_alpn(&self) -> bool {
+        self.port == ALPN_PORT
+    }
+
+    pub(super) fn read(
+        top: &mut Object<'_>,
+        core: &mut Object<'_>,
+        mut own: Object<'_>,
+        core_thing: Option<&CoreThing>,
+    ) -> Option<Self> {
+        let v1_port = core.field("iotMqttPort").hint("for another broker's port use margay.mqtt.port");
+        let v1_port = v1_port.port_of(CLOUD_PORTS);
+        let client_id = core.field("coreClientId").parsed::<ClientId>();
+        let keep_alive = core.field("keepAlive").integer(KEEP_ALIVE_RANGE, "seconds");
+        let retry_interval = read_retry_interval(top, core);
+        let host = own.field("host").parsed::<Host>();
+        let port = own.field("port").port(1..=u16::MAX);
+        own.finish(Unknown::Refuse);
+
+        let core_thing = core_thing?;
+        let thing = core_thing.thing_arn.thing().as_str();
+        Some(Self {
+            host: host.unwrap_or_else(|| core_thing.iot_host.clone()),
+            port: port.or(v1_port).unwrap_or(CLOUD_PORTS[0]),
+            client_id: client_id.or_else(|| ClientId::new(thing).ok())?,
+            keep_alive: Duration::from_secs(keep_alive.unwrap_or(KEEP_ALIVE)),
+            max_retry_interval: Duration::from_secs(retry_interval.unwrap_or(RETRY_INTERVAL)),
+        })
+    }
+}
+
+/// V1.6's example has the key in `coreThing`, later versions at the top; the top wins.
+fn read_retry_interval(top: &mut Object<'_>, core: &mut Object<'_>) -> Option<u64> {
+    const KEY: &str = "mqttMaxConnectionRetryInterval";
+    let range = 1..=u64::from(u32::MAX);
+    let inner_field = core.field(KEY);
+    let inner = inner_field.integer(range.clone(), "seconds");
+    let outer = top.field(KEY).integer(range, "seconds");
+    if let (Some(inner), Some(outer)) = (inner, outer)
+        && inner != outer
+    {
+        inner_field.warn(format!("is overruled by {KEY} at the top, which is {outer}"), "keep one of the two");
+    }
+    outer.or(inner)
+}

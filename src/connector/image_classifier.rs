@@ -1,0 +1,227 @@
+//! The connector `MargayImageClassifier`: one camera, one model, predictions on one topic. Its parameters are strings, as
+//! those of V1's connectors are (B-29); what they refer to must be in the group. Unknown parameters are refused, because
+//! the connector is ours.
+
+use std::path::{Path, PathBuf};
+
+use crate::arn::ConnectorArn;
+use crate::document::{Field, Notes, Object, Unknown};
+use crate::group::{Connector, Group, LocalVolume, Party, Resource, ResourceData, RunAs, S3Model};
+use crate::name::{CameraName, ResourceId, S3Uri};
+use crate::topic::Topic;
+use crate::units::{ByteSize, FramesPerSecond, Probability};
+
+mod settings;
+
+/// The connector's name in its ARN.
+pub const NAME: &str = "MargayImageClassifier";
+/// The one version there is.
+const VERSION: u32 = 1;
+
+/// `CameraName` by default.
+const CAMERA: &str = "camera";
+/// `FramesPerSecond` by default.
+const FRAMES_PER_SECOND: &str = "5";
+/// `TopK` by default: the guide's first application publishes the top five (B-23).
+const TOP_K: u64 = 5;
+/// More classes than any payload has room for.
+const TOP_K_LIMIT: u64 = 1000;
+/// `MemoryLimitKB` by default: 512 MiB hold the largest of the guide's models, ResNet-50, and its frames.
+const MEMORY_KB: u64 = 512 * 1024;
+/// Below 16 MiB, V1's default for any function, no model loads.
+const LEAST_MEMORY_KB: u64 = 16 * 1024;
+/// `CameraSource` of the drawn picture.
+const TEST_PATTERN: &str = "test-pattern";
+
+/// What the connector is told, validated against its group.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageClassifier {
+    /// The connector, as subscriptions name it.
+    pub arn: ConnectorArn,
+    /// The machine learning resource (`MLModelResourceId`).
+    pub model_resource: ResourceId,
+    /// Where the resource's package is.
+    pub model_uri: S3Uri,
+    /// Where the model appears in the inference sandbox (`MLModelDestinationPath`).
+    pub model_destination: PathBuf,
+    /// The camera's name (`CameraName`).
+    pub camera_name: CameraName,
+    /// Where its frames come from (`CameraResourceId` or `CameraSource`).
+    pub camera: Camera,
+    /// How often it is asked for a frame (`FramesPerSecond`).
+    pub frames_per_second: FramesPerSecond,
+    /// Whether a folder or file begins again after its last frame (`Repeat`).
+    pub repeat: bool,
+    /// Where predictions are published (`Topic`; by default `margay/<thing>/<camera>/predictions`).
+    pub topic: Topic,
+    /// How many classes a prediction has (`TopK`).
+    pub top_k: usize,
+    /// Classes below it are left out, all but the best one (`Threshold`).
+    pub threshold: Probability,
+    /// The memory limit of each of its workers (`MemoryLimitKB`).
+    pub memory_limit: ByteSize,
+    /// Whom its workers run as, where the group says it; never root.
+    pub run_as: RunAs,
+}
+
+/// Where frames come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Camera {
+    /// A folder of pictures, or a Motion-JPEG file, of the host.
+    Volume(LocalVolume),
+    /// A picture that the capture worker draws.
+    TestPattern,
+}
+
+/// Reads the parameters of `connector`; `None` if one is refused.
+pub(super) fn read(connector: &Connector, group: &Group, notes: &Notes) -> Option<ImageClassifier> {
+    let mut parameters = Object::at(connector.path_of("Parameters"), &connector.parameters, notes);
+    refuse_version(connector, notes);
+    let model = read_model(&mut parameters, group);
+    let camera = read_camera(&mut parameters, group);
+    let camera_name = defaulted(&parameters.field("CameraName"), CAMERA);
+    let frames_per_second = defaulted(&parameters.field("FramesPerSecond"), FRAMES_PER_SECOND);
+    let repeat = parameters.field("Repeat").boolean().unwrap_or(false);
+    let topic_field = parameters.field("Topic");
+    let topic = camera_name.as_ref().and_then(|camera| read_topic(&topic_field, camera, group));
+    let top_k = parameters.field("TopK").integer(1..=TOP_K_LIMIT, "classes").unwrap_or(TOP_K);
+    let threshold = parameters.field("Threshold");
+    let threshold = if threshold.is_present() { threshold.parsed() } else { Probability::new(0.0).ok() };
+    let memory = parameters.field("MemoryLimitKB").integer(LEAST_MEMORY_KB..=u64::from(u32::MAX), "KB");
+    parameters.finish(Unknown::Refuse);
+
+    let (model_resource, model) = model?;
+    let classifier = ImageClassifier {
+        arn: connector.arn.clone(),
+        model_resource,
+        model_uri: model.uri.clone(),
+        model_destination: model.destination.clone(),
+        camera_name: camera_name?,
+        camera: camera?,
+        frames_per_second: frames_per_second?,
+        repeat,
+        topic: topic?,
+        top_k: usize::try_from(top_k).ok()?,
+        threshold: threshold?,
+        memory_limit: ByteSize::from_kib(memory.unwrap_or(MEMORY_KB)),
+        run_as: unprivileged(group),
+    };
+    warn_without_route(&classifier, group, &topic_field);
+    Some(classifier)
+}
+
+fn refuse_version(connector: &Connector, notes: &Notes) {
+    let version = connector.arn.version();
+    if version != VERSION {
+        let rule = format!("is version {version} of {NAME}, of which this program has version {VERSION}");
+        notes.error(&connector.path_of("ConnectorArn"), connector.shown_arn(), rule, "write …/versions/1");
+    }
+}
+
+/// The field, or `default` where it is absent; `None` if it is refused.
+fn defaulted<T>(field: &Field<'_>, default: &str) -> Option<T>
+where
+    T: std::str::FromStr,
+    T::Err: std::error::Error,
+{
+    if field.is_present() { field.parsed() } else { default.parse().ok() }
+}
+
+/// The resource that `field` names, which the group has to have.
+fn read_resource<'g>(field: &Field<'_>, group: &'g Group) -> Option<&'g Resource> {
+    let id = field.parsed::<ResourceId>()?;
+    let resource = group.resource(&id);
+    if resource.is_none() {
+        field.refuse("names no resource of this group", "write the Id of one in ResourceDefinitionVersion");
+    }
+    resource
+}
+
+fn read_model<'g>(parameters: &mut Object<'_>, group: &'g Group) -> Option<(ResourceId, &'g S3Model)> {
+    let id = parameters.field("MLModelResourceId").required("write the Id of a machine learning resource");
+    let path = parameters.field("MLModelDestinationPath").required("write the DestinationPath of that resource");
+    let resource = read_resource(&id, group);
+    let path_text = path.text();
+    let resource = resource?;
+    let Some(model) = resource.model() else {
+        let rule = format!("is a resource of type {}, and a model is one of S3", resource.data.type_name());
+        id.refuse(rule, "write the Id of an S3MachineLearningModelResourceData resource");
+        return None;
+    };
+    if model.destination != Path::new(path_text?) {
+        let rule = format!("is not the resource's DestinationPath, {}", model.destination.display());
+        path.refuse(rule, "write the same path in both places");
+        return None;
+    }
+    Some((resource.id.clone(), model))
+}
+
+fn read_camera(parameters: &mut Object<'_>, group: &Group) -> Option<Camera> {
+    const HINT: &str = "write CameraResourceId, or CameraSource with the value test-pattern";
+    let resource = parameters.field("CameraResourceId");
+    let source = parameters.field("CameraSource");
+    match (resource.is_present(), source.is_present()) {
+        (true, true) => {
+            source.refuse("is a second source of frames beside CameraResourceId", "keep one of the two");
+            None
+        }
+        (false, false) => {
+            resource.refuse("is required where there is no CameraSource", HINT);
+            None
+        }
+        (false, true) => source.choice(&[(TEST_PATTERN, ())]).map(|()| Camera::TestPattern),
+        (true, false) => camera_of(&resource, read_resource(&resource, group)?),
+    }
+}
+
+fn camera_of(field: &Field<'_>, resource: &Resource) -> Option<Camera> {
+    match &resource.data {
+        ResourceData::LocalVolume(volume) => Some(Camera::Volume(volume.clone())),
+        ResourceData::LocalDevice(_) => {
+            let rule = "is a device, and this version takes frames from folders, Motion-JPEG files and test patterns";
+            field.refuse(rule, "have a program write pictures to a folder, and name that as a LocalVolumeResourceData");
+            None
+        }
+        data @ (ResourceData::S3Model(_) | ResourceData::Secret(_)) => {
+            field.refuse(format!("is a resource of type {}", data.type_name()), "write the Id of a local resource");
+            None
+        }
+    }
+}
+
+/// The topic; by default one that carries the names of the thing and the camera.
+fn read_topic(field: &Field<'_>, camera: &CameraName, group: &Group) -> Option<Topic> {
+    if !field.is_present() {
+        let thing = group.core.as_ref()?.thing_arn.thing();
+        return format!("margay/{thing}/{camera}/predictions").parse().ok();
+    }
+    let topic = field.parsed::<Topic>()?;
+    if topic.is_reserved() {
+        field.refuse("begins with $, and such topics belong to the broker", "write another topic");
+        return None;
+    }
+    if let Err(error) = topic.check_aws_levels() {
+        field.warn(error.to_string(), "use fewer levels if the broker is AWS IoT");
+    }
+    Some(topic)
+}
+
+/// The group's default identity, which runs the core's own parts too. A worker that parses models and pictures
+/// never runs as root, so its numbers are left out.
+fn unprivileged(group: &Group) -> RunAs {
+    let not_root = |number: Option<u32>| number.filter(|number| *number != 0);
+    let RunAs { uid, gid } = group.default_run_as;
+    RunAs { uid: not_root(uid), gid: not_root(gid) }
+}
+
+/// Messages that no subscription names go nowhere; whoever forgets it waits for predictions in vain.
+fn warn_without_route(classifier: &ImageClassifier, group: &Group, field: &Field<'_>) {
+    let source = Party::Connector(classifier.arn.clone());
+    let routed = group
+        .subscriptions_from(&source)
+        .any(|subscription| subscription.target == Party::Cloud && subscription.subject.matches(&classifier.topic));
+    if !routed {
+        let rule = format!("no subscription takes predictions on {} from the connector to the cloud", classifier.topic);
+        field.warn(rule, "add one with this ConnectorArn as Source and cloud as Target");
+    }
+}

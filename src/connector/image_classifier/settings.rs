@@ -1,0 +1,140 @@
+//! The connector's parameters as the classifier takes them: what each sandbox is shown, and who runs in it.
+
+use std::path::Path;
+
+use margay_camera::source::{FolderOrder, FolderSource, MjpegFileSource, SourceConfig, TestPatternSource};
+use margay_sandbox::{Bind, GroupRule};
+
+use super::{Camera, ImageClassifier};
+use crate::classifier::{CameraAccess, Settings, WorkerIdentity};
+use crate::group::GroupOwner;
+
+/// The size of the drawn picture, in pixels: V4L2's VGA.
+const PATTERN_SIZE: (u32, u32) = (640, 480);
+/// A file of this ending holds Motion-JPEG; anything else is a folder.
+const MOTION_JPEG: [&str; 2] = ["mjpeg", "mjpg"];
+
+impl ImageClassifier {
+    /// What the classifier is started with.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            camera: self.camera_name.to_string(),
+            source: self.source(),
+            access: self.access(),
+            model_destination: self.model_destination.clone(),
+            top_k: self.top_k,
+            threshold: self.threshold.get(),
+            memory_limit: self.memory_limit.bytes(),
+            identity: self.identity(),
+        }
+    }
+
+    /// Where frames come from, in the capture sandbox's own paths.
+    fn source(&self) -> SourceConfig {
+        let frames_per_second = self.frames_per_second.get();
+        match &self.camera {
+            Camera::TestPattern => {
+                let (width, height) = PATTERN_SIZE;
+                SourceConfig::TestPattern(TestPatternSource { width, height, frames_per_second, frames: None })
+            }
+            Camera::Volume(volume) if is_motion_jpeg(&volume.source) => SourceConfig::MjpegFile(MjpegFileSource {
+                path: volume.destination.clone(),
+                frames_per_second,
+                repeat: self.repeat,
+            }),
+            Camera::Volume(volume) => SourceConfig::Folder(FolderSource {
+                path: volume.destination.clone(),
+                frames_per_second,
+                repeat: self.repeat,
+                order: FolderOrder::Natural,
+            }),
+        }
+    }
+
+    /// What the capture sandbox is shown of the host.
+    fn access(&self) -> CameraAccess {
+        match &self.camera {
+            Camera::TestPattern => CameraAccess::Nothing,
+            Camera::Volume(volume) => {
+                let group = match &volume.group_owner {
+                    GroupOwner::None => GroupRule::None,
+                    GroupOwner::Automatic => GroupRule::OwnerOfSource,
+                    GroupOwner::Named(name) => GroupRule::Name(name.clone()),
+                };
+                CameraAccess::Files(Bind { group, ..Bind::read_only(&volume.source, &volume.destination) })
+            }
+        }
+    }
+
+    /// The group's default identity, and the sandbox's own where it says none.
+    pub fn identity(&self) -> WorkerIdentity {
+        let default = WorkerIdentity::default();
+        WorkerIdentity { uid: self.run_as.uid.unwrap_or(default.uid), gid: self.run_as.gid.unwrap_or(default.gid) }
+    }
+}
+
+fn is_motion_jpeg(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| MOTION_JPEG.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::{LocalVolume, RunAs};
+    use crate::units::{ByteSize, FramesPerSecond, Probability};
+
+    fn classifier(camera: Camera, run_as: RunAs) -> ImageClassifier {
+        ImageClassifier {
+            arn: "arn:aws:greengrass:r::/connectors/MargayImageClassifier/versions/1".parse().expect("an ARN"),
+            model_resource: "model".parse().expect("an id"),
+            model_uri: "s3://bucket/model.zip".parse().expect("a URI"),
+            model_destination: "/ml_model".into(),
+            camera_name: "gate".parse().expect("a name"),
+            camera,
+            frames_per_second: FramesPerSecond::new(2.0).expect("a rate"),
+            repeat: true,
+            topic: "a/b".parse().expect("a topic"),
+            top_k: 3,
+            threshold: Probability::new(0.5).expect("a probability"),
+            memory_limit: ByteSize::from_kib(1024),
+            run_as,
+        }
+    }
+
+    fn volume(source: &str, group_owner: GroupOwner) -> Camera {
+        Camera::Volume(LocalVolume { source: source.into(), destination: "/camera".into(), group_owner })
+    }
+
+    #[test]
+    fn a_folder_is_read_at_its_destination_and_bound_read_only_with_its_group() {
+        let camera = volume("/srv/frames", GroupOwner::Named("video".to_owned()));
+        let settings = classifier(camera, RunAs::default()).settings();
+        let SourceConfig::Folder(folder) = settings.source else { panic!("a folder") };
+        assert_eq!((folder.path.as_path(), folder.repeat), (Path::new("/camera"), true));
+        let CameraAccess::Files(bind) = settings.access else { panic!("a bind") };
+        let expected = Bind { group: GroupRule::Name("video".to_owned()), ..Bind::read_only("/srv/frames", "/camera") };
+        assert_eq!(bind, expected);
+        assert_eq!((settings.top_k, settings.threshold, settings.memory_limit), (3, 0.5, 1 << 20));
+    }
+
+    #[test]
+    fn the_ending_tells_motion_jpeg_from_a_folder() {
+        for source in ["/srv/gate.mjpeg", "/srv/gate.MJPG"] {
+            let settings = classifier(volume(source, GroupOwner::Automatic), RunAs::default()).settings();
+            assert!(matches!(settings.source, SourceConfig::MjpegFile(_)), "{source}");
+        }
+    }
+
+    #[test]
+    fn a_test_pattern_needs_nothing_of_the_host() {
+        let settings = classifier(Camera::TestPattern, RunAs::default()).settings();
+        assert!(matches!(settings.access, CameraAccess::Nothing));
+        assert!(matches!(settings.source, SourceConfig::TestPattern(_)));
+    }
+
+    #[test]
+    fn workers_run_as_the_group_says_or_as_the_sandbox_does() {
+        let said = classifier(Camera::TestPattern, RunAs { uid: Some(990), gid: None }).identity();
+        assert_eq!((said.uid, said.gid), (990, WorkerIdentity::default().gid));
+    }
+}

@@ -1,0 +1,199 @@
+//! The parameters of `MargayImageClassifier` against its group, and what becomes of V1's connectors.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::image_classifier::{Camera, ImageClassifier};
+use super::*;
+use crate::group::Host;
+use crate::problem::Problem;
+
+const CLASSIFIER: &str = "arn:aws:greengrass:us-west-2::/connectors/MargayImageClassifier/versions/1";
+const PARAMETERS: &str = "ConnectorDefinitionVersion.Connectors[0].Parameters";
+
+/// A group with a model, a folder, a device and the connector with `parameters`.
+fn document(parameters: &Value) -> Value {
+    json!({
+        "CoreDefinitionVersion": {"Cores": [{"Id": "core", "ThingArn": "arn:aws:iot:us-west-2:123456789012:thing/core-1"}]},
+        "ResourceDefinitionVersion": {"Resources": [
+            {"Id": "model", "Name": "model", "ResourceDataContainer": {"S3MachineLearningModelResourceData": {
+                "S3Uri": "s3://models/squeezenet.tar.gz", "DestinationPath": "/ml_model"}}},
+            {"Id": "frames", "Name": "frames", "ResourceDataContainer": {"LocalVolumeResourceData": {
+                "SourcePath": "/srv/frames", "DestinationPath": "/frames", "GroupOwnerSetting": {"AutoAddGroupOwner": true}}}},
+            {"Id": "camera", "Name": "camera", "ResourceDataContainer": {"LocalDeviceResourceData": {
+                "SourcePath": "/dev/video0"}}}
+        ]},
+        "ConnectorDefinitionVersion": {"Connectors": [{"Id": "c", "ConnectorArn": CLASSIFIER, "Parameters": parameters}]},
+        "SubscriptionDefinitionVersion": {"Subscriptions": [
+            {"Id": "s", "Source": CLASSIFIER, "Subject": "margay/+/+/predictions", "Target": "cloud"}]}
+    })
+}
+
+/// The fewest parameters that are accepted.
+fn minimal() -> Value {
+    json!({"MLModelResourceId": "model", "MLModelDestinationPath": "/ml_model", "CameraResourceId": "frames"})
+}
+
+/// `minimal` with `key` set to `value`, or without it.
+fn with(key: &str, value: Value) -> Value {
+    let mut parameters = minimal();
+    parameters[key] = value;
+    parameters
+}
+
+fn group(document: &Value) -> Group {
+    let host = Host { thing_arn: None, allow_functions_to_run_as_root: false };
+    Group::parse(&document.to_string(), host).unwrap_or_else(|problems| panic!("refused:\n{problems}")).document
+}
+
+fn read_one(parameters: &Value) -> Result<Accepted<ImageClassifier>, Problems> {
+    read(&group(&document(parameters)))
+        .map(|mut accepted| Accepted { document: accepted.document.remove(0), warnings: accepted.warnings })
+}
+
+fn accepted(parameters: &Value) -> ImageClassifier {
+    read_one(parameters).unwrap_or_else(|problems| panic!("refused:\n{problems}")).document
+}
+
+fn one_error(parameters: &Value) -> Problem {
+    let problems = read_one(parameters).expect_err("the parameters are to be refused");
+    let found: Vec<Problem> = problems.errors().cloned().collect();
+    assert_eq!(found.len(), 1, "{problems}");
+    found[0].clone()
+}
+
+#[test]
+fn defaults_fill_in_what_is_not_said() {
+    let accepted = read_one(&minimal()).expect("the fewest parameters");
+    assert!(accepted.warnings.is_empty(), "{}", accepted.warnings);
+    let classifier = accepted.document;
+    assert_eq!(classifier.model_uri.to_string(), "s3://models/squeezenet.tar.gz");
+    assert_eq!(classifier.topic.as_str(), "margay/core-1/camera/predictions");
+    assert_eq!((classifier.top_k, classifier.threshold.get()), (5, 0.0));
+    assert_eq!(classifier.frames_per_second.get(), 5.0);
+    assert_eq!(classifier.memory_limit.bytes(), 512 << 20);
+    assert!(!classifier.repeat);
+    let Camera::Volume(volume) = &classifier.camera else { panic!("a folder") };
+    assert_eq!(volume.source, std::path::Path::new("/srv/frames"));
+}
+
+#[test]
+fn all_parameters_are_read_from_strings() {
+    let classifier = accepted(&json!({
+        "MLModelResourceId": "model", "MLModelDestinationPath": "/ml_model", "CameraSource": "test-pattern",
+        "CameraName": "gate-1", "FramesPerSecond": "0.5", "Topic": "plant/gate", "TopK": "3", "Threshold": "0.25",
+        "MemoryLimitKB": "262144", "Repeat": "true"
+    }));
+    assert_eq!(classifier.camera, Camera::TestPattern);
+    assert_eq!((classifier.camera_name.as_str(), classifier.topic.as_str()), ("gate-1", "plant/gate"));
+    assert_eq!((classifier.top_k, classifier.threshold.get(), classifier.repeat), (3, 0.25, true));
+    assert_eq!(classifier.memory_limit.bytes(), 256 << 20);
+}
+
+#[test]
+fn what_the_parameters_refer_to_is_in_the_group() {
+    for (key, value) in [
+        ("MLModelResourceId", json!("absent")),
+        ("MLModelResourceId", json!("frames")),
+        ("MLModelResourceId", json!("a b")),
+        ("MLModelResourceId", Value::Null),
+        ("MLModelDestinationPath", json!("/other")),
+        ("MLModelDestinationPath", Value::Null),
+        ("CameraResourceId", json!("absent")),
+        ("CameraResourceId", json!("model")),
+        ("CameraResourceId", json!("camera")),
+        ("CameraSource", json!("test-pattern")),
+        ("CameraName", json!("a/b")),
+        ("FramesPerSecond", json!("0")),
+        ("FramesPerSecond", json!("1001")),
+        ("Topic", json!("a/+")),
+        ("Topic", json!("$aws/things/x")),
+        ("TopK", json!("0")),
+        ("Threshold", json!("1.5")),
+        ("MemoryLimitKB", json!("100")),
+        ("Repeat", json!("yes")),
+        ("Interval", json!("1")),
+    ] {
+        let document = with(key, value);
+        let problem = if document[key].is_null() { without(key) } else { one_error(&document) };
+        assert_eq!(problem.path, format!("{PARAMETERS}.{key}"));
+        assert!(!problem.hint.is_empty());
+    }
+}
+
+fn without(key: &str) -> Problem {
+    let mut parameters = minimal();
+    parameters.as_object_mut().expect("an object").remove(key);
+    one_error(&parameters)
+}
+
+#[test]
+fn a_device_is_refused_with_what_to_do_instead() {
+    let problem = one_error(&with("CameraResourceId", json!("camera")));
+    assert!(problem.hint.contains("LocalVolumeResourceData"), "{problem}");
+}
+
+#[test]
+fn frames_need_a_source() {
+    assert_eq!(without("CameraResourceId").rule, "is required where there is no CameraSource");
+}
+
+#[test]
+fn predictions_that_no_subscription_takes_are_warned_about() {
+    let warnings = read_one(&with("Topic", json!("plant/gate"))).expect("accepted").warnings;
+    assert!(warnings.to_string().contains("no subscription takes predictions on plant/gate"), "{warnings}");
+}
+
+#[test]
+fn another_version_of_the_connector_is_refused() {
+    let text = document(&minimal())
+        .to_string()
+        .replace("MargayImageClassifier/versions/1", "MargayImageClassifier/versions/2");
+    let problems = read(&group(&serde_json::from_str(&text).expect("JSON"))).expect_err("it is refused");
+    let problem = problems.errors().next().expect("an error");
+    assert_eq!(problem.path, "ConnectorDefinitionVersion.Connectors[0].ConnectorArn");
+}
+
+#[test]
+fn workers_take_the_groups_identity_and_never_roots() {
+    let with_identity = |identity: Value| {
+        let mut document = document(&minimal());
+        document["FunctionDefinitionVersion"] = json!({"DefaultConfig": {"Execution": {"RunAs": identity}}});
+        read(&group(&document)).expect("accepted").document.remove(0).run_as
+    };
+    let ours = with_identity(json!({"Uid": 990, "Gid": "991"}));
+    assert_eq!((ours.uid, ours.gid), (Some(990), Some(991)));
+    let root = with_identity(json!({"Uid": 0, "Gid": 0}));
+    assert_eq!((root.uid, root.gid), (None, None));
+}
+
+#[test]
+fn v1s_connectors_are_named_as_absent_and_need_a_container() {
+    let foreign = |name: &str, isolation: &str| {
+        let arn = format!("arn:aws:greengrass:us-west-2::/connectors/{name}/versions/2");
+        let mut document = document(&minimal());
+        document["ConnectorDefinitionVersion"]["Connectors"] =
+            json!([{"Id": "c", "ConnectorArn": arn, "Parameters": {"MLModelSageMakerJobArn": "x"}}]);
+        document["SubscriptionDefinitionVersion"] = json!({});
+        document["FunctionDefinitionVersion"] = json!({"DefaultConfig": {"Execution": {"IsolationMode": isolation}}});
+        read(&group(&document))
+    };
+    let accepted = foreign("ImageClassificationx86-64", "GreengrassContainer").expect("accepted");
+    assert!(accepted.document.is_empty());
+    assert!(accepted.warnings.to_string().contains("use MargayImageClassifier"), "{}", accepted.warnings);
+    let refused = foreign("ImageClassificationx86-64", "NoContainer").expect_err("contract A1");
+    assert!(refused.to_string().contains("default isolation is NoContainer"), "{refused}");
+    assert!(foreign("IoTSiteWise", "NoContainer").is_ok(), "contract H11");
+}
+
+proptest! {
+    #[test]
+    fn any_parameter_is_accepted_or_refused_with_a_problem(
+        key in "MLModelResourceId|MLModelDestinationPath|CameraResourceId|CameraSource|CameraName|FramesPerSecond|Topic|TopK|Threshold|MemoryLimitKB|Repeat|[a-zA-Z]{1,8}",
+        value in "\\PC{0,20}|[0-9.]{0,12}|/[a-z_/]{0,10}|true|false|model|frames",
+    ) {
+        if let Err(problems) = read_one(&with(&key, json!(value))) {
+            prop_assert!(problems.refuse());
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A TCP listener for neighbours that may misbehave: a bounded number of connections, each with a bounded life.
+//!
+//! Functions are users' code. One that opens connections and says nothing must not keep the others from their
+//! credentials, so every connection ends after [`LIFE`], and no more than [`MAX_CONNECTIONS`] are open at a time;
+//! later ones wait in the kernel's queue.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
+
+/// The most connections open at a time.
+pub(super) const MAX_CONNECTIONS: usize = 32;
+
+/// How long a connection lives at most; the answer itself takes a second.
+const LIFE: Duration = Duration::from_secs(5);
+
+/// How long to wait when the kernel has no descriptor left for a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The bounded listener.
+pub(super) struct BoundedListener {
+    listener: TcpListener,
+    permits: Arc<Semaphore>,
+}
+
+impl BoundedListener {
+    pub(super) fn new(listener: TcpListener) -> Self {
+        Self { listener, permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
+    }
+}
+
+impl axum::serve::Listener for BoundedListener {
+    type Io = BoundedConnection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let permit = Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed");
+            match self.listener.accept().await {
+                Ok((stream, peer)) => return (BoundedConnection::new(stream, permit), peer),
+                Err(error) => {
+                    tracing::debug!(%error, "accepting a connection to the token exchange endpoint");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection that fails when its life is over.
+pub(super) struct BoundedConnection {
+    stream: TcpStream,
+    end: Pin<Box<Sleep>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl BoundedConnection {
+    fn new(stream: TcpStream, permit: OwnedSemaphorePermit) -> Self {
+        Self { stream, end: Box::pin(tokio::time::sleep(LIFE)), _permit: permit }
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        ready!(self.end.as_mut().poll(cx));
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+}
+
+impl AsyncRead for BoundedConnection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(error) = self.poll_end(cx) {
+            return Poll::Ready(Err(error));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for BoundedConnection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(error) = self.poll_end(cx) {
+            return Poll::Ready(Err(error));
+        }
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

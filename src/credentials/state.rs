@@ -1,0 +1,245 @@
+//! What the provider remembers: the credentials held, the last failure, the fetch under way. No I/O, and no clock of
+//! its own, so that every rule about time can be tested without one.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+use super::error::CredentialsError;
+use super::{Credentials, ProviderState};
+use crate::backoff::Backoff;
+
+/// The shortest pause after a connection failure.
+const CONNECTION_FLOOR: Duration = Duration::from_secs(1);
+/// The longest one: a device that was offline for a day asks at least every five minutes.
+const CONNECTION_CEILING: Duration = Duration::from_secs(300);
+
+/// Credentials are renewed when this much of their life is over …
+const RENEW_AT_PART: f64 = 0.7;
+/// … and always this long before its end, if they live long enough.
+const RENEW_BEFORE_END: Duration = Duration::from_secs(300);
+/// A fleet that started together must not renew together: up to this part of the life earlier.
+const RENEWAL_JITTER: f64 = 0.05;
+
+/// What to do for somebody who wants credentials.
+#[derive(Debug)]
+pub(super) enum Decision {
+    /// These are valid.
+    Serve(Credentials),
+    /// The provider refused a moment ago; here is why.
+    Refuse(CredentialsError),
+    /// A fetch is under way.
+    Wait(watch::Receiver<()>),
+    /// Nothing is held, nothing under way, no pause.
+    Fetch,
+}
+
+#[derive(Debug)]
+struct Held {
+    credentials: Credentials,
+    renew_at: Duration,
+    fetched: OffsetDateTime,
+}
+
+#[derive(Debug)]
+struct Failure {
+    error: CredentialsError,
+    retry_at: Duration,
+}
+
+/// All times are CLOCK_BOOTTIME.
+#[derive(Debug)]
+pub(super) struct State {
+    held: Option<Held>,
+    failure: Option<Failure>,
+    under_way: Option<watch::Receiver<()>>,
+    backoff: Backoff,
+    fetches: u64,
+    failures: u64,
+}
+
+impl State {
+    pub(super) fn new() -> Self {
+        Self {
+            held: None,
+            failure: None,
+            under_way: None,
+            backoff: Backoff::new(CONNECTION_FLOOR, CONNECTION_CEILING),
+            fetches: 0,
+            failures: 0,
+        }
+    }
+
+    pub(super) fn decide(&mut self, boottime: Duration) -> Decision {
+        if let Some(held) = self.held.as_ref().filter(|held| held.credentials.is_valid_at(boottime)) {
+            return Decision::Serve(held.credentials.clone());
+        }
+        if let Some(landing) = self.under_way() {
+            return Decision::Wait(landing);
+        }
+        match &self.failure {
+            Some(failure) if boottime < failure.retry_at => Decision::Refuse(failure.error.clone()),
+            _ => Decision::Fetch,
+        }
+    }
+
+    /// When the background task has something to do.
+    pub(super) fn due(&self) -> Duration {
+        let renewal = self.held.as_ref().map_or(Duration::ZERO, |held| held.renew_at);
+        let pause = self.failure.as_ref().map_or(Duration::ZERO, |failure| failure.retry_at);
+        renewal.max(pause)
+    }
+
+    pub(super) fn under_way(&self) -> Option<watch::Receiver<()>> {
+        // A receiver whose sender is gone belongs to a fetch that has landed, or whose task died.
+        self.under_way.clone().filter(|landing| landing.has_changed().is_ok())
+    }
+
+    pub(super) fn took_off(&mut self, landing: watch::Receiver<()>) {
+        self.fetches += 1;
+        self.under_way = Some(landing);
+    }
+
+    pub(super) fn landed(
+        &mut self,
+        outcome: Result<Credentials, CredentialsError>,
+        boottime: Duration,
+        now: OffsetDateTime,
+    ) {
+        self.under_way = None;
+        match outcome {
+            Ok(credentials) => {
+                let life = credentials.expires_at.saturating_sub(boottime);
+                let renew_at = boottime + renewal_after(life, fastrand::f64());
+                self.held = Some(Held { credentials, renew_at, fetched: now });
+                self.failure = None;
+                self.backoff.reset();
+            }
+            Err(error) => {
+                self.failures += 1;
+                let pause = error.pause().unwrap_or_else(|| self.backoff.next());
+                self.failure = Some(Failure { error, retry_at: boottime + pause });
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, access_key_id: &str) {
+        if self.held.as_ref().is_some_and(|held| held.credentials.access_key_id == access_key_id) {
+            self.held = None;
+        }
+    }
+
+    pub(super) fn forget_connection_failure(&mut self) {
+        if self.failure.as_ref().is_some_and(|failure| failure.error.pause().is_none()) {
+            self.failure = None;
+            self.backoff.reset();
+        }
+    }
+
+    pub(super) fn describe(&self, boottime: Duration) -> ProviderState {
+        let valid = self.held.as_ref().filter(|held| held.credentials.is_valid_at(boottime));
+        ProviderState {
+            access_key_id: valid.map(|held| held.credentials.access_key_id.clone()),
+            expiration: valid.map(|held| held.credentials.expiration),
+            expires_in: valid.map(|held| held.credentials.expires_at.saturating_sub(boottime)),
+            last_fetch: self.held.as_ref().map(|held| held.fetched),
+            error: self.failure.as_ref().map(|failure| failure.error.clone()),
+            next_try_in: (self.fetches > 0).then(|| self.due().saturating_sub(boottime)),
+            fetches: self.fetches,
+            failures: self.failures,
+        }
+    }
+}
+
+/// How long after the fetch credentials that live for `life` are renewed; `luck` is between 0 and 1.
+fn renewal_after(life: Duration, luck: f64) -> Duration {
+    let part = life.mul_f64(RENEW_AT_PART);
+    let latest = match life.checked_sub(RENEW_BEFORE_END) {
+        Some(latest) if life >= RENEW_BEFORE_END * 2 => part.min(latest),
+        _ => part,
+    };
+    latest.saturating_sub(life.mul_f64(RENEWAL_JITTER * luck))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::Refusal;
+    use crate::secret::Secret;
+
+    const BOOT: Duration = Duration::from_secs(1000);
+    const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn credentials(expires_at: Duration) -> Credentials {
+        Credentials {
+            access_key_id: "ASIA1".to_owned(),
+            secret_access_key: Secret::new("s"),
+            session_token: Secret::new("t"),
+            expiration: NOW,
+            expires_at,
+        }
+    }
+
+    fn refused(status: u16) -> CredentialsError {
+        CredentialsError::Refused {
+            role_alias: "alias".to_owned(),
+            thing: "core".to_owned(),
+            refusal: Refusal { status, message: None },
+        }
+    }
+
+    #[test]
+    fn an_hour_is_renewed_after_seventy_percent_and_never_within_five_minutes_of_the_end() {
+        assert_eq!(renewal_after(seconds(3600), 0.0), seconds(2520));
+        assert_eq!(renewal_after(seconds(3600), 1.0), seconds(2340));
+        assert_eq!(renewal_after(seconds(900), 0.0), seconds(600));
+        assert_eq!(renewal_after(seconds(100), 0.0), seconds(70), "too short a life for five minutes");
+    }
+
+    #[test]
+    fn each_class_of_refusal_has_its_pause() {
+        for (status, pause) in [(400, 120), (403, 120), (499, 120), (500, 60), (503, 60), (301, 300), (204, 300)] {
+            let mut state = State::new();
+            state.landed(Err(refused(status)), BOOT, NOW);
+            let last = BOOT + seconds(pause) - Duration::from_millis(1);
+            assert!(matches!(state.decide(last), Decision::Refuse(_)), "{status} is remembered");
+            assert!(matches!(state.decide(BOOT + seconds(pause)), Decision::Fetch), "{status} is forgotten");
+            assert_eq!(state.due(), BOOT + seconds(pause));
+        }
+    }
+
+    #[test]
+    fn valid_credentials_are_served_to_their_last_moment_while_the_provider_is_down() {
+        let mut state = State::new();
+        state.landed(Ok(credentials(BOOT + seconds(3600))), BOOT, NOW);
+        let late = BOOT + seconds(3599);
+        state.landed(Err(refused(503)), late, NOW);
+        assert!(matches!(state.decide(late), Decision::Serve(_)));
+        assert!(matches!(state.decide(BOOT + seconds(3600)), Decision::Refuse(_)));
+    }
+
+    #[test]
+    fn credentials_that_a_service_refused_are_forgotten_and_others_are_not() {
+        let mut state = State::new();
+        state.landed(Ok(credentials(BOOT + seconds(3600))), BOOT, NOW);
+        state.forget("ASIA2");
+        assert!(matches!(state.decide(BOOT), Decision::Serve(_)));
+        state.forget("ASIA1");
+        assert!(matches!(state.decide(BOOT), Decision::Fetch));
+    }
+
+    #[test]
+    fn a_fetch_whose_task_died_does_not_block_the_next() {
+        let mut state = State::new();
+        let (aloft, landing) = watch::channel(());
+        state.took_off(landing);
+        assert!(matches!(state.decide(BOOT), Decision::Wait(_)));
+        drop(aloft);
+        assert!(matches!(state.decide(BOOT), Decision::Fetch));
+    }
+}

@@ -1,0 +1,88 @@
+//! How messages wait for the cloud: the system function `GGCloudSpooler` and its variables.
+
+use crate::document::{Field, Object, Unknown};
+use crate::units::ByteSize;
+
+/// The smallest queue that V1 starts with (V25).
+const LEAST_SIZE: u64 = 262_144;
+/// V1's default, 2.5 MB.
+const DEFAULT_SIZE: ByteSize = ByteSize::from_kib(2560);
+/// The guide's text for a smaller one (contract G1).
+const TOO_SMALL: &str = "Spool size should be at least 262144 bytes.";
+
+/// How messages wait for the cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spooler {
+    /// Where they wait (`GG_CONFIG_STORAGE_TYPE`).
+    pub storage: Storage,
+    /// The most that waits; the oldest are replaced by new ones (`GG_CONFIG_MAX_SIZE_BYTES`).
+    pub max_size: ByteSize,
+    /// How the core subscribes in the cloud (`GG_CONFIG_SUBSCRIPTION_QUALITY`).
+    pub subscription_quality: SubscriptionQuality,
+}
+
+impl Default for Spooler {
+    fn default() -> Self {
+        Self { storage: Storage::Memory, max_size: DEFAULT_SIZE, subscription_quality: SubscriptionQuality::AtMostOnce }
+    }
+}
+
+/// Where messages wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storage {
+    /// In memory; a restart loses them.
+    Memory,
+    /// On disk; they outlast a restart.
+    FileSystem,
+}
+
+impl Storage {
+    const NAMES: [(&'static str, Self); 2] = [("Memory", Self::Memory), ("FileSystem", Self::FileSystem)];
+}
+
+/// How the core subscribes in the cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubscriptionQuality {
+    /// At QoS 0.
+    AtMostOnce,
+    /// At QoS 1, in a persistent session.
+    AtLeastOncePersistent,
+}
+
+impl SubscriptionQuality {
+    const NAMES: [(&'static str, Self); 2] =
+        [("AtMostOnce", Self::AtMostOnce), ("AtLeastOncePersistent", Self::AtLeastOncePersistent)];
+}
+
+impl Spooler {
+    pub(super) fn read(mut variables: Object<'_>) -> Self {
+        let default = Self::default();
+        let storage_field = variables.field("GG_CONFIG_STORAGE_TYPE");
+        let storage = storage_field.choice(&Storage::NAMES);
+        if storage == Some(Storage::FileSystem) {
+            let rule = "asks for a queue on disk, and this version has one in memory only: a restart loses what waits";
+            storage_field.warn(rule, "leave it for a later version");
+        }
+        let max_size = read_size(&variables.field("GG_CONFIG_MAX_SIZE_BYTES"));
+        let quality_field = variables.field("GG_CONFIG_SUBSCRIPTION_QUALITY");
+        let quality = quality_field.choice(&SubscriptionQuality::NAMES);
+        if quality == Some(SubscriptionQuality::AtLeastOncePersistent) {
+            let rule = "is about messages from the cloud, of which this version receives none";
+            quality_field.warn(rule, "leave it for a later version");
+        }
+        variables.finish(Unknown::Warn);
+        Self {
+            storage: storage.unwrap_or(default.storage),
+            max_size: max_size.unwrap_or(default.max_size),
+            subscription_quality: quality.unwrap_or(default.subscription_quality),
+        }
+    }
+}
+
+fn read_size(field: &Field<'_>) -> Option<ByteSize> {
+    let bytes = field.integer(0..=u64::MAX, "bytes")?;
+    if bytes < LEAST_SIZE {
+        field.refuse(TOO_SMALL, "write 262144 or more");
+    }
+    Some(ByteSize::from_bytes(bytes))
+}

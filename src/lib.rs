@@ -1,0 +1,47 @@
+//! Margay turns a Linux box into an image-classification core: it exchanges the device's X.509 certificate for
+//! temporary credentials, pulls model packages from S3, runs them in sandboxes over camera frames, and publishes
+//! predictions over MQTT.
+//!
+//! The modules form layers, lowest last; each may use only what stands below it, and within a layer only what stands
+//! to its right. `tests/layers.rs` holds them.
+//!
+//! | layer | modules |
+//! |---|---|
+//! | shell | [`cli`] → [`app`] |
+//! | services | [`deployment`] → [`documents`] → [`connector`] → [`classifier`] → [`router`] |
+//! | edges | [`mqtt`], [`s3`] → [`credentials`] → [`http`] → [`identity`], [`store`], [`ipc`] |
+//! | contracts | [`config`], [`group`], [`package`], [`topic`], [`payload`] |
+//! | words | [`document`] → [`problem`], [`arn`] → [`name`], [`units`], [`secret`], [`clock`], [`backoff`] |
+#![forbid(unsafe_code)]
+
+pub mod app;
+pub mod cli;
+
+pub mod classifier;
+pub mod connector;
+pub mod deployment;
+pub mod documents;
+pub mod router;
+
+pub mod credentials;
+pub mod http;
+pub mod identity;
+pub mod ipc;
+pub mod mqtt;
+pub mod s3;
+pub mod store;
+
+pub mod config;
+pub mod group;
+pub mod package;
+pub mod payload;
+pub mod topic;
+
+pub mod arn;
+pub mod backoff;
+pub mod clock;
+pub mod document;
+pub mod name;
+pub mod problem;
+pub mod secret;
+pub mod units;

@@ -1,0 +1,39 @@
+//! The cloud link: MQTT 3.1.1 over mutual TLS, at least once (QoS 1), with a bounded spool for the time offline.
+//!
+//! This module and what is below it are the only places that name the MQTT library. The library forgets
+//! unacknowledged messages when the broker lost the session, and can hang after a packet-id collision; so the promises
+//! are kept here: every message stays in the [`spool`] until its PUBACK, each connection is built anew, and what was
+//! not acknowledged on the last one is sent first on the next.
+//!
+//! ```text
+//! Link::accept → spool (FIFO, bounded) → publisher: session → session → … → broker
+//!                   ↑                                  └ PUBACK ┘
+//!                   └──────────── delivered, counted, reported ◄┘
+//! ```
+//!
+//! It refuses nothing for policy: which messages reach the cloud is the router's decision. It serves `app`, and
+//! [`viewer`] serves `margay subscribe`.
+
+pub mod connect_error;
+pub mod connection;
+pub mod counters;
+pub mod failure;
+pub mod link;
+pub mod message;
+pub mod spool;
+pub mod viewer;
+
+mod flight;
+mod publisher;
+mod session;
+mod suspicion;
+mod wire;
+
+#[cfg(test)]
+mod against_localcloud;
+#[cfg(test)]
+mod against_mosquitto;
+#[cfg(test)]
+mod testing_broker;
+#[cfg(test)]
+mod testing_certificates;

@@ -1,0 +1,142 @@
+//! The link and the viewer against mosquitto, a broker that somebody else wrote.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use super::connection::{BrokerAddress, ConnectionSettings};
+use super::link::{Link, LinkSettings};
+use super::testing_broker::scaled;
+use super::testing_certificates::Authority;
+use super::viewer::Viewer;
+use crate::topic::Topic;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The program, which Debian installs where an ordinary user's PATH does not reach.
+fn program() -> Option<&'static str> {
+    let runs =
+        |program: &&str| Command::new(program).arg("-h").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    ["mosquitto", "/usr/sbin/mosquitto"].into_iter().find(runs)
+}
+
+/// A mosquitto of our own on loopback, without persistence: a kill loses its sessions.
+struct Mosquitto {
+    program: &'static str,
+    directory: TempDir,
+    port: u16,
+    authority: Authority,
+    process: Option<Child>,
+}
+
+impl Mosquitto {
+    /// `None`, with a line that says so, where mosquitto is not installed.
+    fn start() -> Option<Self> {
+        let Some(program) = program() else {
+            let required = std::env::var("MARGAY_TEST_REQUIRE").is_ok_and(|required| required == "1");
+            assert!(!required, "mosquitto is required and not installed");
+            println!("skipped: mosquitto: apt-get install mosquitto");
+            return None;
+        };
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let directory = tempfile::tempdir().unwrap();
+        let authority = Authority::new();
+        let (certificate, key) = authority.issue_pem("127.0.0.1");
+        let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+        write("ca.pem", &authority.pem());
+        write("server.pem", &certificate);
+        write("server.key", &key);
+        let path = directory.path().display();
+        let own_user = if rustix::process::geteuid().is_root() { "user root\n" } else { "" };
+        let configuration = format!(
+            "{own_user}listener {port} 127.0.0.1\ncafile {path}/ca.pem\ncertfile {path}/server.pem\n\
+             keyfile {path}/server.key\nrequire_certificate true\nuse_identity_as_username true\npersistence false\n"
+        );
+        write("mosquitto.conf", &configuration);
+        let mut mosquitto = Self { program, directory, port, authority, process: None };
+        mosquitto.resume();
+        Some(mosquitto)
+    }
+
+    fn resume(&mut self) {
+        let mut command = Command::new(self.program);
+        command.arg("-c").arg(self.directory.path().join("mosquitto.conf"));
+        self.process = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    fn connection(&self, client_id: &str) -> ConnectionSettings {
+        let broker = BrokerAddress { host: "127.0.0.1".parse().unwrap(), port: self.port };
+        ConnectionSettings::new(broker, client_id, self.authority.client(&self.authority))
+    }
+
+    fn link(&self) -> LinkSettings {
+        let mut settings = LinkSettings::new(self.connection("device"));
+        settings.retry_floor = Duration::from_millis(5);
+        settings.retry_ceiling = Duration::from_millis(50);
+        settings.settling_time = Duration::from_millis(10);
+        settings
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn topic() -> Topic {
+    "margay/door/predictions".parse().unwrap()
+}
+
+#[tokio::test]
+async fn nothing_is_lost_when_mosquitto_is_killed() {
+    let Some(mut mosquitto) = Mosquitto::start() else { return };
+    let (count, kills) = (scaled(2_000), 5);
+    let delivered = watch::Sender::new(0u64);
+    let mut watched = delivered.subscribe();
+    let mut settings = mosquitto.link();
+    settings.on_acknowledged = Some(Arc::new(move |_| delivered.send_modify(|delivered| *delivered += 1)));
+    let link = Link::start(settings);
+    for index in 0..count {
+        link.accept(topic(), Bytes::from(index.to_string())).unwrap();
+    }
+    for kill in 1..=kills {
+        let threshold = count * kill / (kills + 1);
+        let reached = watched.wait_for(|delivered| *delivered >= threshold);
+        tokio::time::timeout(PATIENCE, reached).await.expect("deliveries").unwrap();
+        mosquitto.kill();
+        assert!(link.counters().balance());
+        mosquitto.resume();
+    }
+    let counters = link.drain(PATIENCE).await;
+    println!("{count} messages, {kills} kills: {} sent again, {} connections", counters.resent, counters.connections);
+    assert_eq!((counters.accepted, counters.delivered, counters.dropped.total()), (count, count, 0));
+}
+
+#[tokio::test]
+async fn a_viewer_sees_what_the_link_publishes() {
+    let Some(mosquitto) = Mosquitto::start() else { return };
+    let link = Link::start(mosquitto.link());
+    // Once the link is connected, mosquitto is up for the viewer as well.
+    let connected = async { link.state().wait_for(super::link::LinkState::is_connected).await.map(|_| ()) };
+    tokio::time::timeout(PATIENCE, connected).await.expect("a connection").unwrap();
+    let filter = "margay/+/predictions".parse().unwrap();
+    let mut viewer = Viewer::connect(mosquitto.connection("viewer"), filter).await.unwrap();
+    link.accept(topic(), Bytes::from_static(b"{\"label\":\"cat\"}")).unwrap();
+    let message = tokio::time::timeout(PATIENCE, viewer.next()).await.expect("a message").unwrap();
+    assert_eq!(
+        (message.topic.as_str(), &message.payload[..]),
+        ("margay/door/predictions", &b"{\"label\":\"cat\"}"[..])
+    );
+}

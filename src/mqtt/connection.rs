@@ -1,0 +1,70 @@
+//! Where the broker is, and as whom to go there.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+
+use crate::name::Host;
+
+/// Longest time for name, TCP, TLS and CONNACK together.
+pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// V1's `coreThing.keepAlive` when nothing is said.
+pub const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(600);
+
+/// A broker's host and port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerAddress {
+    /// The name that the broker's certificate must be valid for.
+    pub host: Host,
+    /// The TCP port: 8883, or 443 with the protocol name `x-amzn-mqtt-ca` in the TLS configuration.
+    pub port: u16,
+}
+
+impl fmt::Display for BrokerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// What one MQTT connection needs.
+#[derive(Clone)]
+pub struct ConnectionSettings {
+    /// Where to connect.
+    pub broker: BrokerAddress,
+    /// The client identifier; no other connection to the broker may use it.
+    pub client_id: String,
+    /// Certificate, key, roots and, on port 443, the ALPN protocol name.
+    pub tls: Arc<ClientConfig>,
+    /// Time after which a silent connection is probed, and as much again until it counts as lost. Whole seconds, at
+    /// least one.
+    pub keep_alive: Duration,
+    /// Longest time until the broker admitted the connection. Whole seconds, at least one.
+    pub connect_timeout: Duration,
+}
+
+impl ConnectionSettings {
+    /// Settings with the default times.
+    pub fn new(broker: BrokerAddress, client_id: impl Into<String>, tls: Arc<ClientConfig>) -> Self {
+        Self {
+            broker,
+            client_id: client_id.into(),
+            tls,
+            keep_alive: DEFAULT_KEEP_ALIVE,
+            connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+        }
+    }
+}
+
+impl fmt::Debug for ConnectionSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionSettings")
+            .field("broker", &self.broker)
+            .field("client_id", &self.client_id)
+            .field("keep_alive", &self.keep_alive)
+            .field("connect_timeout", &self.connect_timeout)
+            .finish_non_exhaustive()
+    }
+}

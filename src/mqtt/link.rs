@@ -1,0 +1,213 @@
+//! The link as the rest of the core sees it: hand it messages, look at its state and its ledger, drain it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::connection::ConnectionSettings;
+use super::counters::LinkCounters;
+use super::failure::LinkFailure;
+use super::message::{Delivered, MessageId};
+use super::publisher::Publisher;
+use super::spool::{AcceptError, Spool, SpoolSettings};
+use crate::topic::Topic;
+
+/// Messages on their way at a time; AWS IoT Core allows 100 for a client.
+pub const DEFAULT_WINDOW: u16 = 20;
+
+/// The widest window: far below the packet ids that the library uses in turn.
+pub const MAX_WINDOW: u16 = 100;
+
+/// V1's `mqttMaxConnectionRetryInterval` when nothing is said.
+pub const DEFAULT_RETRY_CEILING: Duration = Duration::from_secs(60);
+
+/// Called for each acknowledged message, on the link's task: it must return at once.
+pub type AcknowledgementHook = Arc<dyn Fn(&Delivered) + Send + Sync>;
+
+/// How the link behaves.
+#[derive(Clone)]
+pub struct LinkSettings {
+    /// Where to connect, and as whom.
+    pub connection: ConnectionSettings,
+    /// How much waits while offline.
+    pub spool: SpoolSettings,
+    /// Messages on their way at a time, 1 to [`MAX_WINDOW`]; others count as the nearest of these.
+    pub window: u16,
+    /// Shortest wait before connecting again.
+    pub retry_floor: Duration,
+    /// Longest wait before connecting again (`mqttMaxConnectionRetryInterval`).
+    pub retry_ceiling: Duration,
+    /// The oldest message on its way must be acknowledged within this time; else the connection counts as lost.
+    pub acknowledgement_timeout: Duration,
+    /// While one message is suspected of making the broker close: how long a new connection must stand before
+    /// it is sent alone.
+    pub settling_time: Duration,
+    /// Told of each acknowledged message.
+    pub on_acknowledged: Option<AcknowledgementHook>,
+}
+
+impl LinkSettings {
+    /// Settings with every default.
+    pub fn new(connection: ConnectionSettings) -> Self {
+        Self {
+            connection,
+            spool: SpoolSettings::default(),
+            window: DEFAULT_WINDOW,
+            retry_floor: Duration::from_millis(200),
+            retry_ceiling: DEFAULT_RETRY_CEILING,
+            acknowledgement_timeout: Duration::from_secs(30),
+            settling_time: Duration::from_secs(1),
+            on_acknowledged: None,
+        }
+    }
+}
+
+impl fmt::Debug for LinkSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkSettings")
+            .field("connection", &self.connection)
+            .field("spool", &self.spool)
+            .field("window", &self.window)
+            .field("retry_floor", &self.retry_floor)
+            .field("retry_ceiling", &self.retry_ceiling)
+            .field("acknowledgement_timeout", &self.acknowledgement_timeout)
+            .field("settling_time", &self.settling_time)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the link is doing.
+#[derive(Debug, Clone)]
+pub enum LinkState {
+    /// Trying to be admitted.
+    Connecting {
+        /// Attempts since the last success, this one included.
+        attempt: u32,
+    },
+    /// Admitted by the broker.
+    Connected,
+    /// Not connected; trying again after a while.
+    Waiting {
+        /// Why the last connection ended or did not come about.
+        failure: Arc<LinkFailure>,
+        /// Attempts since the last success.
+        attempt: u32,
+        /// How long until the next one.
+        retry_in: Duration,
+    },
+    /// Drained or abandoned: nothing more happens.
+    Stopped,
+}
+
+impl LinkState {
+    /// Whether the broker has admitted us.
+    pub fn is_connected(&self) -> bool {
+        matches!(self, Self::Connected)
+    }
+
+    /// Whether the link has ended.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self, Self::Stopped)
+    }
+
+    /// Why there is no connection, where that is known.
+    pub fn failure(&self) -> Option<&LinkFailure> {
+        match self {
+            Self::Waiting { failure, .. } => Some(failure),
+            _ => None,
+        }
+    }
+}
+
+/// Until when the publisher works.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Stop {
+    /// Without end.
+    Never,
+    /// Until the spool is empty, at most until then.
+    Drained(Instant),
+}
+
+/// What the handles and the publisher share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    spool: Mutex<Spool>,
+    /// Something was accepted, or the link is to stop.
+    pub(super) wake: Notify,
+}
+
+impl Shared {
+    /// The spool. Its ledger balances before each release of the lock, also where the holder panicked.
+    pub(super) fn spool(&self) -> MutexGuard<'_, Spool> {
+        self.spool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A handle on the link. When the last handle is dropped the link stops without draining.
+#[derive(Debug, Clone)]
+pub struct Link {
+    shared: Arc<Shared>,
+    state: watch::Receiver<LinkState>,
+    stop: watch::Sender<Stop>,
+}
+
+impl Link {
+    /// Starts the publisher task and begins to connect. Must be called within a tokio runtime.
+    pub fn start(settings: LinkSettings) -> Self {
+        let shared = Arc::new(Shared { spool: Mutex::new(Spool::new(&settings.spool)), wake: Notify::new() });
+        let (state_sender, state) = watch::channel(LinkState::Connecting { attempt: 1 });
+        let (stop, stop_receiver) = watch::channel(Stop::Never);
+        let publisher = Publisher::new(settings, shared.clone(), state_sender, stop_receiver);
+        tokio::spawn(publisher.run());
+        Self { shared, state, stop }
+    }
+
+    /// Takes a message for the cloud: QoS 1, not retained, in order. When this returns, the message is in the spool, as
+    /// safe as its [`StorageType`](super::spool::StorageType) promises; it may push out the oldest queued ones. Never
+    /// waits.
+    ///
+    /// # Errors
+    /// Every [`AcceptError`]; the message is then not in the spool.
+    pub fn accept(&self, topic: Topic, payload: Bytes) -> Result<MessageId, AcceptError> {
+        self.accept_tagged(topic, payload, 0)
+    }
+
+    /// The same with a number of the caller's own, which comes back with the acknowledgement: for instance the time of
+    /// capture.
+    ///
+    /// # Errors
+    /// Every [`AcceptError`]; the message is then not in the spool.
+    pub fn accept_tagged(&self, topic: Topic, payload: Bytes, tag: u64) -> Result<MessageId, AcceptError> {
+        let id = self.shared.spool().accept(topic, payload, tag, Instant::now().into_std())?;
+        self.shared.wake.notify_one();
+        Ok(id)
+    }
+
+    /// The last known state, and every change of it.
+    pub fn state(&self) -> watch::Receiver<LinkState> {
+        self.state.clone()
+    }
+
+    /// The ledger at this moment.
+    pub fn counters(&self) -> LinkCounters {
+        self.shared.spool().counters()
+    }
+
+    /// Takes nothing more, waits until everything accepted is delivered (or given up), at most `patience`, then takes
+    /// leave of the broker and stops. Returns the final ledger: what is still queued or in flight in it was not
+    /// delivered. Dropping the future does not undo it.
+    pub async fn drain(&self, patience: Duration) -> LinkCounters {
+        self.shared.spool().close();
+        self.stop.send_replace(Stop::Drained(Instant::now() + patience));
+        // An error means that the publisher is gone without a word; there is nothing to wait for either.
+        let _ = self.state.clone().wait_for(LinkState::is_stopped).await;
+        self.counters()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! The URL of an object: virtual-hosted (`https://bucket.host/key`) or path style (`https://host/bucket/key`).
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Url;
+
+use super::error::DownloadError;
+use crate::config::{Addressing, S3, S3Endpoint};
+use crate::name::{Endpoint, S3Uri};
+
+/// What the canonical request of Signature Version 4 leaves as it is: RFC 3986's unreserved characters, and the
+/// slashes between the parts of a key.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// An object's URL, percent-encoded once.
+#[derive(Debug, Clone)]
+pub(super) struct ObjectUrl {
+    pub(super) url: Url,
+    pub(super) uri: S3Uri,
+    /// The endpoint's host and port, for errors.
+    pub(super) endpoint: String,
+}
+
+impl ObjectUrl {
+    /// The URL of `uri` at the endpoint that `settings` name, or at AWS.
+    pub(super) fn of(uri: &S3Uri, settings: &S3) -> Result<Self, DownloadError> {
+        let unaddressable = |why| DownloadError::Unaddressable { uri: uri.clone(), why };
+        if uri.key().split('/').any(|part| matches!(part, "." | "..")) {
+            // URLs resolve such parts away (RFC 3986, section 5.2.4), whatever their encoding.
+            return Err(unaddressable("its key has a part `.` or `..`, which no URL can carry"));
+        }
+        let (scheme, host) = base(settings);
+        let key = utf8_percent_encode(uri.key(), ENCODED);
+        let bucket = uri.bucket();
+        let text = match settings.addressing {
+            Addressing::Virtual => format!("{scheme}://{bucket}.{host}/{key}"),
+            Addressing::Path => format!("{scheme}://{host}/{bucket}/{key}"),
+        };
+        let url = text.parse().map_err(|_| unaddressable("bucket, endpoint and key make no URL"))?;
+        Ok(Self { url, uri: uri.clone(), endpoint: host })
+    }
+}
+
+fn base(settings: &S3) -> (&'static str, String) {
+    match &settings.endpoint {
+        Some(S3Endpoint { tls, endpoint }) => (if *tls { "https" } else { "http" }, authority(endpoint)),
+        None => {
+            let region = settings.region.as_str();
+            // AWS China is a partition with a domain of its own.
+            let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+            ("https", format!("s3.{region}.{domain}"))
+        }
+    }
+}
+
+fn authority(endpoint: &Endpoint) -> String {
+    endpoint.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(uri: &str, endpoint: Option<&str>, addressing: Addressing) -> Result<String, DownloadError> {
+        let endpoint = endpoint.map(|endpoint| S3Endpoint { tls: true, endpoint: endpoint.parse().unwrap() });
+        let settings = S3 { endpoint, region: "us-west-2".parse().unwrap(), addressing, ca_path: None };
+        ObjectUrl::of(&uri.parse().unwrap(), &settings).map(|object| object.url.to_string())
+    }
+
+    #[test]
+    fn aws_is_addressed_by_the_buckets_host_and_others_as_configured() {
+        let aws = url("s3://greengrass-models/a/b.zip", None, Addressing::Virtual).unwrap();
+        assert_eq!(aws, "https://greengrass-models.s3.us-west-2.amazonaws.com/a/b.zip");
+        let path = url("s3://bucket/a.zip", Some("localhost:9000"), Addressing::Path).unwrap();
+        assert_eq!(path, "https://localhost:9000/bucket/a.zip");
+        let virtual_host = url("s3://bucket/a.zip", Some("s3.localhost:9000"), Addressing::Virtual).unwrap();
+        assert_eq!(virtual_host, "https://bucket.s3.localhost:9000/a.zip");
+    }
+
+    #[test]
+    fn a_key_is_encoded_once_and_as_the_signature_wants_it() {
+        let encoded = url("s3://bucket/dir/a b+c=ü(1)~%20.bin", Some("h"), Addressing::Path).unwrap();
+        assert_eq!(encoded, "https://h/bucket/dir/a%20b%2Bc%3D%C3%BC%281%29~%2520.bin");
+        assert_eq!(url("s3://bucket//a//b", Some("h"), Addressing::Path).unwrap(), "https://h/bucket//a//b");
+        assert_eq!(url("s3://bucket/a?b#c", Some("h"), Addressing::Path).unwrap(), "https://h/bucket/a%3Fb%23c");
+    }
+
+    #[test]
+    fn keys_that_a_url_would_change_are_refused() {
+        for key in ["a/../b", "./a", "a/."] {
+            let refused = url(&format!("s3://bucket/{key}"), None, Addressing::Virtual);
+            assert!(matches!(refused, Err(DownloadError::Unaddressable { .. })), "{key}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_url_carries_exactly_the_key(key in "[^\\p{C}]{1,60}") {
+            if let Ok(uri) = format!("s3://bucket/{key}").parse::<S3Uri>() {
+                let settings = S3 { endpoint: None, region: "us-west-2".parse().unwrap(), addressing: Addressing::Path, ca_path: None };
+                if let Ok(object) = ObjectUrl::of(&uri, &settings) {
+                    let path = object.url.path().strip_prefix("/bucket/").unwrap();
+                    let decoded = percent_encoding::percent_decode_str(path).decode_utf8().unwrap();
+                    proptest::prop_assert_eq!(decoded, key);
+                    proptest::prop_assert!(object.url.query().is_none() && object.url.fragment().is_none());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! One request, and what comes of it: bytes for the landing, or a reason why not.
+
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, IF_NONE_MATCH, RANGE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use reqwest::{Request, Response};
+
+use super::address::ObjectUrl;
+use super::answer::{ErrorDocument, MAX_DOCUMENT};
+use super::error::{DownloadError, Problem};
+use super::landing::Landing;
+use super::sign::sign_request;
+use super::{MAX_OBJECT, Progress, S3Client};
+use crate::credentials::Credentials;
+use crate::http::{TransportError, read_body};
+use crate::store::space;
+
+/// How an attempt ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Every byte is there.
+    Complete,
+    /// The object still has the version that the caller has.
+    Unchanged,
+}
+
+/// What every attempt of a download has in common.
+pub(super) struct Attempt<'a> {
+    pub(super) client: &'a S3Client,
+    pub(super) url: &'a ObjectUrl,
+    pub(super) unless_etag: Option<&'a str>,
+}
+
+impl Attempt<'_> {
+    /// Asks for what is missing and lands it.
+    pub(super) async fn run(
+        &self,
+        landing: &mut Landing,
+        progress: &mut (impl FnMut(Progress) + Send),
+    ) -> Result<Outcome, DownloadError> {
+        let uri = || self.url.uri.clone();
+        let credentials = self.client.credentials.get().await;
+        let credentials = credentials.map_err(|source| DownloadError::NoCredentials { uri: uri(), source: Box::new(source) })?;
+        let request = self.request(landing, &credentials)?;
+        let sent = self.client.http.send(request).await;
+        let response = sent.map_err(|source| DownloadError::Transport { uri: uri(), source })?;
+        match response.status() {
+            StatusCode::OK => {
+                if landing.received() > 0 {
+                    // The server does not do ranges, or not of this object.
+                    landing.start_over().await?;
+                }
+                self.prepare(landing, &response)?;
+            }
+            StatusCode::PARTIAL_CONTENT if self.continues(landing, &response) => {}
+            StatusCode::PARTIAL_CONTENT => return Err(self.unexpected("sent a part that was not asked for")),
+            StatusCode::NOT_MODIFIED if self.unless_etag.is_some() => return Ok(Outcome::Unchanged),
+            _ => {
+                let refusal = self.refused(response, credentials).await;
+                if refusal.voids_what_came() {
+                    landing.start_over().await?;
+                }
+                return Err(refusal);
+            }
+        }
+        self.receive(response, landing, progress).await
+    }
+
+    fn request(&self, landing: &Landing, credentials: &Credentials) -> Result<Request, DownloadError> {
+        let mut request = Request::new(Method::GET, self.url.url.clone());
+        let headers = request.headers_mut();
+        if landing.received() > 0 {
+            insert(headers, RANGE, &format!("bytes={}-", landing.received()));
+            if let Some(etag) = landing.etag() {
+                insert(headers, IF_MATCH, etag);
+            }
+        } else if let Some(etag) = self.unless_etag {
+            insert(headers, IF_NONE_MATCH, etag);
+        }
+        let now = self.client.http.clock().now();
+        sign_request(&mut request, credentials, &self.client.settings.region, now).map_err(|source| {
+            DownloadError::Unsigned { uri: self.url.uri.clone(), endpoint: self.url.endpoint.clone(), source }
+        })?;
+        Ok(request)
+    }
+
+    /// Notes size and version of a whole object, and checks that there is room for it.
+    fn prepare(&self, landing: &mut Landing, response: &Response) -> Result<(), DownloadError> {
+        let uri = || self.url.uri.clone();
+        let total = number(response.headers(), &CONTENT_LENGTH);
+        if let Some(actual) = total {
+            if actual > MAX_OBJECT {
+                return Err(DownloadError::TooLarge { uri: uri(), actual, limit: MAX_OBJECT });
+            }
+            space::check(landing.path(), actual).map_err(|source| DownloadError::DiskFull { uri: uri(), source })?;
+        }
+        let etag = response.headers().get(ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+        landing.expect(total, etag);
+        Ok(())
+    }
+
+    /// Whether a part begins where the landing ends, and belongs to the same object (RFC 9110, section 14.4).
+    fn continues(&self, landing: &Landing, response: &Response) -> bool {
+        let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
+        let Some((range, total)) = range.and_then(|range| range.strip_prefix("bytes ")?.split_once('/')) else {
+            return false;
+        };
+        let start = range.split_once('-').and_then(|(start, _)| start.parse().ok());
+        let same_size = total == "*" || landing.total().is_none() || total.parse().ok() == landing.total();
+        landing.received() > 0 && start == Some(landing.received()) && same_size
+    }
+
+    async fn receive(
+        &self,
+        mut response: Response,
+        landing: &mut Landing,
+        progress: &mut (impl FnMut(Progress) + Send),
+    ) -> Result<Outcome, DownloadError> {
+        let uri = || self.url.uri.clone();
+        let broken = |source| DownloadError::Transport {
+            uri: uri(),
+            source: TransportError::new(&self.url.url, source),
+        };
+        while let Some(piece) = response.chunk().await.map_err(broken)? {
+            let actual = landing.received() + piece.len() as u64;
+            if actual > landing.total().unwrap_or(MAX_OBJECT) {
+                return Err(DownloadError::TooLarge { uri: uri(), actual, limit: MAX_OBJECT });
+            }
+            landing.write(&piece).await.map_err(|error| self.full_disk(error, landing))?;
+            progress(Progress { received: landing.received(), total: landing.total() });
+        }
+        if landing.total().is_none() {
+            landing.ended();
+        }
+        if landing.is_complete() { Ok(Outcome::Complete) } else { Err(self.unexpected("sent less than it announced")) }
+    }
+
+    async fn refused(&self, response: Response, credentials: Credentials) -> DownloadError {
+        let status = response.status().as_u16();
+        let body = read_body(response, MAX_DOCUMENT).await.unwrap_or_default();
+        let ErrorDocument { code, message } = ErrorDocument::read(&body);
+        let problem = Problem::of(status, code.as_deref());
+        DownloadError::Refused {
+            uri: self.url.uri.clone(),
+            endpoint: self.url.endpoint.clone(),
+            status,
+            code,
+            message,
+            problem,
+            credentials: Box::new(credentials),
+        }
+    }
+
+    fn full_disk(&self, error: DownloadError, landing: &Landing) -> DownloadError {
+        match error {
+            DownloadError::Disk { path, source }
+                if matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) =>
+            {
+                let source = space::NoSpace::found_while_writing(&path, landing.total());
+                DownloadError::DiskFull { uri: self.url.uri.clone(), source }
+            }
+            error => error,
+        }
+    }
+
+    fn unexpected(&self, what: &'static str) -> DownloadError {
+        DownloadError::Unexpected { uri: self.url.uri.clone(), endpoint: self.url.endpoint.clone(), what }
+    }
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    // Numbers, and entity tags that came in a header themselves.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.parse().ok()
+}

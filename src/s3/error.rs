@@ -1,0 +1,220 @@
+//! Why an object could not be had, and what to do about it: by whom, by patience, or by the client itself.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::sign::SignError;
+use crate::credentials::{Credentials, CredentialsError};
+use crate::http::TransportError;
+use crate::name::S3Uri;
+use crate::store::space::NoSpace;
+
+/// Why a download failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DownloadError {
+    /// The object's name fits no URL.
+    #[error("downloading {uri}: {why}; rename the object")]
+    Unaddressable {
+        /// The object.
+        uri: S3Uri,
+        /// Why.
+        why: &'static str,
+    },
+    /// There are no credentials to sign with.
+    #[error("downloading {uri} without credentials")]
+    NoCredentials {
+        /// The object.
+        uri: S3Uri,
+        /// Why.
+        #[source]
+        source: Box<CredentialsError>,
+    },
+    /// The request could not be signed.
+    #[error("downloading {uri} from {endpoint}")]
+    Unsigned {
+        /// The object.
+        uri: S3Uri,
+        /// The endpoint.
+        endpoint: String,
+        /// Why.
+        #[source]
+        source: SignError,
+    },
+    /// The server could not be reached, or the connection broke.
+    #[error("downloading {uri}")]
+    Transport {
+        /// The object.
+        uri: S3Uri,
+        /// Why.
+        #[source]
+        source: TransportError,
+    },
+    /// S3 answered with an error.
+    #[error("downloading {uri}: {endpoint} answered {status}{}{}; {}", code.as_ref().map(|code| format!(" {code}")).unwrap_or_default(), message.as_ref().map(|message| format!(" {message:?}")).unwrap_or_default(), problem.remedy())]
+    Refused {
+        /// The object.
+        uri: S3Uri,
+        /// The endpoint.
+        endpoint: String,
+        /// The HTTP status.
+        status: u16,
+        /// S3's name of the error.
+        code: Option<String>,
+        /// S3's words.
+        message: Option<String>,
+        /// What that means.
+        problem: Problem,
+        /// The credentials that signed the request.
+        credentials: Box<Credentials>,
+    },
+    /// The answer does not fit the request.
+    #[error("downloading {uri}: {endpoint} {what}")]
+    Unexpected {
+        /// The object.
+        uri: S3Uri,
+        /// The endpoint.
+        endpoint: String,
+        /// What is odd.
+        what: &'static str,
+    },
+    /// The object is larger than a package may be.
+    #[error("downloading {uri}: it has {actual} bytes, and a package has at most {limit}")]
+    TooLarge {
+        /// The object.
+        uri: S3Uri,
+        /// Its size, or what had come when the limit was passed.
+        actual: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The disk is full.
+    #[error("downloading {uri}")]
+    DiskFull {
+        /// The object.
+        uri: S3Uri,
+        /// How full.
+        #[source]
+        source: NoSpace,
+    },
+    /// The file could not be written.
+    #[error("writing the download to {}", path.display())]
+    Disk {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What an error of S3 means for the client and its operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The role may not read the object, or the object does not exist and the role may not list the bucket.
+    AccessDenied,
+    /// The token has expired or the key is unknown, although it should not: fetch another.
+    CredentialsRefused,
+    /// The device's clock was wrong when it signed.
+    ClockSkewed,
+    /// The bucket does not exist.
+    NoSuchBucket,
+    /// The object does not exist.
+    NoSuchKey,
+    /// The bucket lies in another region, or under another endpoint.
+    WrongRegion,
+    /// The object changed while it was downloaded.
+    Changed,
+    /// The part asked for does not exist, so the object became shorter.
+    Shrunk,
+    /// Too many requests, or a fault of the server.
+    Busy,
+    /// The server does not accept the signature.
+    SignatureRefused,
+    /// None of these.
+    Unclassified,
+}
+
+impl Problem {
+    /// Classifies an answer by S3's code, or by its status where it has none.
+    pub(super) fn of(status: u16, code: Option<&str>) -> Self {
+        match code {
+            Some("ExpiredToken" | "ExpiredTokenException" | "InvalidAccessKeyId" | "InvalidToken") => {
+                return Self::CredentialsRefused;
+            }
+            Some("RequestTimeTooSkewed" | "RequestExpired") => return Self::ClockSkewed,
+            Some("SignatureDoesNotMatch") => return Self::SignatureRefused,
+            Some("NoSuchBucket") => return Self::NoSuchBucket,
+            Some("NoSuchKey" | "NoSuchVersion") => return Self::NoSuchKey,
+            Some(
+                "PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed"
+                | "IllegalLocationConstraintException",
+            ) => return Self::WrongRegion,
+            Some("RequestTimeout" | "SlowDown" | "InternalError" | "ServiceUnavailable") => return Self::Busy,
+            _ => {}
+        }
+        match status {
+            301 | 302 | 307 | 308 => Self::WrongRegion,
+            403 => Self::AccessDenied,
+            404 => Self::NoSuchKey,
+            412 => Self::Changed,
+            416 => Self::Shrunk,
+            408 | 429 | 500..=599 => Self::Busy,
+            _ => Self::Unclassified,
+        }
+    }
+
+    /// What to do about it.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::AccessDenied => {
+                "the role behind the role alias needs s3:GetObject on this object (and kms:Decrypt if it is encrypted \
+                 with SSE-KMS); without s3:ListBucket a missing object looks the same"
+            }
+            Self::CredentialsRefused => "the credentials provider and S3 disagree; check that both are of one account",
+            Self::ClockSkewed => "the device's clock is wrong; let it synchronise (NTP)",
+            Self::NoSuchBucket => "check the bucket's name in the group's S3Uri",
+            Self::NoSuchKey => "check the key in the group's S3Uri; it is case sensitive",
+            Self::WrongRegion => "the bucket lies elsewhere: set margay.s3.region (and endpoint) to the bucket's",
+            Self::Changed | Self::Shrunk => "the object changes while it is read; upload under a new key instead",
+            Self::Busy => "the server asks for patience; the core tries again",
+            Self::SignatureRefused => "something between the core and S3 changes requests; check proxies and endpoint",
+            Self::Unclassified => "check endpoint, bucket and key; objects with SSE-C cannot be read (B-10)",
+        }
+    }
+}
+
+impl DownloadError {
+    /// Whether another attempt after a pause may succeed by itself.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Transport { .. } => true,
+            Self::NoCredentials { source, .. } => source.is_retryable(),
+            Self::Refused { problem, .. } => {
+                matches!(problem, Problem::Busy | Problem::Changed | Problem::Shrunk)
+            }
+            _ => false,
+        }
+    }
+
+    /// What S3's answer meant, if it was S3 that refused.
+    pub fn problem(&self) -> Option<Problem> {
+        match self {
+            Self::Refused { problem, .. } => Some(*problem),
+            _ => None,
+        }
+    }
+
+    /// Whether the bytes that have come belong to another version of the object.
+    pub(super) fn voids_what_came(&self) -> bool {
+        matches!(self.problem(), Some(Problem::Changed | Problem::Shrunk))
+    }
+
+    /// The credentials that S3 did not accept, if that was the problem.
+    pub(super) fn refused_credentials(&self) -> Option<&Credentials> {
+        match self {
+            Self::Refused { problem: Problem::CredentialsRefused, credentials, .. } => Some(credentials),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `margay demo` shows the main job from end to end, and what it shows is true.
+
+use serde_json::Value;
+
+use crate::support::program;
+use crate::support::schema::PayloadSchema;
+
+/// What the issue of the first release promises: of 40 pictures, at least 36 named rightly.
+const FRAMES: usize = 40;
+const RIGHT: usize = 36;
+
+/// The demo's lines: each a payload with the truth beside it.
+fn demo() -> Vec<Value> {
+    let output = program::run(&["demo", "--frames", &FRAMES.to_string(), "--json"]);
+    program::assert_code(&output, 0);
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn label(line: &Value) -> &str {
+    line["predictions"][0]["label"].as_str().unwrap()
+}
+
+fn right<'a>(lines: &'a [Value], truth: impl Iterator<Item = &'a str>) -> usize {
+    lines.iter().zip(truth).filter(|(line, truth)| label(line) == *truth).count()
+}
+
+fn truths(lines: &[Value]) -> impl Iterator<Item = &str> {
+    lines.iter().map(|line| line["truth"].as_str().unwrap())
+}
+
+#[test]
+fn the_demo_publishes_valid_payloads_that_name_what_is_in_the_pictures() {
+    let lines = demo();
+    assert_eq!(lines.len(), FRAMES);
+
+    let schema = PayloadSchema::published();
+    for line in &lines {
+        let mut payload = line.clone();
+        payload.as_object_mut().unwrap().remove("truth");
+        schema.assert_valid(&payload);
+    }
+
+    let frames: Vec<u64> = lines.iter().map(|line| line["frame"].as_u64().unwrap()).collect();
+    assert!(frames.is_sorted_by(|a, b| a < b), "frame numbers go up: {frames:?}");
+
+    let found = right(&lines, truths(&lines));
+    assert!(found >= RIGHT, "{found} of {FRAMES} right");
+
+    // The same check on shuffled truth fails: it is the model that knows, not the check.
+    let shuffled = truths(&lines).cycle().skip(FRAMES / 2 + 1).take(FRAMES);
+    let by_chance = right(&lines, shuffled);
+    assert!(by_chance < RIGHT, "{by_chance} of {FRAMES} right against shuffled truth");
+}
+
+#[test]
+fn a_payload_that_breaks_the_schema_is_noticed() {
+    let schema = PayloadSchema::published();
+    assert!(!schema.allows(&serde_json::json!({ "schema": "margay.prediction/2" })));
+}

@@ -1,0 +1,69 @@
+//! The program under test, run as a user runs it.
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+/// The `margay` program that cargo built for this test.
+pub fn margay() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_margay"));
+    command.env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+/// Runs `margay` with `arguments` to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    margay().args(arguments).output().expect("the program starts")
+}
+
+/// Asserts that a run ended with `code`, and shows what it said if not.
+#[track_caller]
+pub fn assert_code(output: &Output, code: i32) {
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "stdout:\n{}\nstderr:\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A running core, ended when this is dropped.
+pub struct Core(Child);
+
+impl Core {
+    /// Starts `margay run` with `config`; its log goes to `log`.
+    pub fn start(config: &Path, log: &Path) -> Self {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let child = margay().arg("run").arg("--config").arg(config).stdout(Stdio::null()).stderr(log).spawn();
+        Self(child.expect("the core starts"))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// SIGKILL, as a power cut would.
+    pub fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// SIGTERM, and the exit code that it ends with.
+    pub fn terminate(&mut self) -> Option<i32> {
+        signal(self.pid(), rustix::process::Signal::TERM);
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Sends a signal to a process of the test.
+pub fn signal(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}

@@ -1,0 +1,34 @@
+//! What the promises share: the program under test, a device against a local cloud, the payload's schema.
+
+pub mod device;
+pub mod package;
+pub mod program;
+pub mod schema;
+pub mod viewer;
+
+use std::path::Path;
+
+/// Whether `tool` is installed; where it is not, the tier is skipped, or fails under `MARGAY_TEST_REQUIRE=1`.
+pub fn has_tool(tool: &str, package: &str) -> bool {
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(tool).exists()));
+    found || skipped(tool, &format!("apt install {package}"))
+}
+
+/// Whether the real models are beside the repository; they are no part of it.
+pub fn has_shared_models() -> bool {
+    Path::new("../shared/models/onnx").exists() || skipped("shared models", "put them at ../shared/models")
+}
+
+/// Says that a tier is skipped and how to enable it; fails where it is required.
+pub fn skipped(tier: &str, how: &str) -> bool {
+    assert!(std::env::var_os("MARGAY_TEST_REQUIRE").is_none(), "{tier} is required here: {how}");
+    println!("skipped: {tier}: {how}");
+    false
+}
+
+/// `normal`, or the count that `MARGAY_TEST_SCALE` multiplies it to.
+pub fn scaled(normal: u64) -> u64 {
+    let scale = std::env::var("MARGAY_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1);
+    normal * scale
+}

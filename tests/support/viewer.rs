@@ -1,0 +1,46 @@
+//! A subscriber with a certificate of its own, on the client that the program itself does not use for publishing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use margay::clock::SystemClock;
+use margay::identity::{Identity, IdentityFiles};
+use margay::mqtt::connection::{BrokerAddress, ConnectionSettings};
+use margay::mqtt::viewer;
+use margay::name::Host;
+use serde_json::Value;
+
+use super::device::Device;
+
+/// How long a test waits for a message.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A standing subscription.
+pub struct Viewer<'a> {
+    device: &'a Device,
+    viewer: viewer::Viewer,
+}
+
+impl<'a> Viewer<'a> {
+    /// Subscribes to `filter` as `name`.
+    pub fn connect(device: &'a Device, name: &str, filter: &str) -> Self {
+        let files = device.cloud.issue_viewer(name).unwrap();
+        let identity = Identity::load(&IdentityFiles {
+            certificate: files.certificate,
+            private_key: files.private_key,
+            ca: files.ca,
+        });
+        let tls = identity.unwrap().client_config(&[], Arc::new(SystemClock::new()));
+        let broker = BrokerAddress { host: Host::new("localhost").unwrap(), port: device.cloud.mqtt_port() };
+        let settings = ConnectionSettings::new(broker, name, tls);
+        let connecting = viewer::Viewer::connect(settings, filter.parse().unwrap());
+        Self { viewer: device.runtime.block_on(connecting).unwrap(), device }
+    }
+
+    /// The next message as JSON.
+    pub fn next_payload(&mut self) -> Value {
+        let next = tokio::time::timeout(PATIENCE, self.viewer.next());
+        let message = self.device.runtime.block_on(async { next.await }).expect("a message in time").unwrap();
+        serde_json::from_slice(&message.payload).unwrap()
+    }
+}
