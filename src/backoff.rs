@@ -29,24 +29,14 @@ impl Backoff {
     }
 
     fn drawn_from(random: fastrand::Rng, floor: Duration, ceiling: Duration) -> Self {
-        Self {
-            floor,
-            ceiling: ceiling.max(floor),
-            attempts: 0,
-            random,
-        }
+        Self { floor, ceiling: ceiling.max(floor), attempts: 0, random }
     }
 
     /// The delay before the next attempt.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "an endless sequence of plain delays; nobody iterates over it"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "an endless sequence of plain delays; nobody iterates over it")]
     pub fn next(&mut self) -> Duration {
         self.attempts = self.attempts.saturating_add(1);
-        let doubled = 2u32
-            .checked_pow(self.attempts)
-            .and_then(|factor| self.floor.checked_mul(factor));
+        let doubled = 2u32.checked_pow(self.attempts).and_then(|factor| self.floor.checked_mul(factor));
         let highest = doubled.map_or(self.ceiling, |delay| delay.min(self.ceiling));
         self.floor + (highest - self.floor).mul_f64(self.random.f64())
     }

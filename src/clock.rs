@@ -1,7 +1,7 @@
 //! Time, as the core may rely on it: what the system claims, what servers have taught, and what certainly has passed.
 //!
 //! A Raspberry Pi has no clock that survives a power cut; it may boot in 1970, or ten years ahead after a bad cell.
-//! Three rules keep it working (`docs/` calls them the clock rules):
+//! Three rules keep it working:
 //!
 //! 1. What expires is measured on CLOCK_BOOTTIME (clock_gettime(2)), which never steps and counts suspension.
 //! 2. What is signed or shown uses [`Clock::now`]: the system's time, corrected by the `Date` (RFC 9110, section

@@ -28,7 +28,7 @@ use time::OffsetDateTime;
 use crate::secret::Secret;
 pub use error::{CredentialsError, Refusal};
 pub use provider::{CredentialsProvider, ProviderSettings, ProviderState};
-pub use tokens::TokenRegistry;
+pub use tokens::{MAX_HOLDERS, TokenError, TokenRegistry};
 
 /// Temporary credentials of the role behind the role alias.
 #[derive(Clone)]

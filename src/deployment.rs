@@ -15,7 +15,7 @@ use crate::classifier::model_directory::{ModelDirectory, ModelDirectoryError};
 use crate::classifier::{ActivationError, Classifier, DeployedModel};
 use crate::name::{ResourceId, S3Uri};
 use crate::payload;
-use crate::s3::{DownloadError, S3Client};
+use crate::s3::{DownloadError, Progress as Received, S3Client};
 use crate::store::{InstalledModel, Store, StoreError};
 
 /// Attempts to fetch a package, from the first pause to the longest.
@@ -128,17 +128,23 @@ impl Stager {
         staged(installed, &uri).inspect_err(|error| tracing::warn!(%resource, %error, "the current model is unusable")).ok()
     }
 
-    /// The package that `uri` names now, fetched only if the store does not have it yet.
+    /// The package that `uri` names now, fetched only if the store does not have it yet; `progress` is told of each
+    /// piece that arrives.
     ///
     /// # Errors
     /// Nothing in the store changes by a failure.
-    pub async fn stage(&self, resource: &ResourceId, uri: &S3Uri) -> Result<Staged, DeploymentError> {
+    pub async fn stage(
+        &self,
+        resource: &ResourceId,
+        uri: &S3Uri,
+        progress: impl FnMut(Received) + Send,
+    ) -> Result<Staged, DeploymentError> {
         let known = self.store.current(resource).ok().flatten();
         let download = self.store.download_path().map_err(|source| stored(uri, source))?;
         let etag = known.as_ref().and_then(|known| known.etag_of(uri));
         let fetched = self
             .s3
-            .download(uri, download.path(), etag, |_| {})
+            .download(uri, download.path(), etag, progress)
             .await
             .map_err(|source| DeploymentError::Download { uri: uri.clone(), source })?;
         let installed = match (fetched, known) {
@@ -236,7 +242,7 @@ impl Deployment {
     async fn deploy(&mut self) -> Result<(), DeploymentError> {
         let uri = self.uri.borrow_and_update().clone();
         self.tell(State::Fetching, None);
-        let staged = self.stager.stage(&self.resource, &uri).await?;
+        let staged = self.stager.stage(&self.resource, &uri, |_| {}).await?;
         if self.running.as_deref() != Some(&staged.model.identity.digest) {
             self.tell(State::Activating, None);
             self.activate(&staged).await.map_err(|source| DeploymentError::Activation { uri: uri.clone(), source })?;

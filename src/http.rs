@@ -7,6 +7,9 @@
 
 mod transport;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,8 +84,7 @@ impl HttpClient {
     /// When no answer came.
     pub async fn send(&self, request: Request) -> Result<Response, TransportError> {
         let url = request.url().clone();
-        let response =
-            self.client.execute(request).await.map_err(|source| TransportError::new(&url, source))?;
+        let response = self.client.execute(request).await.map_err(|source| TransportError::new(&url, source))?;
         if url.scheme() == "https"
             && let Some(date) = date(&response)
         {
@@ -101,7 +103,11 @@ impl HttpClient {
         let before = self.clock.skew();
         match self.clock.learn(date) {
             Learnt::Skewed(skew) if (skew - before).abs() > crate::clock::TOLERANCE => {
-                tracing::warn!(host, skew_s = skew.whole_seconds(), "the system's clock is wrong; using the server's date");
+                tracing::warn!(
+                    host,
+                    skew_s = skew.whole_seconds(),
+                    "the system's clock is wrong; using the server's date"
+                );
             }
             Learnt::Refused(floor) => {
                 tracing::warn!(host, %date, floor = %floor.moment, because = %floor.reason, "the server's date is before a moment that has passed; not believed");

@@ -11,6 +11,9 @@ mod roots;
 mod server_trust;
 mod validity;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 

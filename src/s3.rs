@@ -27,7 +27,8 @@ use crate::name::S3Uri;
 pub use crate::store::Download;
 use address::ObjectUrl;
 use attempt::{Attempt, Outcome};
-pub use error::{DownloadError, Problem};
+pub use error::{DownloadError, Problem, Refusal};
+pub use sign::SignError;
 use landing::Landing;
 
 /// The largest object that is downloaded, in bytes: ten times the largest model of the guide.

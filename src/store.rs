@@ -38,8 +38,8 @@ pub use error::StoreError;
 pub use installed::InstalledModel;
 use layout::Layout;
 use record::{Record, Release};
-pub use scratch::{DownloadPath, Unpacked};
 use scratch::Scratch;
+pub use scratch::{DownloadPath, Unpacked};
 pub use unpack::Limits;
 
 /// What is known of an archive that has just been downloaded.
@@ -104,8 +104,7 @@ impl Store {
         origin: &S3Uri,
         fetched: &Download,
     ) -> Result<InstalledModel, StoreError> {
-        let release =
-            Release { digest: fetched.sha256, origin: origin.clone(), etag: fetched.etag.clone() };
+        let release = Release { digest: fetched.sha256, origin: origin.clone(), etag: fetched.etag.clone() };
         if let Some(installed) = self.find(&release)? {
             return Ok(installed);
         }

@@ -45,9 +45,7 @@ pub enum TopicError {
         position: usize,
     },
     /// A wildcard in a topic that a message is published on (MQTT-3.3.2-2).
-    #[error(
-        "{topic:?} has a wildcard at byte {position}; wildcards are for subscribing, a message needs one topic"
-    )]
+    #[error("{topic:?} has a wildcard at byte {position}; wildcards are for subscribing, a message needs one topic")]
     Wildcard {
         /// The text as it was given.
         topic: String,
@@ -110,10 +108,7 @@ impl FromStr for Topic {
     fn from_str(text: &str) -> Result<Self, TopicError> {
         check_text(text)?;
         match text.find(['+', '#']) {
-            Some(position) => Err(TopicError::Wildcard {
-                topic: text.to_owned(),
-                position,
-            }),
+            Some(position) => Err(TopicError::Wildcard { topic: text.to_owned(), position }),
             None => Ok(Self(text.into())),
         }
     }
@@ -165,14 +160,10 @@ impl FromStr for TopicFilter {
         let last = text.split('/').count() - 1;
         for (index, level) in text.split('/').enumerate() {
             if level.contains('#') && (level != "#" || index != last) {
-                return Err(TopicError::MisplacedHash {
-                    filter: text.to_owned(),
-                });
+                return Err(TopicError::MisplacedHash { filter: text.to_owned() });
             }
             if level.contains('+') && level != "+" {
-                return Err(TopicError::MisplacedPlus {
-                    filter: text.to_owned(),
-                });
+                return Err(TopicError::MisplacedPlus { filter: text.to_owned() });
             }
         }
         Ok(Self(text.into()))
@@ -184,33 +175,19 @@ fn check_text(text: &str) -> Result<(), TopicError> {
         return Err(TopicError::Empty);
     }
     if text.len() > MAX_BYTES {
-        return Err(TopicError::TooLong {
-            limit: MAX_BYTES,
-            actual: text.len(),
-        });
+        return Err(TopicError::TooLong { limit: MAX_BYTES, actual: text.len() });
     }
     match text.find(char::is_control) {
-        Some(position) => Err(TopicError::ControlCharacter {
-            topic: text.to_owned(),
-            position,
-        }),
+        Some(position) => Err(TopicError::ControlCharacter { topic: text.to_owned(), position }),
         None => Ok(()),
     }
 }
 
 fn check_aws_levels(text: &str) -> Result<(), TopicError> {
-    let uncounted = if text.starts_with("$aws/rules/") {
-        BASIC_INGEST_LEVELS
-    } else {
-        0
-    };
+    let uncounted = if text.starts_with("$aws/rules/") { BASIC_INGEST_LEVELS } else { 0 };
     let actual = text.split('/').count().saturating_sub(uncounted);
     if actual > AWS_MAX_LEVELS {
-        return Err(TopicError::TooManyLevels {
-            topic: text.to_owned(),
-            limit: AWS_MAX_LEVELS,
-            actual,
-        });
+        return Err(TopicError::TooManyLevels { topic: text.to_owned(), limit: AWS_MAX_LEVELS, actual });
     }
     Ok(())
 }
@@ -260,16 +237,8 @@ mod tests {
         for (wanted, given, selected) in [
             // MQTT 3.1.1, 4.7.1.2
             ("sport/tennis/player1/#", "sport/tennis/player1", true),
-            (
-                "sport/tennis/player1/#",
-                "sport/tennis/player1/ranking",
-                true,
-            ),
-            (
-                "sport/tennis/player1/#",
-                "sport/tennis/player1/score/wimbledon",
-                true,
-            ),
+            ("sport/tennis/player1/#", "sport/tennis/player1/ranking", true),
+            ("sport/tennis/player1/#", "sport/tennis/player1/score/wimbledon", true),
             ("sport/#", "sport", true),
             ("#", "anything/at/all", true),
             // 4.7.1.3
@@ -296,11 +265,7 @@ mod tests {
             ("sensor/#", "sensor/group-a/id-123", true),
             ("sensor/#", "sensor", true),
         ] {
-            assert_eq!(
-                filter(wanted).matches(&topic(given)),
-                selected,
-                "{wanted} on {given}"
-            );
+            assert_eq!(filter(wanted).matches(&topic(given)), selected, "{wanted} on {given}");
         }
     }
 
@@ -308,57 +273,27 @@ mod tests {
     fn a_message_needs_a_topic_without_wildcards() {
         assert_eq!(
             "sensor/+/read".parse::<Topic>(),
-            Err(TopicError::Wildcard {
-                topic: "sensor/+/read".to_owned(),
-                position: 7
-            })
+            Err(TopicError::Wildcard { topic: "sensor/+/read".to_owned(), position: 7 })
         );
         assert_eq!("".parse::<Topic>(), Err(TopicError::Empty));
-        assert!(matches!(
-            "a\0b".parse::<Topic>(),
-            Err(TopicError::ControlCharacter { position: 1, .. })
-        ));
-        assert!(matches!(
-            "a\u{7f}".parse::<Topic>(),
-            Err(TopicError::ControlCharacter { position: 1, .. })
-        ));
+        assert!(matches!("a\0b".parse::<Topic>(), Err(TopicError::ControlCharacter { position: 1, .. })));
+        assert!(matches!("a\u{7f}".parse::<Topic>(), Err(TopicError::ControlCharacter { position: 1, .. })));
     }
 
     #[test]
     fn a_topic_of_256_bytes_passes_and_one_of_257_is_refused() {
         assert!("x".repeat(256).parse::<Topic>().is_ok());
-        assert_eq!(
-            "é".repeat(129).parse::<Topic>(),
-            Err(TopicError::TooLong {
-                limit: 256,
-                actual: 258
-            })
-        );
-        assert!(matches!(
-            "x".repeat(257).parse::<TopicFilter>(),
-            Err(TopicError::TooLong { .. })
-        ));
+        assert_eq!("é".repeat(129).parse::<Topic>(), Err(TopicError::TooLong { limit: 256, actual: 258 }));
+        assert!(matches!("x".repeat(257).parse::<TopicFilter>(), Err(TopicError::TooLong { .. })));
     }
 
     #[test]
     fn wildcards_must_be_whole_levels() {
         for text in ["sport/tennis#", "sport/tennis/#/ranking", "#/a", "##"] {
-            assert!(
-                matches!(
-                    text.parse::<TopicFilter>(),
-                    Err(TopicError::MisplacedHash { .. })
-                ),
-                "{text}"
-            );
+            assert!(matches!(text.parse::<TopicFilter>(), Err(TopicError::MisplacedHash { .. })), "{text}");
         }
         for text in ["sport+", "+sport/a", "a/++"] {
-            assert!(
-                matches!(
-                    text.parse::<TopicFilter>(),
-                    Err(TopicError::MisplacedPlus { .. })
-                ),
-                "{text}"
-            );
+            assert!(matches!(text.parse::<TopicFilter>(), Err(TopicError::MisplacedPlus { .. })), "{text}");
         }
     }
 
@@ -369,11 +304,7 @@ mod tests {
             topic("1/2/3/4/5/6/7/8/9").check_aws_levels(),
             Err(TopicError::TooManyLevels { actual: 9, .. })
         ));
-        assert!(
-            topic("$aws/rules/archive/1/2/3/4/5/6/7/8")
-                .check_aws_levels()
-                .is_ok()
-        );
+        assert!(topic("$aws/rules/archive/1/2/3/4/5/6/7/8").check_aws_levels().is_ok());
         assert!(filter("1/2/3/4/5/6/7/8/#").check_aws_levels().is_err());
     }
 
@@ -393,17 +324,8 @@ mod tests {
             Some((&"#", parent)) => (true, parent),
             _ => (false, wanted.as_slice()),
         };
-        let long_enough = if open {
-            given.len() >= fixed.len()
-        } else {
-            given.len() == fixed.len()
-        };
-        !hidden
-            && long_enough
-            && fixed
-                .iter()
-                .zip(&given)
-                .all(|(want, have)| *want == "+" || want == have)
+        let long_enough = if open { given.len() >= fixed.len() } else { given.len() == fixed.len() };
+        !hidden && long_enough && fixed.iter().zip(&given).all(|(want, have)| *want == "+" || want == have)
     }
 
     fn level() -> impl Strategy<Value = &'static str> {

@@ -16,10 +16,20 @@ use crate::deployment::{DeploymentError, Staged, Stager};
 use crate::documents::Deployable;
 use crate::mqtt::link::{Link, LinkSettings, LinkState};
 use crate::payload;
+use crate::s3::Progress as Received;
 use crate::store::Store;
 
 /// How long the broker may take.
 const CONNECT: Duration = Duration::from_secs(30);
+
+/// What is told while the trial goes on.
+#[derive(Debug)]
+pub enum Told {
+    /// A step succeeded.
+    Passed(Passed),
+    /// So much of a package has arrived.
+    Receiving(Received),
+}
 
 /// A step that succeeded.
 #[derive(Debug)]
@@ -81,8 +91,14 @@ pub enum TrialError {
     #[error("loading the device's identity")]
     Services(#[from] ServicesError),
     /// No credentials.
-    #[error("exchanging the certificate for credentials")]
-    Credentials(#[from] CredentialsError),
+    #[error("exchanging the certificate for credentials at {endpoint}")]
+    Credentials {
+        /// The credentials provider, `host:port`.
+        endpoint: String,
+        /// What came back.
+        #[source]
+        source: CredentialsError,
+    },
     /// A folder for the trial could not be made.
     #[error("making a folder for the trial")]
     Folder(#[source] std::io::Error),
@@ -115,48 +131,58 @@ pub enum TrialError {
     },
 }
 
-/// Tries the steps in order and tells each that succeeds.
+/// Tries the steps in order and tells each that succeeds, and how downloads go.
 ///
 /// # Errors
 /// The first step that fails; those after it rest on it.
 pub async fn run(
     config: &Config,
     deployable: &Deployable,
-    mut passed: impl FnMut(Passed),
+    mut tell: impl FnMut(Told) + Send,
 ) -> Result<(), TrialFailure> {
     let services = Services::build(config).map_err(at(Step::Identity))?;
     let detail = format!("certificate valid until {}", payload::timestamp(services.identity.not_after()));
-    passed(Passed { name: "identity", detail });
-    let credentials = services.credentials.get().await.map_err(at(Step::Credentials))?;
+    tell(passed("identity", detail));
+    let credentials = services.credentials.get().await.map_err(|source| {
+        let endpoint = config.credentials.as_ref().map_or_else(String::new, |provider| provider.endpoint.to_string());
+        at(Step::Credentials)(TrialError::Credentials { endpoint, source })
+    })?;
     let detail = format!("credentials until {}", payload::timestamp(credentials.expiration));
-    passed(Passed { name: "credentials", detail });
+    tell(passed("credentials", detail));
     for connector in &deployable.image_classifiers {
-        try_camera(&services, connector, &mut passed).await?;
+        try_camera(&services, connector, &mut tell).await?;
     }
     try_broker(config, &services).await?;
-    passed(Passed { name: "broker", detail: format!("admitted by {}:{}", config.mqtt.host, config.mqtt.port) });
+    tell(passed("broker", format!("admitted by {}:{}", config.mqtt.host, config.mqtt.port)));
     Ok(())
+}
+
+fn passed(name: &'static str, detail: String) -> Told {
+    Told::Passed(Passed { name, detail })
 }
 
 async fn try_camera(
     services: &Services,
     connector: &ImageClassifier,
-    passed: &mut impl FnMut(Passed),
+    tell: &mut (impl FnMut(Told) + Send),
 ) -> Result<(), TrialFailure> {
     let folder = TempDir::new().map_err(TrialError::Folder).map_err(at(Step::Download))?;
     let store = Store::open(folder.path()).map_err(at(Step::Download))?;
     let stager = Stager::new(services.s3.clone(), Arc::new(store));
-    let staged = stager.stage(&connector.model_resource, &connector.model_uri).await.map_err(at_deployment)?;
-    passed(Passed { name: "package", detail: format!("{}, {}", connector.model_uri, staged.model.identity.digest) });
+    let staged = stager
+        .stage(&connector.model_resource, &connector.model_uri, |received| tell(Told::Receiving(received)))
+        .await
+        .map_err(at_deployment)?;
+    tell(passed("package", format!("{}, {}", connector.model_uri, staged.model.identity.digest)));
     let engine = try_model(connector, &staged).await?;
     let model = &staged.model.identity;
-    passed(Passed { name: "model", detail: format!("{} {} runs on {engine}", model.name, model.version) });
+    tell(passed("model", format!("{} {} runs on {engine}", model.name, model.version)));
     if let Camera::Volume(volume) = &connector.camera {
         let path = &volume.source;
         std::fs::metadata(path)
             .map_err(|source| TrialError::Source { path: path.to_owned(), source })
             .map_err(at(Step::Source))?;
-        passed(Passed { name: "camera", detail: format!("{} is {}", connector.camera_name, path.display()) });
+        tell(passed("camera", format!("{} is {}", connector.camera_name, path.display())));
     }
     Ok(())
 }

@@ -6,10 +6,12 @@ use serde_json::json;
 
 use super::exit::{Code, Failed, OrFail};
 use super::output;
+use super::progress::Progress;
 use crate::app::trial;
 use crate::config::{self, Config};
 use crate::documents::{self, Deployable, Report};
 use crate::problem::{Problem, Problems};
+use crate::s3;
 
 /// Check config.json and the group document; list every problem with its path, the value and the rule.
 #[derive(Debug, clap::Args)]
@@ -105,12 +107,18 @@ fn try_online(config: &Config, deployable: &Deployable) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_fail(Code::Failure)?;
     runtime.block_on(async {
         let mut told = Ok(());
-        let outcome = trial::run(config, deployable, |step| {
-            if told.is_ok() {
-                told = output::line(&format!("ok  {:<12} {}", step.name, step.detail));
+        let mut progress = Progress::new();
+        let outcome = trial::run(config, deployable, |news| match news {
+            trial::Told::Receiving(received) => progress.show(&received_text(received)),
+            trial::Told::Passed(step) => {
+                progress.clear();
+                if told.is_ok() {
+                    told = output::line(&format!("ok  {:<12} {}", step.name, step.detail));
+                }
             }
         })
         .await;
+        drop(progress);
         told.or_fail(Code::Failure)?;
         outcome.map_err(|failure| {
             let code = match failure.step {
@@ -125,4 +133,12 @@ fn try_online(config: &Config, deployable: &Deployable) -> Result<(), Failed> {
             Failed::new(code, failure)
         })
     })
+}
+
+fn received_text(received: s3::Progress) -> String {
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    match received.total {
+        Some(total) => format!("package: {:.1} of {:.1} MiB", mib(received.received), mib(total)),
+        None => format!("package: {:.1} MiB", mib(received.received)),
+    }
 }

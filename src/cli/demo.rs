@@ -23,6 +23,7 @@ use self::provision::Provisioned;
 use self::truth::Truth;
 use super::exit::{Code, Failed, OrFail};
 use super::output;
+use super::progress::Progress;
 use crate::mqtt::viewer::Viewer;
 use crate::payload::Prediction;
 
@@ -111,6 +112,8 @@ async fn watch(
     let truth = Truth::of_assets().or_fail(Code::Failure)?;
     let mut seen = 0;
     let mut right = 0;
+    let mut progress = Progress::new();
+    progress.show("waiting for the first prediction …");
     while arguments.frames.is_none_or(|frames| seen < frames) {
         let limit = if seen == 0 { FIRST_PREDICTION } else { PAUSE };
         let message = tokio::time::timeout(limit, viewer.next())
@@ -122,6 +125,7 @@ async fn watch(
             .context("a payload that is no prediction")
             .or_fail(Code::Failure)?;
         if seen == 0 {
+            progress.clear();
             narration.chain(provisioned).or_fail(Code::Failure)?;
         }
         seen += 1;

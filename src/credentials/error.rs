@@ -37,7 +37,9 @@ pub enum CredentialsError {
         source: BodyError,
     },
     /// The provider said 200 with something that is not a credentials document.
-    #[error("reading the answer for role alias {role_alias}: {problem}; check that {endpoint} is an iot:CredentialProvider endpoint")]
+    #[error(
+        "reading the answer for role alias {role_alias}: {problem}; check that {endpoint} is an iot:CredentialProvider endpoint"
+    )]
     Malformed {
         /// The role alias asked for.
         role_alias: String,
@@ -47,7 +49,9 @@ pub enum CredentialsError {
         problem: &'static str,
     },
     /// The provider handed out credentials that had already ended.
-    #[error("the credentials for role alias {role_alias} ended at {expiration}, before the provider's own date {date}; check the provider's clock")]
+    #[error(
+        "the credentials for role alias {role_alias} ended at {expiration}, before the provider's own date {date}; check the provider's clock"
+    )]
     AlreadyExpired {
         /// The role alias asked for.
         role_alias: String,

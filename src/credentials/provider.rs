@@ -9,10 +9,10 @@ use reqwest::Request;
 use time::OffsetDateTime;
 use tokio::sync::{Notify, watch};
 
+use super::Credentials;
 use super::answer::{self, MAX_DOCUMENT};
 use super::error::{CredentialsError, Refusal};
 use super::state::{Decision, State};
-use super::Credentials;
 use crate::clock::Clock;
 use crate::http::{HttpClient, date, read_body};
 use crate::name::{Endpoint, RoleAlias, ThingName};

@@ -34,7 +34,9 @@ pub const ANSWER_WITHIN: Duration = Duration::from_millis(800);
 
 /// Why the endpoint could not start.
 #[derive(Debug, thiserror::Error)]
-#[error("listening for functions' credential requests on 127.0.0.1:{port}; choose another margay.tokenExchange.port, or 0 for any")]
+#[error(
+    "listening for functions' credential requests on 127.0.0.1:{port}; choose another margay.tokenExchange.port, or 0 for any"
+)]
 pub struct BindError {
     /// The port asked for.
     pub port: u16,
@@ -66,11 +68,7 @@ impl TokenExchange {
     ///
     /// # Errors
     /// When the port is taken.
-    pub async fn bind(
-        port: u16,
-        provider: CredentialsProvider,
-        tokens: Arc<TokenRegistry>,
-    ) -> Result<Self, BindError> {
+    pub async fn bind(port: u16, provider: CredentialsProvider, tokens: Arc<TokenRegistry>) -> Result<Self, BindError> {
         let bind = async {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
             let address = listener.local_addr()?;
@@ -217,3 +215,6 @@ fn json(status: StatusCode, document: &impl Serialize) -> Response {
     headers.insert(CONNECTION, http::HeaderValue::from_static("close"));
     response
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
+use rustls_pki_types::InvalidDnsNameError;
 
 /// No answer came, or it broke off.
 ///
@@ -111,6 +112,9 @@ fn classify(source: &reqwest::Error) -> TransportCause {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             return of_tls(tls);
         }
+        if error.is::<InvalidDnsNameError>() {
+            return TransportCause::NameUnknown;
+        }
         // Only the text of hyper-util's connect error names the failed step.
         resolving |= error.to_string() == "dns error";
         next = error.source();
@@ -123,7 +127,9 @@ fn classify(source: &reqwest::Error) -> TransportCause {
     match found {
         _ if resolving => TransportCause::NameUnknown,
         Some(cause) => cause,
-        None if source.is_body() || source.is_decode() || source.is_request() => TransportCause::Interrupted,
+        None if !source.is_connect() && (source.is_body() || source.is_decode() || source.is_request()) => {
+            TransportCause::Interrupted
+        }
         None => TransportCause::Unclassified,
     }
 }

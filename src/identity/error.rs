@@ -50,7 +50,9 @@ pub enum IdentityError {
         path: PathBuf,
     },
     /// The file exists but cannot be read.
-    #[error("reading the {role} from {path}; the user that runs the core needs read permission on the file and its directories")]
+    #[error(
+        "reading the {role} from {path}; the user that runs the core needs read permission on the file and its directories"
+    )]
     Unreadable {
         /// What the file is for.
         role: FileRole,
@@ -98,7 +100,9 @@ pub enum IdentityError {
         source: rustls::Error,
     },
     /// The key belongs to another certificate.
-    #[error("the private key in {private_key} does not belong to the certificate in {certificate}; the two files come from different downloads")]
+    #[error(
+        "the private key in {private_key} does not belong to the certificate in {certificate}; the two files come from different downloads"
+    )]
     KeyMismatch {
         /// The certificate's file.
         certificate: PathBuf,

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustls_pki_types::pem::PemObject;
@@ -31,12 +32,21 @@ pub(super) fn certificates(role: FileRole, path: &Path) -> Result<Vec<Certificat
 pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityError> {
     let role = FileRole::PrivateKey;
     let content = read(role, path)?;
+    warn_if_public(path);
     PrivateKeyDer::from_pem_slice(&content).map_err(|_| IdentityError::WrongContent {
         role,
         path: path.to_owned(),
         found: describe(&content),
         wanted: "an unencrypted -----BEGIN PRIVATE KEY-----, RSA PRIVATE KEY or EC PRIVATE KEY",
     })
+}
+
+/// A key that every user of the device can read proves nothing about the device.
+fn warn_if_public(path: &Path) {
+    let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+    if mode & 0o007 != 0 {
+        tracing::warn!(path = %path.display(), "every user can read the private key; set its mode to 0600");
+    }
 }
 
 fn read(role: FileRole, path: &Path) -> Result<Vec<u8>, IdentityError> {

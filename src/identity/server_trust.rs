@@ -13,9 +13,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::client::WantsClientCert;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::WantsClientCert;
 use rustls::time_provider::TimeProvider;
 use rustls::{CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
@@ -67,13 +67,15 @@ impl ServerCertVerifier for PatientVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let judge = |moment| self.strict.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, moment);
+        let judge =
+            |moment| self.strict.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, moment);
         let mut verdict = judge(now);
         if matches!(self.clock.verification_time(), VerificationTime::Known(_)) {
             return verdict;
         }
         for _ in 0..MAX_BEGINNINGS {
-            let Err(Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. })) = verdict else {
+            let Err(Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. })) = verdict
+            else {
                 break;
             };
             verdict = judge(not_before);

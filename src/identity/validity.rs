@@ -74,9 +74,9 @@ impl<'a> Der<'a> {
 
 fn digits(text: &[u8], count: usize) -> Option<(i32, &[u8])> {
     let (number, rest) = text.split_at_checked(count)?;
-    let number = number.iter().try_fold(0, |number, byte| {
-        byte.is_ascii_digit().then(|| number * 10 + i32::from(byte - b'0'))
-    })?;
+    let number = number
+        .iter()
+        .try_fold(0, |number, byte| byte.is_ascii_digit().then(|| number * 10 + i32::from(byte - b'0')))?;
     Some((number, rest))
 }
 

@@ -18,7 +18,7 @@ use super::counters::{Dropped, LinkCounters, Refused};
 use super::message::{self, Delivered, MAX_PAYLOAD_BYTES, Message, MessageId};
 use crate::topic::Topic;
 
-pub use settings::{SpoolSettings, SpoolSettingsError, StorageType};
+pub use settings::{DEFAULT_MAX_SIZE_BYTES, MIN_MAX_SIZE_BYTES, SpoolSettings, SpoolSettingsError, StorageType};
 use storage::Storage;
 
 /// Why a message was not taken.

@@ -222,6 +222,18 @@ mod tests {
     }
 
     #[test]
+    fn the_bundled_package_keeps_its_own_manifest() {
+        let package = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/signs/package");
+        let manifest = parsed(&std::fs::read_to_string(package.join(MANIFEST_FILE)).unwrap());
+        for (path, digest) in manifest.files() {
+            assert_eq!(Sha256Digest::of(&std::fs::read(package.join(path.as_str())).unwrap()), *digest, "{path}");
+        }
+        let labels = std::fs::read_to_string(package.join(manifest.labels_file().unwrap())).unwrap();
+        let labels = manifest.parse_labels(&labels).unwrap();
+        assert!(manifest.golden().iter().all(|sample| labels.get(sample.class).is_some()));
+    }
+
+    #[test]
     fn every_manifest_in_the_reference_is_accepted() {
         let blocks: Vec<&str> =
             REFERENCE.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();

@@ -6,7 +6,7 @@ use reqwest::{Request, Response};
 
 use super::address::ObjectUrl;
 use super::answer::{ErrorDocument, MAX_DOCUMENT};
-use super::error::{DownloadError, Problem};
+use super::error::{DownloadError, Problem, Refusal};
 use super::landing::Landing;
 use super::sign::sign_request;
 use super::{MAX_OBJECT, Progress, S3Client};
@@ -39,7 +39,8 @@ impl Attempt<'_> {
     ) -> Result<Outcome, DownloadError> {
         let uri = || self.url.uri.clone();
         let credentials = self.client.credentials.get().await;
-        let credentials = credentials.map_err(|source| DownloadError::NoCredentials { uri: uri(), source: Box::new(source) })?;
+        let credentials =
+            credentials.map_err(|source| DownloadError::NoCredentials { uri: uri(), source: Box::new(source) })?;
         let request = self.request(landing, &credentials)?;
         let sent = self.client.http.send(request).await;
         let response = sent.map_err(|source| DownloadError::Transport { uri: uri(), source })?;
@@ -116,10 +117,8 @@ impl Attempt<'_> {
         progress: &mut (impl FnMut(Progress) + Send),
     ) -> Result<Outcome, DownloadError> {
         let uri = || self.url.uri.clone();
-        let broken = |source| DownloadError::Transport {
-            uri: uri(),
-            source: TransportError::new(&self.url.url, source),
-        };
+        let broken =
+            |source| DownloadError::Transport { uri: uri(), source: TransportError::new(&self.url.url, source) };
         while let Some(piece) = response.chunk().await.map_err(broken)? {
             let actual = landing.received() + piece.len() as u64;
             if actual > landing.total().unwrap_or(MAX_OBJECT) {
@@ -139,15 +138,9 @@ impl Attempt<'_> {
         let body = read_body(response, MAX_DOCUMENT).await.unwrap_or_default();
         let ErrorDocument { code, message } = ErrorDocument::read(&body);
         let problem = Problem::of(status, code.as_deref());
-        DownloadError::Refused {
-            uri: self.url.uri.clone(),
-            endpoint: self.url.endpoint.clone(),
-            status,
-            code,
-            message,
-            problem,
-            credentials: Box::new(credentials),
-        }
+        let endpoint = self.url.endpoint.clone();
+        let refusal = Refusal { endpoint, status, code, message, problem, credentials };
+        DownloadError::Refused { uri: self.url.uri.clone(), refusal: Box::new(refusal) }
     }
 
     fn full_disk(&self, error: DownloadError, landing: &Landing) -> DownloadError {

@@ -1,5 +1,6 @@
 //! Why an object could not be had, and what to do about it: by whom, by patience, or by the client itself.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -50,22 +51,12 @@ pub enum DownloadError {
         source: TransportError,
     },
     /// S3 answered with an error.
-    #[error("downloading {uri}: {endpoint} answered {status}{}{}; {}", code.as_ref().map(|code| format!(" {code}")).unwrap_or_default(), message.as_ref().map(|message| format!(" {message:?}")).unwrap_or_default(), problem.remedy())]
+    #[error("downloading {uri}: {refusal}")]
     Refused {
         /// The object.
         uri: S3Uri,
-        /// The endpoint.
-        endpoint: String,
-        /// The HTTP status.
-        status: u16,
-        /// S3's name of the error.
-        code: Option<String>,
-        /// S3's words.
-        message: Option<String>,
-        /// What that means.
-        problem: Problem,
-        /// The credentials that signed the request.
-        credentials: Box<Credentials>,
+        /// The answer.
+        refusal: Box<Refusal>,
     },
     /// The answer does not fit the request.
     #[error("downloading {uri}: {endpoint} {what}")]
@@ -105,6 +96,36 @@ pub enum DownloadError {
         #[source]
         source: io::Error,
     },
+}
+
+/// An error that S3 answered with.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The endpoint.
+    pub endpoint: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// S3's name of the error.
+    pub code: Option<String>,
+    /// S3's words.
+    pub message: Option<String>,
+    /// What that means.
+    pub problem: Problem,
+    /// The credentials that signed the request.
+    pub(super) credentials: Credentials,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} answered {}", self.endpoint, self.status)?;
+        if let Some(code) = &self.code {
+            write!(f, " {code}")?;
+        }
+        if let Some(message) = &self.message {
+            write!(f, " {message:?}")?;
+        }
+        write!(f, "; {}", self.problem.remedy())
+    }
 }
 
 /// What an error of S3 means for the client and its operator.
@@ -147,7 +168,9 @@ impl Problem {
             Some("NoSuchBucket") => return Self::NoSuchBucket,
             Some("NoSuchKey" | "NoSuchVersion") => return Self::NoSuchKey,
             Some(
-                "PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed"
+                "PermanentRedirect"
+                | "TemporaryRedirect"
+                | "AuthorizationHeaderMalformed"
                 | "IllegalLocationConstraintException",
             ) => return Self::WrongRegion,
             Some("RequestTimeout" | "SlowDown" | "InternalError" | "ServiceUnavailable") => return Self::Busy,
@@ -190,8 +213,8 @@ impl DownloadError {
         match self {
             Self::Transport { .. } => true,
             Self::NoCredentials { source, .. } => source.is_retryable(),
-            Self::Refused { problem, .. } => {
-                matches!(problem, Problem::Busy | Problem::Changed | Problem::Shrunk)
+            Self::Refused { refusal, .. } => {
+                matches!(refusal.problem, Problem::Busy | Problem::Changed | Problem::Shrunk)
             }
             _ => false,
         }
@@ -200,7 +223,7 @@ impl DownloadError {
     /// What S3's answer meant, if it was S3 that refused.
     pub fn problem(&self) -> Option<Problem> {
         match self {
-            Self::Refused { problem, .. } => Some(*problem),
+            Self::Refused { refusal, .. } => Some(refusal.problem),
             _ => None,
         }
     }
@@ -213,8 +236,43 @@ impl DownloadError {
     /// The credentials that S3 did not accept, if that was the problem.
     pub(super) fn refused_credentials(&self) -> Option<&Credentials> {
         match self {
-            Self::Refused { problem: Problem::CredentialsRefused, credentials, .. } => Some(credentials),
+            Self::Refused { refusal, .. } if refusal.problem == Problem::CredentialsRefused => {
+                Some(&refusal.credentials)
+            }
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_classified_by_s3s_code_and_by_its_status_where_there_is_none() {
+        for (status, code, expected) in [
+            (400, Some("ExpiredToken"), Problem::CredentialsRefused),
+            (403, Some("InvalidAccessKeyId"), Problem::CredentialsRefused),
+            (403, Some("RequestTimeTooSkewed"), Problem::ClockSkewed),
+            (403, Some("SignatureDoesNotMatch"), Problem::SignatureRefused),
+            (403, Some("AccessDenied"), Problem::AccessDenied),
+            (403, None, Problem::AccessDenied),
+            (404, Some("NoSuchBucket"), Problem::NoSuchBucket),
+            (404, Some("NoSuchKey"), Problem::NoSuchKey),
+            (404, None, Problem::NoSuchKey),
+            (301, Some("PermanentRedirect"), Problem::WrongRegion),
+            (400, Some("AuthorizationHeaderMalformed"), Problem::WrongRegion),
+            (307, None, Problem::WrongRegion),
+            (400, Some("RequestTimeout"), Problem::Busy),
+            (400, Some("InvalidRequest"), Problem::Unclassified),
+            (412, Some("PreconditionFailed"), Problem::Changed),
+            (416, Some("InvalidRange"), Problem::Shrunk),
+            (429, None, Problem::Busy),
+            (500, Some("InternalError"), Problem::Busy),
+            (503, None, Problem::Busy),
+            (418, None, Problem::Unclassified),
+        ] {
+            assert_eq!(Problem::of(status, code), expected, "{status} {code:?}");
         }
     }
 }

@@ -152,7 +152,8 @@ pub(super) fn stage(home: &Path, archive: &Archive<'_>, limits: &Limits) -> Resu
         disk::remove_tree(&unpacked).map_err(StoreError::io("removing", &unpacked))?;
     }
     let document = home.join(DOCUMENT);
-    disk::replace(&document, &home.join("document"), &describe(&files)).map_err(StoreError::io("writing", &document))?;
+    disk::replace(&document, &home.join("document"), &describe(&files))
+        .map_err(StoreError::io("writing", &document))?;
     Ok(Staged { files })
 }
 

@@ -108,7 +108,12 @@ fn digest_of(directory_name: &str) -> Option<Sha256Digest> {
 
 fn lock(root: &Path) -> Result<File, StoreError> {
     let path = root.join("lock");
-    let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(StoreError::io("opening", &path))?;
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(StoreError::io("opening", &path))?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(lock),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Busy { path: root.to_owned() }),

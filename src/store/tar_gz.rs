@@ -30,7 +30,7 @@ pub(super) fn unpack(mut archive: File, into: &mut Unpacker) -> Result<(), Unpac
         let mut entry = entry.map_err(|source| damaged(&last, source))?;
         into.count()?;
         let kind = entry.header().entry_type();
-        if let Some(name) = extension(kind, &mut entry)? {
+        if let Role::Next(name) = role(kind, &mut entry)? {
             long_name = name.or(long_name);
             continue;
         }
@@ -67,19 +67,25 @@ fn place(kind: EntryType, name: &[u8], entry: &mut impl Read, into: &mut Unpacke
     }
 }
 
-/// Reads an entry that describes the next one. `Some(Some(name))` brings the next one's name, `Some(None)` nothing of
-/// use, `None` means that this is no such entry.
-#[expect(clippy::option_option, reason = "the two absences mean different things, and both are handled by one caller")]
-fn extension(kind: EntryType, entry: &mut Entry<'_, impl Read>) -> Result<Option<Option<Vec<u8>>>, ArchiveError> {
+/// What an entry is for.
+enum Role {
+    /// A file, a directory or whatever else has a place.
+    Itself,
+    /// Describes the next entry: its name, where it brings one.
+    Next(Option<Vec<u8>>),
+}
+
+/// Tells what an entry is for; one that describes the next is read to its end.
+fn role(kind: EntryType, entry: &mut Entry<'_, impl Read>) -> Result<Role, ArchiveError> {
     match kind {
         EntryType::GNULongName => {
             let mut name = content(entry)?;
             name.truncate(name.iter().position(|&byte| byte == 0).unwrap_or(name.len()));
-            Ok(Some(Some(name)))
+            Ok(Role::Next(Some(name)))
         }
-        EntryType::XHeader => pax_path(&content(entry)?).map(Some),
-        EntryType::XGlobalHeader => content(entry).map(|_| Some(None)),
-        _ => Ok(None),
+        EntryType::XHeader => pax_path(&content(entry)?).map(Role::Next),
+        EntryType::XGlobalHeader => content(entry).map(|_| Role::Next(None)),
+        _ => Ok(Role::Itself),
     }
 }
 

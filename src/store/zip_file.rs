@@ -54,7 +54,13 @@ pub(super) fn unpack(mut archive: File, max_entries: u64, into: &mut Unpacker) -
 fn place(file: &mut ZipFile<'_, BufReader<File>>, into: &mut Unpacker) -> Result<(), UnpackError> {
     let name = file.name().as_bytes().to_vec();
     let kind = match file.unix_mode().map(|mode| mode & TYPE_MASK) {
-        None | Some(0) => if file.is_dir() { DIRECTORY } else { REGULAR },
+        None | Some(0) => {
+            if file.is_dir() {
+                DIRECTORY
+            } else {
+                REGULAR
+            }
+        }
         Some(kind) => kind,
     };
     match (kind, path_of(&name)?) {

@@ -34,7 +34,7 @@ fn a_certificate_that_the_cloud_does_not_know_is_refused_with_what_to_do() {
     principal["certificatePath"] = format!("file://{}", stranger.certificate.display()).into();
     principal["privateKeyPath"] = format!("file://{}", stranger.private_key.display()).into();
     device.write();
-    check_fails(&device, 5, &["credentials", "localhost"]);
+    check_fails(&device, 5, &["core-1", "localhost", "403", "active and attached"]);
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn right<'a>(lines: &'a [Value], truth: impl Iterator<Item = &'a str>) -> usize 
     lines.iter().zip(truth).filter(|(line, truth)| label(line) == *truth).count()
 }
 
-fn truths(lines: &[Value]) -> impl Iterator<Item = &str> {
+fn truths(lines: &[Value]) -> impl Iterator<Item = &str> + Clone {
     lines.iter().map(|line| line["truth"].as_str().unwrap())
 }
 

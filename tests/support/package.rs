@@ -45,13 +45,6 @@ impl Package {
         self.0.insert("model.toml".to_owned(), manifest.into_bytes());
     }
 
-    /// Replaces text in the manifest.
-    pub fn edit_manifest(&mut self, from: &str, to: &str) {
-        let manifest = self.manifest();
-        assert!(manifest.contains(from), "{manifest}");
-        self.0.insert("model.toml".to_owned(), manifest.replace(from, to).into_bytes());
-    }
-
     /// The archive, as .tar.gz with a parent directory (B-12).
     pub fn pack(&self) -> Vec<u8> {
         let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));

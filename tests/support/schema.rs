@@ -24,13 +24,13 @@ impl PayloadSchema {
     /// Asserts that `payload` is valid.
     #[track_caller]
     pub fn assert_valid(&self, payload: &Value) {
-        if let Err(error) = self.schemas.validate(payload, self.index, None, None) {
+        if let Err(error) = self.schemas.validate(payload, self.index) {
             panic!("{payload} breaks the schema: {error:#}");
         }
     }
 
     /// Whether `payload` is valid.
     pub fn allows(&self, payload: &Value) -> bool {
-        self.schemas.validate(payload, self.index, None, None).is_ok()
+        self.schemas.validate(payload, self.index).is_ok()
     }
 }

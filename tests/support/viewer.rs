@@ -39,8 +39,8 @@ impl<'a> Viewer<'a> {
 
     /// The next message as JSON.
     pub fn next_payload(&mut self) -> Value {
-        let next = tokio::time::timeout(PATIENCE, self.viewer.next());
-        let message = self.device.runtime.block_on(async { next.await }).expect("a message in time").unwrap();
+        let next = async { tokio::time::timeout(PATIENCE, self.viewer.next()).await };
+        let message = self.device.runtime.block_on(next).expect("a message in time").unwrap();
         serde_json::from_slice(&message.payload).unwrap()
     }
 }

@@ -94,7 +94,8 @@ fn show(what: &str, mut times: Vec<Duration>) {
 /// Resident and private memory of a process, in KiB, as the kernel counts it.
 fn memory(pid: &str) -> String {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let fields = text.lines().filter(|line| ["Rss:", "Pss:", "Private_Dirty:"].iter().any(|name| line.starts_with(name)));
+    let fields =
+        text.lines().filter(|line| ["Rss:", "Pss:", "Private_Dirty:"].iter().any(|name| line.starts_with(name)));
     fields.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join(", ")
 }
 

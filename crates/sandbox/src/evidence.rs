@@ -129,15 +129,15 @@ fn limit(pid: i32, controller: Controller, seat: &Seat) -> Finding {
                 .map(|()| format!("{amount}, only by setrlimit ({file_name}), because {why}"))
                 .map_or_else(|problem| Finding::Absent(format!("{problem}; {why}")), Finding::Holds)
         }
-        Seat::Taken(group) => match (group.contains(pid), group.limit_in_force(controller)) {
+        Seat::Taken { group, .. } => match (group.contains(pid), group.limit_in_force(controller)) {
             (Ok(true), Ok(limit)) => {
                 let amount = match (controller, limit.parse()) {
                     (Controller::Memory, Ok(bytes)) => mebibytes(bytes),
                     _ => limit,
                 };
-                Finding::Holds(format!("{amount}, by {}", group.directory.display()))
+                Finding::Holds(format!("{amount}, by {}", group.directory().display()))
             }
-            (Ok(false), _) => Finding::Absent(format!("not a member of {}", group.directory.display())),
+            (Ok(false), _) => Finding::Absent(format!("not a member of {}", group.directory().display())),
             (Err(error), _) | (_, Err(error)) => Finding::Absent(format!("{name} group could not be read: {error}")),
         },
     }

@@ -105,11 +105,7 @@ pub fn launch(plan: &Plan, descriptors: Vec<(OwnedFd, RawFd)>) -> Result<Sandbox
 ///
 /// # Errors
 /// As [`launch`].
-pub fn launch_from(
-    program: &Path,
-    plan: &Plan,
-    descriptors: Vec<(OwnedFd, RawFd)>,
-) -> Result<Sandboxed, LaunchError> {
+pub fn launch_from(program: &Path, plan: &Plan, descriptors: Vec<(OwnedFd, RawFd)>) -> Result<Sandboxed, LaunchError> {
     check_targets(plan, &descriptors)?;
     let attempt = Attempt { program, plan, supplementary: groups::resolve(plan)?, descriptors };
     loop {
@@ -128,8 +124,7 @@ pub fn launch_from(
 }
 
 fn check_targets(plan: &Plan, descriptors: &[(OwnedFd, RawFd)]) -> Result<(), LaunchError> {
-    let refuse =
-        |target, reason| Err(LaunchError::Descriptor { worker: plan.name.clone(), target, reason });
+    let refuse = |target, reason| Err(LaunchError::Descriptor { worker: plan.name.clone(), target, reason });
     for (index, (_, target)) in descriptors.iter().enumerate() {
         if !(0..=HIGHEST_TARGET).contains(target) {
             return refuse(*target, "its number is not between 0 and 255");

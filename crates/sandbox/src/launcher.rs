@@ -15,7 +15,7 @@ mod worker;
 use std::process;
 
 use nix::sched::CloneFlags;
-use nix::sys::signal::{SigSet, Signal, SigmaskHow, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
 use crate::channel::Channel;
 use crate::order::{Confinement, During, Failure, Order, Report, Step};
@@ -47,8 +47,7 @@ fn run(channel: &Channel) -> Result<(), Failure> {
     // PID 1 takes these from a descriptor; blocked from the start, none is lost.
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&forwarded_and_child()), None).during(Step::Clone)?;
     let flags = namespaces(&received.message) | CloneFlags::CLONE_PARENT;
-    let task =
-        Task { order: received.message, descriptors: received.descriptors, core: identity::own_account() };
+    let task = Task { order: received.message, descriptors: received.descriptors, core: identity::own_account() };
     match raw::clone_process(flags).during(Step::Clone)? {
         Some(pid) => channel.send(&Report::Cloned(pid), &[]).during(Step::Clone),
         None => init::run(channel, task),

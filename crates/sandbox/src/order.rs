@@ -126,7 +126,8 @@ impl Failure {
     /// Whether a weaker confinement may work where this one was refused: a step that only depends on the host failed,
     /// in a way that means "not allowed here" or "not in this kernel".
     pub fn is_refusal_by_host(&self) -> bool {
-        let of_host = matches!(self.step, Step::Clone | Step::MapUser | Step::Isolate | Step::NewRoot);
+        let of_host =
+            matches!(self.step, Step::Clone | Step::MapUser | Step::Isolate | Step::NewRoot | Step::EnterRoot);
         let refusals = [
             libc::EPERM,
             libc::EACCES,

@@ -174,8 +174,7 @@ fn group_document(cloud: &LocalCloud, package: &str, frames: &Path, fps: f64) ->
             { "Id": "road-signs", "Name": "road-signs", "ResourceDataContainer": {
                 "S3MachineLearningModelResourceData": { "S3Uri": package, "DestinationPath": "/models/road-signs" } } },
             { "Id": "frames", "Name": "frames", "ResourceDataContainer": {
-                "LocalVolumeResourceData": { "SourcePath": frames, "DestinationPath": "/camera/road",
-                    "GroupOwnerSetting": { "AutoAddGroupOwner": true } } } }
+                "LocalVolumeResourceData": { "SourcePath": frames, "DestinationPath": "/camera/road" } } }
         ] },
         "ConnectorDefinitionVersion": { "Connectors": [{
             "Id": "classifier", "ConnectorArn": CONNECTOR, "Parameters": {

@@ -1,13 +1,11 @@
-//! The spool's settings, as V1 gives them: environment variables of the system function `GGCloudSpooler` (A-18).
+//! How much the spool keeps, and where: what V1 sets by variables of the system function `GGCloudSpooler` (A-18), which
+//! the group document's reader understands.
 
 /// `GG_CONFIG_MAX_SIZE_BYTES` when nothing is said: 2.5 MB.
 pub const DEFAULT_MAX_SIZE_BYTES: usize = 2_621_440;
 
 /// The smallest `GG_CONFIG_MAX_SIZE_BYTES`: 256 KB, about two messages of the largest size.
 pub const MIN_MAX_SIZE_BYTES: usize = 262_144;
-
-const MAX_SIZE_VARIABLE: &str = "GG_CONFIG_MAX_SIZE_BYTES";
-const STORAGE_VARIABLE: &str = "GG_CONFIG_STORAGE_TYPE";
 
 /// Why the spool's settings are refused; the core does not start with them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,24 +15,6 @@ pub enum SpoolSettingsError {
     TooSmall {
         /// The size asked for, in bytes.
         actual: usize,
-    },
-    /// The size is not a whole number of bytes.
-    #[error("reading {MAX_SIZE_VARIABLE}: {found:?} is not a whole number of bytes")]
-    NotANumber {
-        /// The value as it was written.
-        found: String,
-    },
-    /// V1's other storage type. Taking messages into memory instead would break what *accepted* promises.
-    #[error(
-        "{STORAGE_VARIABLE} is FileSystem, and this version keeps the spool in memory only; set it to Memory if \
-         messages may be lost when the core restarts"
-    )]
-    FileSystemNotSupported,
-    /// Neither of V1's two storage types.
-    #[error("{STORAGE_VARIABLE} is {found:?}; it can be Memory or FileSystem")]
-    UnknownStorage {
-        /// The value as it was written.
-        found: String,
     },
 }
 
@@ -70,25 +50,6 @@ impl SpoolSettings {
             return Err(SpoolSettingsError::TooSmall { actual: max_size_bytes });
         }
         Ok(Self { max_size_bytes, storage })
-    }
-
-    /// Reads the variables of `GGCloudSpooler`; those that are absent have their defaults.
-    ///
-    /// # Errors
-    /// Every [`SpoolSettingsError`].
-    pub fn from_variables<'a>(lookup: impl Fn(&'static str) -> Option<&'a str>) -> Result<Self, SpoolSettingsError> {
-        let storage = match lookup(STORAGE_VARIABLE) {
-            None | Some("Memory") => StorageType::Memory,
-            Some("FileSystem") => return Err(SpoolSettingsError::FileSystemNotSupported),
-            Some(found) => {
-                return Err(SpoolSettingsError::UnknownStorage { found: found.to_owned() });
-            }
-        };
-        let max_size_bytes = match lookup(MAX_SIZE_VARIABLE) {
-            None => DEFAULT_MAX_SIZE_BYTES,
-            Some(text) => text.trim().parse().map_err(|_| SpoolSettingsError::NotANumber { found: text.to_owned() })?,
-        };
-        Self::new(max_size_bytes, storage)
     }
 
     /// The most bytes that queued and in-flight messages use together.

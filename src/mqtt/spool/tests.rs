@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::settings::{DEFAULT_MAX_SIZE_BYTES, MIN_MAX_SIZE_BYTES};
 use super::*;
 
 fn topic(text: &str) -> Topic {
@@ -85,21 +84,11 @@ fn queued_messages_on_a_refused_topic_are_given_up_when_their_turn_comes() {
 }
 
 #[test]
-fn the_spools_settings_are_v1s() {
-    let read = |size: Option<&'static str>, storage: Option<&'static str>| {
-        SpoolSettings::from_variables(|name| match name {
-            "GG_CONFIG_MAX_SIZE_BYTES" => size,
-            "GG_CONFIG_STORAGE_TYPE" => storage,
-            _ => None,
-        })
-    };
-    assert_eq!(read(None, None).unwrap().max_size_bytes(), DEFAULT_MAX_SIZE_BYTES);
-    assert_eq!(read(Some("262144"), Some("Memory")).unwrap().max_size_bytes(), 262_144);
-    let too_small = read(Some("262143"), None).unwrap_err();
+fn a_spool_has_v1s_default_size_and_v1s_smallest() {
+    assert_eq!(SpoolSettings::default().max_size_bytes(), 2_621_440);
+    assert_eq!(SpoolSettings::new(262_144, StorageType::Memory).unwrap().max_size_bytes(), 262_144);
+    let too_small = SpoolSettings::new(262_143, StorageType::Memory).unwrap_err();
     assert_eq!(too_small.to_string(), "Spool size should be at least 262144 bytes.");
-    assert!(matches!(read(Some("2.5 MB"), None), Err(SpoolSettingsError::NotANumber { .. })));
-    assert_eq!(read(None, Some("FileSystem")), Err(SpoolSettingsError::FileSystemNotSupported));
-    assert!(matches!(read(None, Some("memory")), Err(SpoolSettingsError::UnknownStorage { .. })));
 }
 
 /// Something that happens to a spool.

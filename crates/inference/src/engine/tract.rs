@@ -51,18 +51,27 @@ impl TractEngine {
 
     /// Copies the frame into the tensor that was taken at load; tract has let go of it by the end of each run.
     fn fill(&mut self, input: &InputTensor) -> Result<(), EngineError> {
-        let expected = self.input.shape().to_vec();
-        let wrong = || EngineError::Input { expected, found: input.shape().to_vec() };
-        if self.input.shape() != input.shape() {
-            return Err(wrong());
-        }
         let tensor = Arc::make_mut(&mut self.input);
-        let mut view = tensor.try_as_plain_ram_mut().map_err(|error| failed(&error))?;
-        match input.data() {
-            TensorData::F32(elements) => view.as_slice_mut::<f32>().map_err(|_| wrong())?.copy_from_slice(elements),
-            TensorData::U8(elements) => view.as_slice_mut::<u8>().map_err(|_| wrong())?.copy_from_slice(elements),
+        let wrong =
+            |expected: &[usize]| EngineError::Input { expected: expected.to_vec(), found: input.shape().to_vec() };
+        if tensor.shape() != input.shape() {
+            return Err(wrong(tensor.shape()));
         }
-        Ok(())
+        let mut view = tensor.try_as_plain_ram_mut().map_err(|error| failed(&error))?;
+        let copied = match input.data() {
+            TensorData::F32(elements) => view.as_slice_mut().map(|to: &mut [f32]| to.copy_from_slice(elements)),
+            TensorData::U8(elements) => view.as_slice_mut().map(|to: &mut [u8]| to.copy_from_slice(elements)),
+        };
+        copied.map_err(|_| wrong(view.shape()))
+    }
+
+    /// Runs the plan, and leaves nothing of a failed run behind.
+    fn evaluate(&mut self) -> TractResult<TVec<TValue>> {
+        let results = self.state.run(tvec!(TValue::from_const(self.input.clone())));
+        if results.is_err() {
+            self.state.reset_turn()?;
+        }
+        results
     }
 }
 
@@ -77,7 +86,7 @@ impl Engine for TractEngine {
 
     fn run(&mut self, input: &InputTensor, output: &mut Vec<f32>) -> Result<(), EngineError> {
         self.fill(input)?;
-        let results = self.state.run(tvec!(TValue::from_const(self.input.clone()))).map_err(|error| failed(&error))?;
+        let results = self.evaluate().map_err(|error| failed(&error))?;
         let Some(scores) = results.first() else {
             return Err(EngineError::Run { engine: ENGINE, reason: "there is no output".to_owned() });
         };

@@ -40,12 +40,22 @@ impl AsRef<[u8]> for Message {
     }
 }
 
-const FLOAT: u64 = 1;
+/// ONNX's number for 32-bit floats.
+pub const FLOAT: u64 = 1;
+/// ONNX's number for unsigned bytes.
+pub const UINT8: u64 = 2;
+/// ONNX's number for signed bytes.
+pub const INT8: u64 = 3;
 
 /// A float tensor at the edge of a graph.
 pub fn tensor(name: &str, shape: &[u64]) -> Message {
+    tensor_of(FLOAT, name, shape)
+}
+
+/// A tensor at the edge of a graph.
+pub fn tensor_of(element: u64, name: &str, shape: &[u64]) -> Message {
     let shape = shape.iter().fold(Message::new(), |shape, &axis| shape.bytes(1, Message::new().int(1, axis)));
-    let tensor = Message::new().int(1, FLOAT).bytes(2, shape);
+    let tensor = Message::new().int(1, element).bytes(2, shape);
     Message::new().bytes(1, name).bytes(2, Message::new().bytes(1, tensor))
 }
 
@@ -62,6 +72,11 @@ pub fn weights(name: &str, shape: &[u64], values: &[f32], external: Option<&str>
         None => tensor.bytes(9, values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>()),
         Some(file) => tensor.bytes(13, Message::new().bytes(1, "location").bytes(2, file)).int(14, 1),
     }
+}
+
+/// A single byte, such as the zero point of a quantisation.
+pub fn byte(element: u64, name: &str, value: u8) -> Message {
+    Message::new().int(2, element).bytes(8, name).bytes(9, [value])
 }
 
 /// What a graph is made of.

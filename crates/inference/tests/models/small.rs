@@ -8,7 +8,7 @@ use margay_inference::{
 };
 use proptest::prelude::*;
 
-use crate::protobuf::{Graph, node, tensor, weights};
+use crate::protobuf::{Graph, INT8, Message, UINT8, byte, node, tensor, tensor_of, weights};
 
 /// 1 × 1 RGB, its bytes from 0 to 1.
 fn spec() -> ModelSpec {
@@ -53,6 +53,53 @@ fn a_model_that_ends_in_softmax_is_declared_to_return_probabilities() {
     let mut pipeline = load(&three_classes("Softmax").file(), &spec).unwrap();
     let found = pipeline.classify(&FrameView::rgb24(1, 1, &[255, 0, 0]), 1).unwrap();
     assert!((found.predictions[0].probability - 0.5761).abs() < 1e-3, "{found:?}");
+}
+
+/// A byte in, a byte out, and `nodes` between `real` (the byte as it is) and `scores` (times 256).
+fn of_bytes(nodes: Vec<Message>) -> Graph {
+    let mut graph = Graph {
+        inputs: vec![tensor_of(UINT8, "image", &[1, 1, 1, 3])],
+        outputs: vec![tensor_of(UINT8, "classes", &[1, 3])],
+        nodes: vec![
+            node("Flatten", &["image"], "flat"),
+            node("DequantizeLinear", &["flat", "one", "zero"], "real"),
+            node("QuantizeLinear", &["scores", "step", "zero"], "classes"),
+        ],
+        weights: vec![
+            weights("one", &[], &[1.0], None),
+            weights("step", &[], &[1.0 / 256.0], None),
+            byte(UINT8, "zero", 0),
+            byte(INT8, "middle", 128),
+        ],
+    };
+    graph.nodes.splice(2..2, nodes);
+    graph
+}
+
+fn probability_of_green(graph: &Graph, pixel: [u8; 3]) -> f32 {
+    let input = InputSpec { resize: ResizeRule::Squash, ..InputSpec::u8_nhwc(1) };
+    let output = OutputSpec { index_offset: 0, ..OutputSpec::u8_probabilities() };
+    let mut pipeline = load(&graph.file(), &ModelSpec { input, output }).unwrap();
+    let found = pipeline.classify(&FrameView::rgb24(1, 1, &pixel), 1).unwrap();
+    assert_eq!(&*found.predictions[0].label, "green", "{found:?}");
+    found.predictions[0].probability
+}
+
+#[test]
+fn a_softmax_between_quantisations_is_computed_over_all_classes() {
+    let graph = of_bytes(vec![node("Softmax", &["real"], "scores")]);
+    // e² ÷ (e² + e + 1), in steps of 1/256.
+    assert_eq!(probability_of_green(&graph, [1, 2, 0]), 170.0 / 256.0);
+}
+
+#[test]
+fn a_model_may_go_from_unsigned_to_signed_bytes() {
+    let graph = of_bytes(vec![
+        node("QuantizeLinear", &["real", "one", "middle"], "signed"),
+        node("DequantizeLinear", &["signed", "one", "middle"], "again"),
+        node("Softmax", &["again"], "scores"),
+    ]);
+    assert_eq!(probability_of_green(&graph, [1, 2, 0]), 170.0 / 256.0);
 }
 
 #[test]

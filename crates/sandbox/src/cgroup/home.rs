@@ -103,13 +103,13 @@ fn legacy_place(hierarchy: &Hierarchy) -> PlaceOrWhy {
     Err(format!("{} is not writable", directory.display()))
 }
 
+/// The survey names the core's own group, which passes its controllers on only when the core claims it.
 fn unified_place(directory: &Path, controller: Controller) -> PlaceOrWhy {
-    Ok(Place { version: Version::Two, directory: directory.to_owned() }).and_then(|place: Place| {
-        // The survey names the core's own group, whose children get the controller only when the core claims it.
-        let enabled = lists(&directory.join("cgroup.subtree_control"), controller)
-            || lists(&directory.join("cgroup.controllers"), controller);
-        if enabled { Ok(place) } else { Err(format!("{} is not enabled in {}", controller.name(), directory.display())) }
-    })
+    let files = ["cgroup.subtree_control", "cgroup.controllers"].map(|name| directory.join(name));
+    if files.iter().any(|file| lists(file, controller)) {
+        return Ok(Place { version: Version::Two, directory: directory.to_owned() });
+    }
+    Err(format!("{} is not enabled in {}", controller.name(), directory.display()))
 }
 
 /// The group of version 2 whose children the workers' groups become.
@@ -134,7 +134,8 @@ fn claim_unified(unified: &Hierarchy) -> Result<PathBuf, String> {
 
 /// Moves the core, if it is alone in its group, into a leaf below it.
 fn step_down(own: &Path) -> Result<(), String> {
-    let failed = |what: &str, path: &Path, why: &dyn std::fmt::Display| format!("{what} {} failed: {why}", path.display());
+    let failed =
+        |what: &str, path: &Path, why: &dyn std::fmt::Display| format!("{what} {} failed: {why}", path.display());
     let members_file = own.join("cgroup.procs");
     let members = fs::read_to_string(&members_file).map_err(|error| failed("reading", &members_file, &error))?;
     let me = process::id();

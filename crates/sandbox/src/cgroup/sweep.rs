@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process;
 
-use super::remove_folder;
+use super::group::remove_folder;
 
 const PREFIX: &str = "margay.";
 
@@ -52,8 +52,10 @@ mod tests {
             fs::create_dir(directory.path().join(name)).unwrap();
         }
         sweep(directory.path());
-        let mut left: Vec<_> =
-            fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut left: Vec<_> = fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         left.sort();
         let mut expected = [own.as_str(), "margay.x.y", "user.slice"];
         expected.sort_unstable();

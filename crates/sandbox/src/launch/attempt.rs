@@ -11,7 +11,7 @@ use rustix::process::Pid;
 
 use super::LaunchError;
 use super::ladder::Rung;
-use crate::cgroup::Groups;
+use crate::cgroup::{Groups, Home};
 use crate::channel::Channel;
 use crate::containment::{Aspect, Containment, Finding};
 use crate::evidence::{Expected, gather};
@@ -64,6 +64,8 @@ impl Attempt<'_> {
         let (channel, launcher_end) = Channel::pair().map_err(|error| self.start("creating a socket", error))?;
         channel.set_patience(Some(PATIENCE)).map_err(|error| self.start("setting a time limit", error))?;
         let scratch = self.scratch(rung)?;
+        // Under version 2 the core has to be alone in its control group when it claims it.
+        Home::claimed();
         let launcher = self.spawn(launcher_end)?;
         let groups = Groups::enter(self.plan, launcher.0.id());
         let spawned = Spawned { launcher, groups };

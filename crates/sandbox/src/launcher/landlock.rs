@@ -102,7 +102,9 @@ fn try_restrict(allowances: &[Allowance]) -> Result<RestrictionStatus, RulesetEr
 fn describe(status: &RestrictionStatus) -> Finding {
     let interface = match status.landlock {
         LandlockStatus::NotEnabled => return Finding::Absent("not enabled in this kernel".to_owned()),
-        LandlockStatus::NotImplemented => return Finding::Absent("not in this kernel (5.13 or later has it)".to_owned()),
+        LandlockStatus::NotImplemented => {
+            return Finding::Absent("not in this kernel (5.13 or later has it)".to_owned());
+        }
         LandlockStatus::Available { effective_abi, .. } => effective_abi as i32,
     };
     let wanted = KNOWN_INTERFACE as i32;

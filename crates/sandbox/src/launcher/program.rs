@@ -73,8 +73,7 @@ fn this() -> Result<Resolved, Failure> {
 
 /// A program of the host: its loader, and the folders where that looks.
 fn other(path: &Path) -> Result<Resolved, Failure> {
-    let executable =
-        Executable { name: name_of(path), host: path.to_owned(), inside: path.to_owned(), nameless: None };
+    let executable = Executable { name: name_of(path), host: path.to_owned(), inside: path.to_owned(), nameless: None };
     let interpreter = elf::interpreter(path).during_at(Step::OpenSource, path)?;
     let mut resolved = Resolved { executable, needs: Vec::new(), links: Vec::new() };
     let Some(interpreter) = interpreter else { return Ok(resolved) };

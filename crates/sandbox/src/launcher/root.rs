@@ -87,10 +87,8 @@ fn open_sources(order: &Order, program: &Resolved) -> Result<Vec<Mounting>, Fail
 fn allowances(mountings: &[Mounting]) -> Vec<Allowance> {
     let own = [("/", Grant::Read), ("/tmp", Grant::ReadWrite)];
     let own = own.map(|(path, grant)| Allowance { path: path.into(), grant });
-    let mounted = mountings.iter().map(|mounting| Allowance {
-        path: mounting.destination.clone(),
-        grant: mounting.kind.grant(),
-    });
+    let mounted =
+        mountings.iter().map(|mounting| Allowance { path: mounting.destination.clone(), grant: mounting.kind.grant() });
     own.into_iter().chain(mounted).collect()
 }
 

@@ -118,9 +118,7 @@ fn check_name(name: &str) -> Result<(), PlanError> {
 }
 
 fn check_texts(parts: &PlanParts) -> Result<(), PlanError> {
-    let refuse = |what, text: &str| {
-        Err(PlanError::Text { worker: parts.name.clone(), what, text: text.to_owned() })
-    };
+    let refuse = |what, text: &str| Err(PlanError::Text { worker: parts.name.clone(), what, text: text.to_owned() });
     for argument in &parts.arguments {
         if argument.contains('\0') {
             return refuse("argument", argument);
@@ -183,11 +181,7 @@ fn check_destinations(parts: &PlanParts) -> Result<(), PlanError> {
         check_path(parts, "source", &bind.source)?;
         check_path(parts, "destination", &bind.destination)?;
         if let Some(reserved) = RESERVED.into_iter().find(|folder| overlaps(&bind.destination, Path::new(folder))) {
-            return Err(PlanError::Reserved {
-                worker: parts.name.clone(),
-                path: bind.destination.clone(),
-                reserved,
-            });
+            return Err(PlanError::Reserved { worker: parts.name.clone(), path: bind.destination.clone(), reserved });
         }
         destinations.push(&bind.destination);
     }

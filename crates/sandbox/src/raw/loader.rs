@@ -16,7 +16,11 @@ pub(crate) fn loaded_objects() -> Vec<PathBuf> {
     objects
 }
 
-unsafe extern "C" fn collect(info: *mut libc::dl_phdr_info, _size: libc::size_t, data: *mut libc::c_void) -> libc::c_int {
+unsafe extern "C" fn collect(
+    info: *mut libc::dl_phdr_info,
+    _size: libc::size_t,
+    data: *mut libc::c_void,
+) -> libc::c_int {
     // SAFETY: dl_iterate_phdr passes a valid description and the pointer that loaded_objects gave it.
     let (name, objects) = unsafe { ((*info).dlpi_name, &mut *data.cast::<Vec<PathBuf>>()) };
     if !name.is_null() {

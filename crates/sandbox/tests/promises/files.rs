@@ -61,8 +61,7 @@ fn the_tree_holds_what_the_plan_names_and_nothing_else() {
     }
     assert_eq!(answers.to("list:/dev"), "full null random urandom zero");
     assert_eq!(answers.to("create:/new"), "EROFS");
-    let processes: Vec<&str> =
-        answers.to("list:/proc").split(' ').filter(|name| name.parse::<u32>().is_ok()).collect();
+    let processes: Vec<&str> = answers.to("list:/proc").split(' ').filter(|name| name.parse::<u32>().is_ok()).collect();
     assert!(processes.is_empty() || processes == ["2"], "other processes: {processes:?}");
     assert!(["ENOENT", "ld.so.cache"].contains(&answers.to("list:/etc")), "{}", answers.to("list:/etc"));
 }
@@ -141,10 +140,7 @@ fn a_missing_source_is_named_and_leaves_nothing_behind() {
 fn a_file_is_no_device() {
     let fixture = Fixture::new();
     let folder = Device { path: "/dev/fd".into(), access: Access::ReadOnly, group: GroupRule::None };
-    let launched = launch(
-        &Plan::new(PlanParts { devices: vec![folder], ..fixture.parts(&[]) }).unwrap(),
-        Vec::new(),
-    );
+    let launched = launch(&Plan::new(PlanParts { devices: vec![folder], ..fixture.parts(&[]) }).unwrap(), Vec::new());
     match launched {
         Ok(sandboxed) => assert!(!sandboxed.containment().holds(Aspect::Mount)),
         Err(error) => assert!(error.to_string().contains("/dev/fd"), "{error}"),

@@ -101,8 +101,7 @@ pub fn core_main(arguments_: &[String]) -> ExitCode {
 
 /// Starts a core with a worker; kills the core; waits until the worker is gone.
 fn outlive_core(program: &Path, arguments: &[&str]) {
-    let mut core =
-        Command::new(program).arg("core").args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let mut core = Command::new(program).arg("core").args(arguments).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(core.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let worker: i32 = line.trim().parse().unwrap_or_else(|_| panic!("the core said {line:?}"));
@@ -115,10 +114,8 @@ fn outlive_core(program: &Path, arguments: &[&str]) {
     };
     core.kill().unwrap();
     core.wait().unwrap();
-    let ended = poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&rustix::event::Timespec {
-        tv_sec: 20,
-        tv_nsec: 0,
-    }));
+    let ended =
+        poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&rustix::event::Timespec { tv_sec: 20, tv_nsec: 0 }));
     assert_eq!(ended.unwrap(), 1, "the worker outlived its core");
 }
 

@@ -51,7 +51,11 @@ fn run_promises(pass: &str, chosen: &[Promise]) -> bool {
     for (name, check) in chosen {
         let started = Instant::now();
         let held = panic::catch_unwind(check).is_ok();
-        println!("test {pass}: {name} ... {} ({} ms)", if held { "ok" } else { "FAILED" }, started.elapsed().as_millis());
+        println!(
+            "test {pass}: {name} ... {} ({} ms)",
+            if held { "ok" } else { "FAILED" },
+            started.elapsed().as_millis()
+        );
         if !held {
             failures.push(name);
         }
@@ -96,7 +100,8 @@ pub fn without_namespaces(arguments: &[String]) -> ExitCode {
         .and_then(|()| fs::write("/proc/self/gid_map", format!("{inside} {gid} 1")))
         .and_then(|()| fs::write("/proc/sys/user/max_user_namespaces", "0"));
     if let Err(error) = forbidden {
-        let held = skipped("no namespaces", &format!("allow user namespaces, so that this test can forbid them ({error})"));
+        let held =
+            skipped("no namespaces", &format!("allow user namespaces, so that this test can forbid them ({error})"));
         return if held { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let text = |text: &str| CString::new(text).unwrap();

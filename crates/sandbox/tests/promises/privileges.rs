@@ -109,7 +109,9 @@ fn the_worker_has_its_own_name_and_user() {
         assert_eq!(answers.to("hostname"), "inference-2");
     }
     match confinement {
-        Confinement::Privileged => assert!(user.holds() && user.detail().starts_with("uid 65534, gid 65534"), "{user:?}"),
+        Confinement::Privileged => {
+            assert!(user.holds() && user.detail().starts_with("uid 65534, gid 65534"), "{user:?}")
+        }
         Confinement::UserNamespace => assert!(user.holds() && user.detail().contains(&format!("uid {}", geteuid()))),
         Confinement::Process => assert!(!user.holds(), "{user:?}"),
     }
@@ -121,15 +123,8 @@ fn the_table_says_what_the_worker_sees() {
     probe.line();
     let containment = probe.sandboxed.containment();
     let always = [Aspect::NoNewPrivs, Aspect::Descriptors];
-    let with_namespaces = [
-        Aspect::Mount,
-        Aspect::Pid,
-        Aspect::Ipc,
-        Aspect::Uts,
-        Aspect::Net,
-        Aspect::User,
-        Aspect::Capabilities,
-    ];
+    let with_namespaces =
+        [Aspect::Mount, Aspect::Pid, Aspect::Ipc, Aspect::Uts, Aspect::Net, Aspect::User, Aspect::Capabilities];
     for aspect in always {
         assert!(containment.holds(aspect), "{containment}");
     }

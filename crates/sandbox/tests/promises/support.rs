@@ -91,7 +91,9 @@ pub struct Answers(BTreeMap<String, String>);
 
 impl Answers {
     fn parse(text: &str) -> Self {
-        Self(text.lines().filter_map(|line| line.split_once(" = ")).map(|(q, a)| (q.to_owned(), a.to_owned())).collect())
+        Self(
+            text.lines().filter_map(|line| line.split_once(" = ")).map(|(q, a)| (q.to_owned(), a.to_owned())).collect(),
+        )
     }
 
     pub fn to(&self, question: &str) -> &str {

@@ -28,11 +28,22 @@ pub(super) struct Restricted {
 /// A test of the lower 32 bits of one argument: flags, commands and address families are that wide in the kernel.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Test {
-    Is { argument: u8, value: u32 },
-    IsNot { argument: u8, value: u32 },
-    HasNone { argument: u8, bits: u32 },
+    Is {
+        argument: u8,
+        value: u32,
+    },
+    IsNot {
+        argument: u8,
+        value: u32,
+    },
+    HasNone {
+        argument: u8,
+        bits: u32,
+    },
     /// All 64 bits are zero.
-    IsNull { argument: u8 },
+    IsNull {
+        argument: u8,
+    },
 }
 
 /// Installs the filters. The first makes calls seem missing; of two answers the kernel takes the stricter, so that the
@@ -72,8 +83,7 @@ fn allowed(
     pretend_missing: &[libc::c_long],
 ) -> Result<BpfProgram, BackendError> {
     let plain = groups.iter().flat_map(|group| group.calls).chain(pretend_missing);
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        plain.map(|call| (i64::from(*call), Vec::new())).collect();
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = plain.map(|call| (i64::from(*call), Vec::new())).collect();
     for each in restricted {
         let alternatives: Result<Vec<_>, _> = each.alternatives.iter().map(|tests| rule(tests)).collect();
         rules.insert(i64::from(each.call), alternatives?);
@@ -128,13 +138,38 @@ mod tests {
     #[test]
     fn what_leads_out_of_a_sandbox_is_on_no_list() {
         let dangerous = [
-            libc::SYS_unshare, libc::SYS_setns, libc::SYS_mount, libc::SYS_umount2, libc::SYS_pivot_root,
-            libc::SYS_chroot, libc::SYS_ptrace, libc::SYS_process_vm_readv, libc::SYS_process_vm_writev,
-            libc::SYS_keyctl, libc::SYS_add_key, libc::SYS_request_key, libc::SYS_bpf, libc::SYS_perf_event_open,
-            libc::SYS_userfaultfd, libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_kexec_load,
-            libc::SYS_init_module, libc::SYS_finit_module, libc::SYS_open_by_handle_at, libc::SYS_pidfd_getfd,
-            libc::SYS_setuid, libc::SYS_setgroups, libc::SYS_capset, libc::SYS_mknodat, libc::SYS_bind,
-            libc::SYS_listen, libc::SYS_accept4, libc::SYS_personality, libc::SYS_seccomp, libc::SYS_setsid,
+            libc::SYS_unshare,
+            libc::SYS_setns,
+            libc::SYS_mount,
+            libc::SYS_umount2,
+            libc::SYS_pivot_root,
+            libc::SYS_chroot,
+            libc::SYS_ptrace,
+            libc::SYS_process_vm_readv,
+            libc::SYS_process_vm_writev,
+            libc::SYS_keyctl,
+            libc::SYS_add_key,
+            libc::SYS_request_key,
+            libc::SYS_bpf,
+            libc::SYS_perf_event_open,
+            libc::SYS_userfaultfd,
+            libc::SYS_io_uring_setup,
+            libc::SYS_io_uring_enter,
+            libc::SYS_kexec_load,
+            libc::SYS_init_module,
+            libc::SYS_finit_module,
+            libc::SYS_open_by_handle_at,
+            libc::SYS_pidfd_getfd,
+            libc::SYS_setuid,
+            libc::SYS_setgroups,
+            libc::SYS_capset,
+            libc::SYS_mknodat,
+            libc::SYS_bind,
+            libc::SYS_listen,
+            libc::SYS_accept4,
+            libc::SYS_personality,
+            libc::SYS_seccomp,
+            libc::SYS_setsid,
         ];
         let listed: Vec<_> = calls::WORKER.iter().flat_map(|group| group.calls).collect();
         for call in dangerous {
