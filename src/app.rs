@@ -19,7 +19,7 @@ pub use self::services::{Services, ServicesError, connection, identity_files};
 use crate::classifier::Classifier;
 use crate::config::Config;
 use crate::connector::image_classifier::ImageClassifier;
-use crate::credentials::TokenRegistry;
+use crate::credentials::{CredentialsProvider, TokenRegistry};
 use crate::credentials::token_exchange::TokenExchange;
 use crate::deployment::{Deployment, Stager};
 use crate::documents::{self, Deployable};
@@ -133,7 +133,15 @@ impl Core {
         )
         .await?;
         let listener = status::listen(&config.directories.status_socket)?;
-        let report = Arc::new(Report::new(config.clone(), services.clone(), link.clone(), router, reported, warnings));
+        let report = Arc::new(Report {
+            config: config.clone(),
+            started: services.clock.boottime(),
+            services: services.clone(),
+            link: link.clone(),
+            router,
+            cameras: reported,
+            warnings: warnings.iter().map(ToString::to_string).collect(),
+        });
         tasks.spawn(status::serve(listener, move || report.clone().now()));
         tasks.spawn(async move {
             if let Err(error) = token_exchange.serve().await {
@@ -142,6 +150,7 @@ impl Core {
         });
         let credentials = services.credentials.clone();
         tasks.spawn(async move { credentials.run().await });
+        tasks.spawn(end_pauses(link.clone(), services.credentials.clone()));
         tasks.spawn(keep_time(services));
         Ok(Self { config, link, cameras, tasks })
     }
@@ -222,6 +231,16 @@ fn endpoint(party: &Party) -> Endpoint {
 fn spool(spooler: &Spooler) -> Result<SpoolSettings, SpoolSettingsError> {
     let bytes = usize::try_from(spooler.max_size.bytes()).unwrap_or(usize::MAX);
     SpoolSettings::new(bytes, StorageType::Memory)
+}
+
+/// A link that comes up tells that the network is back: credentials need not wait for the end of their pause.
+async fn end_pauses(link: Link, credentials: CredentialsProvider) {
+    let mut state = link.state();
+    while state.changed().await.is_ok() {
+        if state.borrow_and_update().is_connected() {
+            credentials.retry_now();
+        }
+    }
 }
 
 /// Keeps the time that a server has confirmed for a device that boots without one.

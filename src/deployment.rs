@@ -56,7 +56,7 @@ pub enum DeploymentError {
         uri: S3Uri,
         /// What came back.
         #[source]
-        source: DownloadError,
+        source: Box<DownloadError>,
     },
     /// The package could not be stored, or is no archive that may be unpacked.
     #[error("storing the package {uri}")]
@@ -65,7 +65,7 @@ pub enum DeploymentError {
         uri: S3Uri,
         /// Which file and rule.
         #[source]
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// The package is not what docs/package-format.md asks for.
     #[error("reading the package {uri}")]
@@ -146,7 +146,7 @@ impl Stager {
             .s3
             .download(uri, download.path(), etag, progress)
             .await
-            .map_err(|source| DeploymentError::Download { uri: uri.clone(), source })?;
+            .map_err(|source| DeploymentError::Download { uri: uri.clone(), source: source.into() })?;
         let installed = match (fetched, known) {
             (None, Some(known)) => known,
             (Some(fetched), _) => {
@@ -160,12 +160,21 @@ impl Stager {
         staged(installed, uri)
     }
 
-    /// Makes `staged` the current model of `resource`; the one before stays in the store as the previous.
+    /// Makes `staged` the current model of `resource`; the one before stays in the store as the previous, and what is
+    /// neither makes room.
     ///
     /// # Errors
-    /// The record could not be written.
+    /// The record could not be written. Models that could not be removed are only logged.
     pub fn confirm(&self, resource: &ResourceId, staged: &Staged) -> Result<(), StoreError> {
-        self.store.set_current(resource, &staged.installed)
+        self.store.set_current(resource, &staged.installed)?;
+        match self.store.prune() {
+            Ok(pruned) if pruned.models > 0 => {
+                tracing::info!(models = pruned.models, bytes = pruned.bytes, "old models were removed");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "old models could not be removed"),
+        }
+        Ok(())
     }
 }
 
@@ -285,5 +294,5 @@ fn staged(installed: InstalledModel, uri: &S3Uri) -> Result<Staged, DeploymentEr
 }
 
 fn stored(uri: &S3Uri, source: StoreError) -> DeploymentError {
-    DeploymentError::Store { uri: uri.clone(), source }
+    DeploymentError::Store { uri: uri.clone(), source: source.into() }
 }

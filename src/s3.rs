@@ -28,8 +28,8 @@ pub use crate::store::Download;
 use address::ObjectUrl;
 use attempt::{Attempt, Outcome};
 pub use error::{DownloadError, Problem, Refusal};
-pub use sign::SignError;
 use landing::Landing;
+pub use sign::SignError;
 
 /// The largest object that is downloaded, in bytes: ten times the largest model of the guide.
 pub const MAX_OBJECT: u64 = 2 << 30;

@@ -1,6 +1,8 @@
 //! What Margay promises its users, a file a promise in `tests/promises/`. Everything here speaks real protocols over
 //! real sockets on loopback; a test that needs more than the repository says what, and how to enable it.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test that fails says so by panicking")]
+
 #[path = "support/support.rs"]
 mod support;
 

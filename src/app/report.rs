@@ -15,7 +15,6 @@ use crate::deployment::Progress;
 use crate::mqtt::link::Link;
 use crate::name::{ResourceId, S3Uri};
 use crate::payload;
-use crate::problem::Problems;
 use crate::router::Router;
 use crate::topic::Topic;
 
@@ -32,29 +31,18 @@ pub(super) struct CameraSources {
 /// Everything that the status is gathered from.
 #[derive(Debug)]
 pub(super) struct Report {
-    config: Arc<Config>,
-    services: Services,
-    link: Link,
-    router: Arc<Router>,
-    cameras: Vec<CameraSources>,
-    warnings: Vec<String>,
-    started: Duration,
+    pub(super) config: Arc<Config>,
+    pub(super) services: Services,
+    pub(super) link: Link,
+    pub(super) router: Arc<Router>,
+    pub(super) cameras: Vec<CameraSources>,
+    /// What the documents ask for and this version does not do.
+    pub(super) warnings: Vec<String>,
+    /// When the core started, on CLOCK_BOOTTIME.
+    pub(super) started: Duration,
 }
 
 impl Report {
-    pub(super) fn new(
-        config: Arc<Config>,
-        services: Services,
-        link: Link,
-        router: Arc<Router>,
-        cameras: Vec<CameraSources>,
-        warnings: &Problems,
-    ) -> Self {
-        let warnings = warnings.iter().map(ToString::to_string).collect();
-        let started = services.clock.boottime();
-        Self { config, services, link, router, cameras, warnings, started }
-    }
-
     /// The status now.
     pub(super) async fn now(self: Arc<Self>) -> CoreStatus {
         let mut cameras = Vec::with_capacity(self.cameras.len());

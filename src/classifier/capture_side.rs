@@ -13,8 +13,8 @@ use super::message::{FromCapture, ToCapture};
 use super::worker::{Event, Role, SpawnError, Worker, WorkerId};
 use crate::backoff::Backoff;
 
-/// The ring of a camera: eight frames of at most 8 MiB. Memory is taken by what is written, not by these limits.
-const GEOMETRY: RingGeometry = RingGeometry { slots: 8, slot_bytes: 8 * 1024 * 1024 };
+/// Frames that a camera's ring holds. Memory is taken by what is written into them, not by what would fit.
+const SLOTS: u32 = 8;
 
 /// Restarts of a failing camera, from the first to the slowest.
 const RESTART: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
@@ -39,7 +39,7 @@ pub enum CaptureState {
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureStartError {
     /// The ring's memory could not be had.
-    #[error("making the ring of {} slots for frames of up to {} bytes", GEOMETRY.slots, GEOMETRY.slot_bytes)]
+    #[error("making the camera's ring of {SLOTS} frames")]
     Ring(#[from] ring::RingError),
     /// The worker could not be started.
     #[error(transparent)]
@@ -111,7 +111,7 @@ impl CaptureSide {
         events: mpsc::Sender<(WorkerId, Event)>,
     ) -> Result<(), CaptureStartError> {
         self.state = CaptureState::Starting;
-        let writable = ring::create(GEOMETRY, self.next_frame())?;
+        let writable = ring::create(RingGeometry { slots: SLOTS, slot_bytes: self.source.slot_bytes() }, self.next_frame())?;
         let header = RingReader::map(&writable)?;
         let worker = Worker::spawn::<FromCapture>(id, Role::Capture, self.plan.clone(), events).await?;
         worker.order(&ToCapture::Begin { source: self.source.clone() }, &[writable.as_fd()]).await;

@@ -88,7 +88,10 @@ fn capture(
                 Err(error) if error.concerns_this_frame_only() => {
                     channel.send(&FromCapture::Skipped { item: capture.item, why: explain(&error) })?;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    ring.close(EndReason::Exhausted);
+                    return Err(error.into());
+                }
             },
             Ok(Next::Idle) => {}
             Ok(Next::Skipped { item, why }) => {

@@ -8,7 +8,8 @@ use crate::document::{Field, Object, Unknown};
 const LAYOUTS: &[(&str, Layout)] = &[("nchw", Layout::Nchw), ("nhwc", Layout::Nhwc)];
 const ELEMENTS: &[(&str, Element)] = &[("f32", Element::F32), ("u8", Element::U8)];
 const COLORS: &[(&str, ColorOrder)] = &[("rgb", ColorOrder::Rgb), ("bgr", ColorOrder::Bgr)];
-const PRESETS: &[(&str, fn(u32) -> InputSpec)] = &[("imagenet", InputSpec::imagenet), ("u8-nhwc", InputSpec::u8_nhwc)];
+type Preset = fn(u32) -> InputSpec;
+const PRESETS: &[(&str, Preset)] = &[("imagenet", InputSpec::imagenet), ("u8-nhwc", InputSpec::u8_nhwc)];
 const ANCHORS: &[(&str, Anchor)] = &[("top-left", Anchor::TopLeft), ("center", Anchor::Center)];
 
 /// How `resize.rule` may be written.

@@ -58,10 +58,8 @@ fn document_of(value: toml::Value) -> Value {
 
 fn read(mut manifest: Object<'_>) -> Option<Manifest> {
     let format = manifest.field("format").required("write format = 1");
-    if format.integer(FORMAT..=FORMAT, "").is_none() {
-        // The keys of another format are not this one's: they would all be noted as mistakes.
-        return None;
-    }
+    // The keys of another format are not this one's: they would all be noted as mistakes.
+    format.integer(FORMAT..=FORMAT, "")?;
     let model = read_model(&mut manifest);
     let (input, output) = (input::read(&mut manifest), output::read(&mut manifest));
     let spec = input.zip(output).and_then(|(input, output)| checked(ModelSpec { input, output }, manifest.notes()));
@@ -319,7 +317,7 @@ mod tests {
     fn files_without_a_digest_and_golden_classes_without_a_label_are_refused() {
         let golden = "[[golden]]\nimage = 'g.jpg'\nclass = 2\n";
         let text = manifest("preset = 'imagenet'\nsize = 9", "") + "'model.toml' = 'x'\n" + golden;
-        assert_eq!(problems(&text), ["files.model.toml"]);
+        assert_eq!(problems(&text), ["files.model.toml", "golden[0].image", "golden[0].class"]);
         let text = text.replace("'x'", &format!("'{:064}'", 1));
         assert_eq!(problems(&text), ["golden[0].image", "files", "golden[0].class"]);
     }

@@ -19,6 +19,8 @@
 //! This crate refuses to run a worker without a process boundary, to guess at a missing group, and to be asynchronous:
 //! [`launch`] and [`Sandboxed::wait`] block, so a program built on an executor calls them from a blocking thread.
 
+#![allow(clippy::useless_conversion, reason = "C types that are 64 bits wide here have 32 on some targets")]
+
 mod cgroup;
 mod channel;
 mod containment;

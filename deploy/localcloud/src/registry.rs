@@ -56,6 +56,14 @@ impl Principal {
             Self::Thing(name) | Self::Viewer(name) => name,
         }
     }
+
+    /// What the broker calls it: a thing and a viewer of one name are two users.
+    pub(crate) fn user(&self) -> String {
+        match self {
+            Self::Thing(name) => format!("thing/{name}"),
+            Self::Viewer(name) => format!("viewer/{name}"),
+        }
+    }
 }
 
 /// The registered certificates of one cloud; clones share them.

@@ -38,9 +38,7 @@ impl Folder {
     /// Makes `asked`, or a directory of its own among the temporary files.
     pub(super) fn make(asked: Option<PathBuf>, keep: bool) -> anyhow::Result<Self> {
         let keep = keep || asked.is_some();
-        let path = asked.unwrap_or_else(|| {
-            std::env::temp_dir().join(format!("margay-demo-{}", std::process::id()))
-        });
+        let path = asked.unwrap_or_else(|| temporary().join(format!("margay-demo-{}", std::process::id())));
         fs::create_dir(&path).with_context(|| format!("making the directory {}", path.display()))?;
         let path = path.canonicalize().with_context(|| format!("finding {}", path.display()))?;
         Ok(Self { path, keep })
@@ -63,6 +61,12 @@ impl Drop for Folder {
             let _ = fs::remove_dir_all(&self.path);
         }
     }
+}
+
+/// The folder for temporary files; never one below /var, where a local resource may not lie (B-02).
+fn temporary() -> PathBuf {
+    let folder = std::env::temp_dir();
+    if folder.starts_with("/var") { PathBuf::from("/tmp") } else { folder }
 }
 
 /// What was laid out.

@@ -43,7 +43,8 @@ fn judge_mounts(mounts: &[Mount], plan: &Plan) -> Finding {
     for mount in mounts {
         let device = mount.path.starts_with("/dev");
         for option in ["nosuid", "nodev"] {
-            if !mount.has(option) && !(device && option == "nodev") {
+            let needed = option != "nodev" || !device;
+            if needed && !mount.has(option) {
                 return Finding::Absent(format!("{} is mounted without {option}", mount.path.display()));
             }
         }

@@ -121,15 +121,15 @@ impl Doorman {
             return None;
         }
         connection.client_id = client_id.to_owned();
-        Some(connection.principal.name().to_owned())
+        Some(connection.principal.user())
     }
 
-    /// The connection of a client, by the name it was admitted under and its client ID; the newest, because one that
-    /// was just taken over may still be there. One whose ID the broker chose is only known by name.
-    fn connection(&self, name: &str, client_id: &str) -> Option<Connection> {
+    /// The connection of a client, by the user it was admitted as and its client ID; the newest, because one that was
+    /// just taken over may still be there. One whose ID the broker chose is only known by its user.
+    fn connection(&self, user: &str, client_id: &str) -> Option<Connection> {
         let connections = lock(&self.connections);
         let newest = |id: &str| {
-            let candidates = connections.values().filter(|one| one.principal.name() == name && one.client_id == id);
+            let candidates = connections.values().filter(|one| one.principal.user() == user && one.client_id == id);
             candidates.max_by_key(|one| one.number)
         };
         newest(client_id).or_else(|| newest("")).cloned()
@@ -175,9 +175,9 @@ impl AuthProvider for Doorman {
         source: SocketAddr,
     ) -> Answer<'a, mqtt5::Result<AuthResult>> {
         let result = match self.admit(source, &connect.client_id) {
-            Some(name) => {
+            Some(user) => {
                 self.counters.add(|served| served.mqtt_connections += 1);
-                AuthResult::success_with_user(name)
+                AuthResult::success_with_user(user)
             }
             None => AuthResult::fail(ReasonCode::NotAuthorized),
         };
@@ -185,7 +185,7 @@ impl AuthProvider for Doorman {
     }
 
     fn authorize_publish<'a>(&'a self, client_id: &str, user_id: Option<&'a str>, topic: &'a str) -> Answer<'a, bool> {
-        let connection = user_id.and_then(|name| self.connection(name, client_id));
+        let connection = user_id.and_then(|user| self.connection(user, client_id));
         Box::pin(self.decide_publish(connection, topic))
     }
 
@@ -195,7 +195,7 @@ impl AuthProvider for Doorman {
         user_id: Option<&'a str>,
         filter: &'a str,
     ) -> Answer<'a, bool> {
-        let connection = user_id.and_then(|name| self.connection(name, client_id));
+        let connection = user_id.and_then(|user| self.connection(user, client_id));
         Box::pin(std::future::ready(self.decide_subscribe(connection, filter)))
     }
 }
