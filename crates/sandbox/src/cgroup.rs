@@ -7,7 +7,6 @@
 mod group;
 mod home;
 mod mounts;
-mod sweep;
 
 pub(crate) use group::Group;
 pub(crate) use home::Home;

@@ -19,8 +19,6 @@
 //! This crate refuses to run a worker without a process boundary, to guess at a missing group, and to be asynchronous:
 //! [`launch`] and [`Sandboxed::wait`] block, so a program built on an executor calls them from a blocking thread.
 
-#![allow(clippy::useless_conversion, reason = "C types that are 64 bits wide here have 32 on some targets")]
-
 mod cgroup;
 mod channel;
 mod containment;
@@ -29,6 +27,7 @@ mod exit;
 mod host;
 mod launch;
 mod launcher;
+mod leftover;
 mod order;
 mod plan;
 mod raw;
@@ -45,10 +44,10 @@ pub use plan::{Access, Account, Bind, Content, Device, GroupRule, Network, Plan,
 pub use sandboxed::Sandboxed;
 pub use scratch::{RESOURCE_PREFIX, resource_path};
 
-/// Takes ownership of a descriptor that the plan's launch gave this worker under `number`. To be called once for each.
+/// Takes ownership of a descriptor that the plan's launch gave this worker under `number`, once.
 ///
 /// # Errors
-/// No descriptor is open under that number.
+/// No descriptor is open under that number, or it was not passed from outside, or it is taken already.
 pub fn inherited_descriptor(number: std::os::fd::RawFd) -> std::io::Result<std::os::fd::OwnedFd> {
     raw::adopt(number)
 }

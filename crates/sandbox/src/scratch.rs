@@ -7,11 +7,11 @@
 use std::env;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
-use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::leftover;
 use crate::plan::Plan;
 
 /// The variable that holds the prefix of every destination path (B-14).
@@ -33,11 +33,8 @@ pub(crate) struct Scratch(PathBuf);
 impl Scratch {
     /// Makes the directory with a link for each bind. A worker of another user can read it and write its `tmp`.
     pub fn create(plan: &Plan) -> io::Result<Self> {
-        static COUNTER: AtomicU64 = AtomicU64::new(0);
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("margay-{}-{}-{number}", plan.name, process::id()));
-        DirBuilder::new().mode(0o711).create(&path)?;
-        let scratch = Self(path);
+        sweep(&env::temp_dir());
+        let scratch = Self(make_folder(&plan.name)?);
         for bind in &plan.binds {
             let link = scratch.0.join(bind.destination.strip_prefix("/").unwrap_or(&bind.destination));
             if let Some(folder) = link.parent() {
@@ -69,6 +66,33 @@ impl Scratch {
     }
 }
 
+/// A new folder in the host's temporary folder, where anybody may have taken the name first.
+fn make_folder(worker: &str) -> io::Result<PathBuf> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    const ATTEMPTS: u32 = 100;
+    let mut result = Err(io::Error::from(io::ErrorKind::AlreadyExists));
+    for _ in 0..ATTEMPTS {
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(leftover::folder_name(&format!("{worker}.{number}")));
+        result = DirBuilder::new().mode(0o711).create(&path).map(|()| path);
+        match &result {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            _ => break,
+        }
+    }
+    result
+}
+
+/// Removes what a killed core of this user left.
+fn sweep(temporary: &Path) {
+    let own = nix::unistd::geteuid().as_raw();
+    let is_own = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir() && found.uid() == own);
+    for folder in leftover::left_in(temporary).filter(is_own) {
+        // Another core may be sweeping, too.
+        let _ = fs::remove_dir_all(folder);
+    }
+}
+
 /// The stand-in for `/tmp` in a working directory.
 pub(crate) fn temporary_below(scratch: &Path) -> PathBuf {
     scratch.join(TEMPORARY)
@@ -76,7 +100,7 @@ pub(crate) fn temporary_below(scratch: &Path) -> PathBuf {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // A leftover costs a few links in the temporary folder of the host, which the host empties.
+        // What cannot be removed now is swept by the next one.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -4,6 +4,14 @@
 //! core that can be killed; otherwise it runs the tests, as the user it was started by, then (as root) as an ordinary
 //! user, then without namespaces.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test that fails says so by panicking"
+)]
+
 #[path = "promises/descriptors.rs"]
 mod descriptors;
 #[path = "promises/files.rs"]

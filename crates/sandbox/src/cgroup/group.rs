@@ -8,8 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::home::Place;
-use super::{Controller, Version, sweep};
+use super::{Controller, Version};
 use crate::exit::MemoryVerdict;
+use crate::leftover;
 
 /// A folder of a control group hierarchy.
 #[derive(Debug, Clone)]
@@ -23,7 +24,7 @@ impl Group {
     pub(super) fn create(place: &Place, worker: &str) -> Result<Self, String> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let directory = place.directory.join(sweep::folder_name(&format!("{worker}.{number}")));
+        let directory = place.directory.join(leftover::folder_name(&format!("{worker}.{number}")));
         fs::create_dir(&directory).map_err(|error| format!("creating {} failed: {error}", directory.display()))?;
         Ok(Self { version: place.version, directory })
     }

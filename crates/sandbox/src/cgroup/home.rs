@@ -12,8 +12,10 @@ use std::sync::OnceLock;
 
 use rustix::fs::{Access, access, statfs};
 
+use super::group::remove_folder;
 use super::mounts::{Hierarchy, hierarchies};
-use super::{Controller, Version, sweep};
+use super::{Controller, Version};
+use crate::leftover;
 
 /// The leaf that the core moves into under version 2.
 const CORE_LEAF: &str = "margay-core";
@@ -46,7 +48,8 @@ impl Home {
         HOME.get_or_init(|| {
             let home = Self::find(claim_unified);
             for place in [&home.memory, &home.pids].into_iter().flatten() {
-                sweep::sweep(&place.directory);
+                // One that still has processes is refused by the kernel, and stays.
+                leftover::left_in(&place.directory).for_each(|folder| remove_folder(&folder));
             }
             home
         })

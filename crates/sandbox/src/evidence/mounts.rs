@@ -41,10 +41,9 @@ fn judge_mounts(mounts: &[Mount], plan: &Plan) -> Finding {
         }
     }
     for mount in mounts {
-        let device = mount.path.starts_with("/dev");
-        for option in ["nosuid", "nodev"] {
-            let needed = option != "nodev" || !device;
-            if needed && !mount.has(option) {
+        let required: &[&str] = if mount.path.starts_with("/dev") { &["nosuid"] } else { &["nosuid", "nodev"] };
+        for option in required {
+            if !mount.has(option) {
                 return Finding::Absent(format!("{} is mounted without {option}", mount.path.display()));
             }
         }

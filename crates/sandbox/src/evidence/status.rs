@@ -70,10 +70,10 @@ impl ProcessStatus {
         let own_namespace = differs(pid, "user").unwrap_or(false);
         let account = expected.plan.account;
         match expected.confinement {
+            _ if uid == 0 => Finding::Absent(format!("{who}: root, as the core sees it")),
             Confinement::UserNamespace if own_namespace => {
                 Finding::Holds(format!("a user namespace; on the host it is {who}, the core's own user"))
             }
-            _ if uid == 0 => Finding::Absent(format!("{who}: the host's root")),
             _ if (uid, gid) == (account.uid, account.gid) && uid != nix::unistd::geteuid().as_raw() => {
                 Finding::Holds(who)
             }

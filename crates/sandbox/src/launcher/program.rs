@@ -66,6 +66,8 @@ fn this() -> Result<Resolved, Failure> {
     if !needs.is_empty() {
         needs.extend(existing(LOADER_CACHE));
     }
+    needs.sort();
+    needs.dedup();
     let executable =
         Executable { name: name_of(&host), host, inside: OWN_PLACE.into(), nameless: is_nameless.then_some(opened) };
     Ok(Resolved { executable, needs, links: Vec::new() })

@@ -4,15 +4,27 @@ use std::fs;
 use std::io;
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
-/// Takes ownership of a descriptor that this process was started with, if it is open.
+/// Takes ownership of a descriptor that this process was started with.
 ///
-/// The caller names a descriptor that nothing else in the process owns.
+/// Such a descriptor lacks close-on-exec, which everything that Rust opens has; it is set here, so that neither a
+/// descriptor of the process's own nor one that was adopted before can be adopted.
+///
+/// # Errors
+/// No descriptor is open under that number (`EBADF`), or not one to be adopted (`EBUSY`).
 pub(crate) fn adopt(number: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: F_GETFD only asks whether the descriptor is open.
-    if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+    // SAFETY: F_GETFD only asks for the flags of a number.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if flags < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: it is open, and by this function's contract nothing else owns it.
+    if flags & libc::FD_CLOEXEC != 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBUSY));
+    }
+    // SAFETY: F_SETFD only sets the flags of an open number.
+    if unsafe { libc::fcntl(number, libc::F_SETFD, flags | libc::FD_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is open, came from outside, and was not adopted before: nothing in this process owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 

@@ -35,9 +35,9 @@ pub(crate) fn reset_signals() {
 }
 
 /// The version of landlock's interface that the kernel offers.
-pub(crate) fn landlock_abi() -> io::Result<i64> {
+pub(crate) fn landlock_abi() -> io::Result<libc::c_long> {
     let (no_attributes, no_size): (libc::c_ulong, libc::c_ulong) = (0, 0);
     // SAFETY: with the version flag the kernel requires a null pointer and a zero size, and only returns a number.
     let abi = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, no_attributes, no_size, LANDLOCK_VERSION) };
-    if abi < 0 { Err(io::Error::last_os_error()) } else { Ok(i64::from(abi)) }
+    if abi < 0 { Err(io::Error::last_os_error()) } else { Ok(abi) }
 }

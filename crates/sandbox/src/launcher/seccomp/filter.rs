@@ -72,7 +72,7 @@ fn architecture() -> Result<TargetArch, BackendError> {
 }
 
 fn missing(calls: &[libc::c_long]) -> Result<BpfProgram, BackendError> {
-    let rules = calls.iter().map(|call| (i64::from(*call), Vec::new())).collect();
+    let rules = calls.iter().map(|call| (*call, Vec::new())).collect();
     let unknown = SeccompAction::Errno(libc::ENOSYS as u32);
     SeccompFilter::new(rules, SeccompAction::Allow, unknown, architecture()?)?.try_into()
 }
@@ -83,10 +83,10 @@ fn allowed(
     pretend_missing: &[libc::c_long],
 ) -> Result<BpfProgram, BackendError> {
     let plain = groups.iter().flat_map(|group| group.calls).chain(pretend_missing);
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = plain.map(|call| (i64::from(*call), Vec::new())).collect();
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = plain.map(|call| (*call, Vec::new())).collect();
     for each in restricted {
         let alternatives: Result<Vec<_>, _> = each.alternatives.iter().map(|tests| rule(tests)).collect();
-        rules.insert(i64::from(each.call), alternatives?);
+        rules.insert(each.call, alternatives?);
     }
     let refused = SeccompAction::Errno(libc::EPERM as u32);
     SeccompFilter::new(rules, refused, SeccompAction::Allow, architecture()?)?.try_into()
