@@ -5,12 +5,15 @@
 //! to [`margay_inference::Pipeline::classify`].
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use margay_camera::FrameMeta;
 use margay_camera::ring::{ReadError, RingReader, Wait};
-use margay_inference::{Classification, FrameView, Pipeline};
+use margay_inference::still::MAX_STILL_BYTES;
+use margay_inference::{Classification, FrameView, GoldenSample, Pipeline, verify_golden};
 
 use super::explain;
 use super::message::{Account, FromInference, Inferred, Outcome, ToInference};
@@ -18,6 +21,7 @@ use super::model_directory::ModelDirectory;
 use crate::clock::Clock;
 use crate::ipc::{IpcError, Received, Waited, WorkerChannel};
 use crate::payload::Ranked;
+use crate::units::Probability;
 
 /// How long the worker waits for a frame, or for a message while it has none to wait for, before it looks at the other.
 const WAIT: Duration = Duration::from_millis(100);
@@ -49,7 +53,7 @@ pub enum InferenceWorkerError {
 /// # Errors
 /// [`InferenceWorkerError`]. A model that cannot be used is no error here: the core has been told why.
 pub fn run(channel: &WorkerChannel, clock: &dyn Clock) -> Result<(), InferenceWorkerError> {
-    let Some((pipeline, top_k, threshold)) = load(channel)? else { return Ok(()) };
+    let Some((Opened { pipeline, threshold }, top_k)) = load(channel)? else { return Ok(()) };
     let mut server = Server {
         channel,
         clock,
@@ -65,7 +69,7 @@ pub fn run(channel: &WorkerChannel, clock: &dyn Clock) -> Result<(), InferenceWo
 }
 
 /// Waits for the order to load a model, and loads and warms it; `None` when there is nothing to serve.
-fn load(channel: &WorkerChannel) -> Result<Option<(Pipeline, usize, f32)>, InferenceWorkerError> {
+fn load(channel: &WorkerChannel) -> Result<Option<(Opened, usize)>, InferenceWorkerError> {
     let Waited::Message(Received { message, .. }) = channel.receive::<ToInference>(Duration::from_secs(30))? else {
         return Ok(None);
     };
@@ -74,10 +78,11 @@ fn load(channel: &WorkerChannel) -> Result<Option<(Pipeline, usize, f32)>, Infer
     };
     let started = Instant::now();
     match open(&margay_sandbox::resource_path(Path::new(&directory))) {
-        Ok(pipeline) => {
+        Ok(mut opened) => {
             let load_us = micros(started.elapsed());
-            channel.send(&FromInference::Loaded { engine: pipeline.engine_name().to_owned(), load_us })?;
-            Ok(Some((pipeline, top_k, threshold)))
+            channel.send(&FromInference::Loaded { engine: opened.pipeline.engine_name().to_owned(), load_us })?;
+            opened.threshold = threshold.unwrap_or(opened.threshold);
+            Ok(Some((opened, top_k)))
         }
         Err(why) => {
             channel.send(&FromInference::Refused { why })?;
@@ -86,16 +91,40 @@ fn load(channel: &WorkerChannel) -> Result<Option<(Pipeline, usize, f32)>, Infer
     }
 }
 
-/// Loads the package's model and runs it once on a grey picture, so that the first frame does not pay for what an engine
-/// puts off; an error is told in one line.
-pub(super) fn open(directory: &Path) -> Result<Pipeline, String> {
+/// A package that is ready to classify.
+pub(super) struct Opened {
+    pub(super) pipeline: Pipeline,
+    /// Classes below this probability are not reported, if the package's own rule stands.
+    threshold: f32,
+}
+
+/// Loads the package's model, runs it once on a grey picture, so that the first frame does not pay for what an engine
+/// puts off, and has it name its golden samples; an error is told in one line.
+pub(super) fn open(directory: &Path) -> Result<Opened, String> {
     let package = ModelDirectory::open(directory).map_err(|error| explain(&error))?;
     let spec = package.manifest.model_spec();
     let mut pipeline =
         Pipeline::load(&package.model, &spec, package.labels).map_err(|error| explain(&error))?;
     let grey = [128; 3 * 64 * 64];
     pipeline.classify(&FrameView::rgb24(64, 64, &grey), 1).map_err(|error| explain(&error))?;
-    Ok(pipeline)
+    for golden in package.manifest.golden() {
+        let sample = GoldenSample {
+            name: golden.image.as_str().to_owned(),
+            picture: read_picture(&directory.join(golden.image.as_str()))?,
+            class: golden.class,
+            minimum_probability: golden.minimum_probability.get(),
+        };
+        verify_golden(&mut pipeline, sample).map_err(|error| explain(&error))?;
+    }
+    let threshold = package.manifest.threshold().map_or(0.0, Probability::get);
+    Ok(Opened { pipeline, threshold })
+}
+
+/// Reads one byte more than a picture may have at most, so that the decoder sees that it is too large.
+fn read_picture(path: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_STILL_BYTES as u64 + 1).read_to_end(&mut bytes));
+    read.map(|_| bytes).map_err(|error| format!("reading the golden sample {}: {error}", path.display()))
 }
 
 struct Server<'a> {

@@ -51,8 +51,8 @@ pub enum ToInference {
         directory: String,
         /// How many classes to report for a frame.
         top_k: usize,
-        /// Classes below this probability are left out, all but the best one.
-        threshold: f32,
+        /// Classes below this probability are left out, all but the best one; by default what the package says.
+        threshold: Option<f32>,
     },
     /// Frames are to be read from the ring whose memfd comes along, read-only. A ring that came before is final: its
     /// writer is gone, and what it still holds is classified first.

@@ -179,7 +179,7 @@ pub fn run(channel: &WorkerChannel) -> Result<(), IpcError> {
 fn load(directory: &Path) -> Result<(Pipeline, Answer), String> {
     let package = ModelDirectory::open(directory).map_err(|error| explain(&error))?;
     let summary = margay_inference::inspect(&package.model).map_err(|error| explain(&error))?;
-    let pipeline = inference_worker::open(directory)?;
+    let inference_worker::Opened { pipeline, .. } = inference_worker::open(directory)?;
     let engine = pipeline.engine_name().to_owned();
     Ok((pipeline, Answer::Loaded { summary: Box::new(summary), engine }))
 }

@@ -40,8 +40,8 @@ pub struct Settings {
     pub model_destination: std::path::PathBuf,
     /// How many classes to report for a frame.
     pub top_k: usize,
-    /// Classes below this probability are left out, all but the best one.
-    pub threshold: f32,
+    /// Classes below this probability are left out, all but the best one; by default what the package says.
+    pub threshold: Option<f32>,
     /// The memory limit of each worker, in bytes.
     pub memory_limit: u64,
     /// Whom the workers run as.

@@ -56,8 +56,8 @@ pub struct ImageClassifier {
     pub topic: Topic,
     /// How many classes a prediction has (`TopK`).
     pub top_k: usize,
-    /// Classes below it are left out, all but the best one (`Threshold`).
-    pub threshold: Probability,
+    /// Classes below it are left out, all but the best one (`Threshold`; by default what the package says).
+    pub threshold: Option<Probability>,
     /// The memory limit of each of its workers (`MemoryLimitKB`).
     pub memory_limit: ByteSize,
     /// Whom its workers run as, where the group says it; never root.
@@ -86,7 +86,7 @@ pub(super) fn read(connector: &Connector, group: &Group, notes: &Notes) -> Optio
     let topic = camera_name.as_ref().and_then(|camera| read_topic(&topic_field, camera, group));
     let top_k = parameters.field("TopK").integer(1..=TOP_K_LIMIT, "classes").unwrap_or(TOP_K);
     let threshold = parameters.field("Threshold");
-    let threshold = if threshold.is_present() { threshold.parsed() } else { Probability::new(0.0).ok() };
+    let threshold = if threshold.is_present() { Some(threshold.parsed()) } else { None };
     let memory = parameters.field("MemoryLimitKB").integer(LEAST_MEMORY_KB..=u64::from(u32::MAX), "KB");
     parameters.finish(Unknown::Refuse);
 
@@ -102,7 +102,7 @@ pub(super) fn read(connector: &Connector, group: &Group, notes: &Notes) -> Optio
         repeat,
         topic: topic?,
         top_k: usize::try_from(top_k).ok()?,
-        threshold: threshold?,
+        threshold: threshold.map_or(Some(None), |read| read.map(Some))?,
         memory_limit: ByteSize::from_kib(memory.unwrap_or(MEMORY_KB)),
         run_as: unprivileged(group),
     };

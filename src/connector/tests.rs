@@ -69,7 +69,7 @@ fn defaults_fill_in_what_is_not_said() {
     let classifier = accepted.document;
     assert_eq!(classifier.model_uri.to_string(), "s3://models/squeezenet.tar.gz");
     assert_eq!(classifier.topic.as_str(), "margay/core-1/camera/predictions");
-    assert_eq!((classifier.top_k, classifier.threshold.get()), (5, 0.0));
+    assert_eq!((classifier.top_k, classifier.threshold), (5, None));
     assert_eq!(classifier.frames_per_second.get(), 5.0);
     assert_eq!(classifier.memory_limit.bytes(), 512 << 20);
     assert!(!classifier.repeat);
@@ -86,7 +86,7 @@ fn all_parameters_are_read_from_strings() {
     }));
     assert_eq!(classifier.camera, Camera::TestPattern);
     assert_eq!((classifier.camera_name.as_str(), classifier.topic.as_str()), ("gate-1", "plant/gate"));
-    assert_eq!((classifier.top_k, classifier.threshold.get(), classifier.repeat), (3, 0.25, true));
+    assert_eq!((classifier.top_k, classifier.threshold.map(|t| t.get()), classifier.repeat), (3, Some(0.25), true));
     assert_eq!(classifier.memory_limit.bytes(), 256 << 20);
 }
 

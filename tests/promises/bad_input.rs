@@ -98,16 +98,37 @@ fn labels_that_do_not_fit_the_model_are_refused_with_both_counts() {
 }
 
 #[test]
-fn a_model_that_the_runtime_refuses_is_refused_with_its_reason() {
+fn a_model_that_the_runtime_cannot_read_is_refused_with_its_reason() {
+    let device = Device::new();
+    let mut package = Package::bundled();
+    let half = package.0["signs.onnx"].len() / 2;
+    let cut = package.0["signs.onnx"][..half].to_vec();
+    package.replace("signs.onnx", cut);
+    deploy(&device, package.pack());
+    check_fails(&device, 7, &["signs.onnx"]);
+}
+
+#[test]
+fn a_model_of_another_kind_than_its_manifest_says_is_refused_with_field_and_value() {
     if !has_shared_models() {
         return;
     }
     let device = Device::new();
     let mut package = Package::bundled();
-    let refused = std::fs::read("../shared/models/onnx/tf2_mobilenet_v2_1.0_224_ptq.onnx").unwrap();
-    package.replace("signs.onnx", refused);
+    let other = std::fs::read("../shared/models/onnx/tf2_mobilenet_v2_1.0_224_ptq.onnx").unwrap();
+    package.replace("signs.onnx", other);
     deploy(&device, package.pack());
-    check_fails(&device, 7, &["signs.onnx"]);
+    check_fails(&device, 7, &["signs.onnx", "input"]);
+}
+
+#[test]
+fn a_model_that_misses_its_golden_sample_never_classifies() {
+    let device = Device::new();
+    let mut package = Package::bundled();
+    let other_sign = package.0["golden/speed-limit-80.jpg"].clone();
+    package.replace("golden/stop.jpg", other_sign);
+    deploy(&device, package.pack());
+    check_fails(&device, 7, &["golden/stop.jpg"]);
 }
 
 #[test]

@@ -132,7 +132,7 @@ impl Device {
     /// Waits until the core's status satisfies `wanted`; shows the log if it never does.
     #[track_caller]
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&CoreStatus) -> bool) -> CoreStatus {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + Duration::from_secs(super::scaled(PATIENCE.as_secs()));
         let mut last = None;
         while Instant::now() < deadline {
             if let Some(status) = self.status() {

@@ -132,6 +132,9 @@ fn check_targets(plan: &Plan, descriptors: &[(OwnedFd, RawFd)]) -> Result<(), La
         if descriptors[..index].iter().any(|(_, earlier)| earlier == target) {
             return refuse(*target, "another one has the same number");
         }
+        if plan.open_files.is_some_and(|most| u64::from(target.unsigned_abs()) >= most) {
+            return refuse(*target, "its number is not below the plan's open_files");
+        }
         if index == MOST_DESCRIPTORS {
             return refuse(*target, "there are more than 64");
         }
@@ -157,6 +160,10 @@ mod tests {
         assert!(refused(&[-1]) && refused(&[256]) && refused(&[3, 4, 3]));
         assert!(refused(&(0..65).collect::<Vec<_>>()));
         assert!(!refused(&[2, 3, 255]) && !refused(&[]));
+        let few = PlanParts { name: "worker".to_owned(), open_files: Some(32), ..PlanParts::default() };
+        let few = Plan::new(few).unwrap();
+        assert!(check_targets(&few, &descriptors(&[32])).is_err());
+        assert!(check_targets(&few, &descriptors(&[31])).is_ok());
     }
 
     #[test]

@@ -23,7 +23,7 @@ impl ImageClassifier {
             access: self.access(),
             model_destination: self.model_destination.clone(),
             top_k: self.top_k,
-            threshold: self.threshold.get(),
+            threshold: self.threshold.map(|threshold| threshold.get()),
             memory_limit: self.memory_limit.bytes(),
             identity: self.identity(),
         }
@@ -95,7 +95,7 @@ mod tests {
             repeat: true,
             topic: "a/b".parse().expect("a topic"),
             top_k: 3,
-            threshold: Probability::new(0.5).expect("a probability"),
+            threshold: Probability::new(0.5).ok(),
             memory_limit: ByteSize::from_kib(1024),
             run_as,
         }
@@ -114,7 +114,7 @@ mod tests {
         let CameraAccess::Files(bind) = settings.access else { panic!("a bind") };
         let expected = Bind { group: GroupRule::Name("video".to_owned()), ..Bind::read_only("/srv/frames", "/camera") };
         assert_eq!(bind, expected);
-        assert_eq!((settings.top_k, settings.threshold, settings.memory_limit), (3, 0.5, 1 << 20));
+        assert_eq!((settings.top_k, settings.threshold, settings.memory_limit), (3, Some(0.5), 1 << 20));
     }
 
     #[test]

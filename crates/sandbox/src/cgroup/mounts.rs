@@ -62,7 +62,23 @@ fn own_path<'a>(version: Version, controllers: &[String], membership: &'a str) -
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_found_lies_below_its_mount_point(
+            root in "(/[a-z]{1,3}){0,2}",
+            own in "(/[a-z]{1,3}){0,3}",
+            noise in any::<String>(),
+        ) {
+            let line = format!("35 24 0:30 {root}/ /sys/fs/cgroup rw - cgroup2 cgroup2 rw");
+            for found in hierarchies(&format!("{line}\n{noise}"), &format!("0::{own}/\n{noise}")) {
+                prop_assert!(found.own.starts_with(&found.mount_point));
+            }
+        }
+    }
 
     const HYBRID: &str = "\
 30 23 0:26 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755

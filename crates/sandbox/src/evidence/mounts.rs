@@ -95,6 +95,8 @@ fn unescape(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::plan::{Bind, PlanParts};
 
@@ -127,6 +129,23 @@ mod tests {
         assert_eq!(devices, Finding::Absent("/my model is mounted without nodev".to_owned()));
         let set_user_id = judged("ro,nosuid,nodev", "ro");
         assert_eq!(set_user_id, Finding::Absent("/dev/null is mounted without nosuid".to_owned()));
+    }
+
+    proptest! {
+        #[test]
+        fn every_path_that_the_kernel_escapes_is_read_back(path in r"/[a-z\\ \t\n0-7]{0,20}") {
+            let escape = |c: char| match c {
+                ' ' | '\t' | '\n' | '\\' => format!("\\{:03o}", u32::from(c)),
+                other => other.to_string(),
+            };
+            prop_assert_eq!(unescape(&path.chars().map(escape).collect::<String>()), path);
+        }
+
+        #[test]
+        fn no_text_makes_the_parser_panic(text in any::<String>()) {
+            parse(&text);
+            unescape(&text);
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::descriptors::Links;
 use super::init::{Prepared, Task};
 use super::landlock::{Allowance, Grant};
 use super::program::Executable;
-use super::{descriptors, landlock, seccomp};
+use super::{descriptors, landlock, limits, seccomp};
 use crate::channel::Channel;
 use crate::containment::Aspect;
 use crate::order::{During, Failure, Order, Report, Request, Step};
@@ -48,7 +48,9 @@ fn become_program(links: &Links, task: Task, prepared: Prepared) -> Result<Infal
     // A group of its own, by which everything it starts can be ended where there is no PID namespace.
     setpgid(Pid::from_raw(0), Pid::from_raw(0)).during(Step::Execute)?;
     chdir("/").during(Step::Execute)?;
+    let open_files = task.order.plan.open_files;
     let path = descriptors::arrange(links, task, executable)?;
+    limits::limit_open_files(open_files)?;
     raw::reset_signals();
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).during(Step::Execute)?;
     allowances.push(Allowance { path: path.clone(), grant: Grant::Execute });

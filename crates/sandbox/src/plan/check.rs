@@ -205,8 +205,22 @@ fn overlaps(one: &Path, other: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::{Bind, Device, Plan};
     use super::*;
+
+    proptest! {
+        #[test]
+        fn an_accepted_destination_stays_below_the_new_root(path in r"[/.a-z]{0,24}") {
+            if let Ok(plan) = Plan::new(with_destinations(&[&path])) {
+                let destination = &plan.binds[0].destination;
+                prop_assert!(destination.is_absolute());
+                prop_assert!(destination.components().skip(1).all(|part| matches!(part, Component::Normal(_))));
+                prop_assert!(RESERVED.iter().all(|folder| !destination.starts_with(folder)));
+            }
+        }
+    }
 
     fn parts() -> PlanParts {
         PlanParts { name: "inference".to_owned(), ..PlanParts::default() }

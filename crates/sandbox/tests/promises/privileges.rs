@@ -99,12 +99,14 @@ fn no_capability_is_left() {
 
 fn the_worker_has_its_own_name_and_user() {
     let fixture = Fixture::new();
-    let parts = PlanParts { name: "inference-2".to_owned(), ..fixture.parts(&["hostname", "environment:PATH"]) };
+    let questions = ["hostname", "environment:PATH", "environment:AWS_GG_RESOURCE_PREFIX"];
+    let parts = PlanParts { name: "inference-2".to_owned(), ..fixture.parts(&questions) };
     let probe = Probe::start(parts, Vec::new());
     let confinement = probe.sandboxed.confinement();
     let user = probe.sandboxed.containment().finding(Aspect::User).unwrap().clone();
     let (answers, _) = probe.finish();
     assert_eq!(answers.to("environment:PATH"), "unset");
+    assert_eq!(answers.to("environment:AWS_GG_RESOURCE_PREFIX") == "/", confinement.has_namespaces());
     if confinement.has_namespaces() {
         assert_eq!(answers.to("hostname"), "inference-2");
     }
@@ -112,6 +114,7 @@ fn the_worker_has_its_own_name_and_user() {
         Confinement::Privileged => {
             assert!(user.holds() && user.detail().starts_with("uid 65534, gid 65534"), "{user:?}")
         }
+        Confinement::UserNamespace if geteuid().is_root() => assert!(!user.holds(), "{user:?}"),
         Confinement::UserNamespace => assert!(user.holds() && user.detail().contains(&format!("uid {}", geteuid()))),
         Confinement::Process => assert!(!user.holds(), "{user:?}"),
     }

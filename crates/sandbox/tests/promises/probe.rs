@@ -45,6 +45,7 @@ fn answer(verb: &str, object: &str) -> String {
         "hostname" => nix::unistd::gethostname().unwrap().into_string().unwrap(),
         "call" => crate::privileges::call(object),
         "allocate" => allocate(object.parse().unwrap()),
+        "files" => files(object.parse().unwrap()),
         "threads" => threads(object.parse().unwrap()),
         "reaped" => orphan_is_reaped(),
         "environment" => std::env::var(object).unwrap_or_else(|_| "unset".to_owned()),
@@ -115,6 +116,12 @@ fn allocate(mebibytes: usize) -> String {
     let block = vec![1_u8; mebibytes << 20];
     let touched = block.iter().step_by(4096).fold(0_usize, |sum, byte| sum + usize::from(*byte));
     format!("{touched} pages")
+}
+
+/// Opens files until one is refused, at most this many.
+fn files(most: usize) -> String {
+    let opened: Vec<_> = (0..most).map_while(|_| fs::File::open("/dev/null").ok()).collect();
+    opened.len().to_string()
 }
 
 /// Starts threads until one is refused, at most this many.

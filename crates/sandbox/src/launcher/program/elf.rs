@@ -121,7 +121,28 @@ fn not_executable() -> io::Error {
 mod tests {
     use std::io::Cursor;
 
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_behind_a_magic_number_make_the_parser_panic(
+            class in 1_u8..=2,
+            rest in vec(any::<u8>(), 0..200),
+            offset in 0_u8..=255,
+        ) {
+            let mut bytes = [MAGIC, &[class, LITTLE_ENDIAN]].concat();
+            bytes.extend(rest);
+            // Half of the files get a table that lies inside them.
+            if let (0..=127, Some(low)) = (offset, bytes.get_mut(32)) {
+                *low = offset;
+                bytes.get_mut(33..40).into_iter().flatten().for_each(|high| *high = 0);
+            }
+            let _ = find_interpreter(&mut Cursor::new(bytes));
+        }
+    }
 
     #[test]
     fn the_loader_of_this_test_exists() {
