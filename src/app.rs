@@ -19,8 +19,8 @@ pub use self::services::{Services, ServicesError, connection, identity_files};
 use crate::classifier::Classifier;
 use crate::config::Config;
 use crate::connector::image_classifier::ImageClassifier;
-use crate::credentials::{CredentialsProvider, TokenRegistry};
 use crate::credentials::token_exchange::TokenExchange;
+use crate::credentials::{CredentialsProvider, TokenRegistry};
 use crate::deployment::{Deployment, Stager};
 use crate::documents::{self, Deployable};
 use crate::group::{Party, Spooler, Subscription};
@@ -111,11 +111,11 @@ impl Core {
         for connector in &deployable.image_classifiers {
             let publisher = publisher(&config, &services, &router, &link, connector);
             let topic = publisher.topic.clone();
-            let classifier = Classifier::start(connector.settings(), move |observation| publisher.publish(observation))?;
+            let classifier =
+                Classifier::start(connector.settings(), move |observation| publisher.publish(observation))?;
             let (uri, uri_changes) = watch::channel(connector.model_uri.clone());
             let resource = connector.model_resource.clone();
-            let deployment =
-                Deployment::new(resource.clone(), uri_changes, stager.clone(), classifier.clone());
+            let deployment = Deployment::new(resource.clone(), uri_changes, stager.clone(), classifier.clone());
             reported.push(CameraSources {
                 topic,
                 resource: resource.clone(),

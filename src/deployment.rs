@@ -125,7 +125,9 @@ impl Stager {
     pub fn current(&self, resource: &ResourceId) -> Option<Staged> {
         let installed = self.store.current(resource).ok().flatten()?;
         let uri = installed.origin().clone();
-        staged(installed, &uri).inspect_err(|error| tracing::warn!(%resource, %error, "the current model is unusable")).ok()
+        staged(installed, &uri)
+            .inspect_err(|error| tracing::warn!(%resource, %error, "the current model is unusable"))
+            .ok()
     }
 
     /// The package that `uri` names now, fetched only if the store does not have it yet; `progress` is told of each
@@ -153,7 +155,10 @@ impl Stager {
                 let store = self.store.clone();
                 let origin = uri.clone();
                 let install = move || store.install(download, &origin, &fetched);
-                tokio::task::spawn_blocking(install).await.unwrap_or_else(|e| Err(e.into())).map_err(|e| stored(uri, e))?
+                tokio::task::spawn_blocking(install)
+                    .await
+                    .unwrap_or_else(|e| Err(e.into()))
+                    .map_err(|e| stored(uri, e))?
             }
             (None, None) => return Err(stored(uri, StoreError::NothingFetched)),
         };
@@ -192,12 +197,7 @@ pub struct Deployment {
 impl Deployment {
     /// A deployment of `resource` into `classifier`. It fetches what `uri` says, and looks again whenever that is
     /// written, be it with the same value.
-    pub fn new(
-        resource: ResourceId,
-        uri: watch::Receiver<S3Uri>,
-        stager: Stager,
-        classifier: Classifier,
-    ) -> Self {
+    pub fn new(resource: ResourceId, uri: watch::Receiver<S3Uri>, stager: Stager, classifier: Classifier) -> Self {
         let progress = watch::Sender::new(Progress { state: State::Fetching, failure: None });
         Self { resource, uri, stager, classifier, progress, running: None }
     }
@@ -263,8 +263,11 @@ impl Deployment {
         let loaded = self.classifier.activate(staged.model.clone()).await?;
         let model = &staged.model.identity;
         tracing::info!(
-            name = model.name, version = model.version, digest = model.digest,
-            engine = loaded.engine, load_ms = loaded.load_time.as_millis(),
+            name = model.name,
+            version = model.version,
+            digest = model.digest,
+            engine = loaded.engine,
+            load_ms = loaded.load_time.as_millis(),
             "the model is ready"
         );
         self.running = Some(model.digest.clone());

@@ -164,8 +164,7 @@ fn readable(socket: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
 }
 
 fn encode<T: Serialize>(message: &T, peer: &'static str) -> Result<Vec<u8>, IpcError> {
-    let packet =
-        serde_json::to_vec(message).map_err(|error| IpcError::Malformed { peer, why: error.to_string() })?;
+    let packet = serde_json::to_vec(message).map_err(|error| IpcError::Malformed { peer, why: error.to_string() })?;
     if packet.len() > MAX_MESSAGE {
         return Err(IpcError::TooLarge { peer, actual: packet.len() });
     }
@@ -226,8 +225,8 @@ fn decode<T: DeserializeOwned>(packet: Packet, peer: &'static str) -> Result<Opt
     if packet.bytes.is_empty() {
         return Ok(None);
     }
-    let message = serde_json::from_slice(&packet.bytes)
-        .map_err(|error| IpcError::Malformed { peer, why: error.to_string() })?;
+    let message =
+        serde_json::from_slice(&packet.bytes).map_err(|error| IpcError::Malformed { peer, why: error.to_string() })?;
     Ok(Some(Received { message, descriptors: packet.descriptors }))
 }
 

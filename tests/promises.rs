@@ -20,9 +20,9 @@ mod documents;
 mod exit_codes;
 #[path = "promises/identity.rs"]
 mod identity;
-#[path = "promises/ledger.rs"]
-mod ledger;
 #[path = "promises/layers.rs"]
 mod layers;
+#[path = "promises/ledger.rs"]
+mod ledger;
 #[path = "promises/outage.rs"]
 mod outage;

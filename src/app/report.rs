@@ -109,12 +109,9 @@ impl Report {
 
     fn router(&self) -> RouterStatus {
         let counters = self.router.counters();
-        let subscriptions = counters.subscriptions.into_iter().map(|subscription| (subscription.id, subscription.messages));
-        RouterStatus {
-            subscriptions: subscriptions.collect(),
-            no_route: counters.no_route,
-            refused: counters.refused,
-        }
+        let subscriptions =
+            counters.subscriptions.into_iter().map(|subscription| (subscription.id, subscription.messages));
+        RouterStatus { subscriptions: subscriptions.collect(), no_route: counters.no_route, refused: counters.refused }
     }
 }
 

@@ -188,8 +188,7 @@ async fn try_camera(
 }
 
 async fn try_model(connector: &ImageClassifier, staged: &Staged) -> Result<String, TrialFailure> {
-    let loaded =
-        OneShot::load(&staged.model.directory, connector.memory_limit.bytes(), connector.identity()).await;
+    let loaded = OneShot::load(&staged.model.directory, connector.memory_limit.bytes(), connector.identity()).await;
     match loaded {
         Ok(worker) => Ok(worker.engine.clone()),
         Err(error @ (OneShotError::Launch(_) | OneShotError::Plan(_) | OneShotError::Channel(_))) => {

@@ -111,7 +111,8 @@ impl CaptureSide {
         events: mpsc::Sender<(WorkerId, Event)>,
     ) -> Result<(), CaptureStartError> {
         self.state = CaptureState::Starting;
-        let writable = ring::create(RingGeometry { slots: SLOTS, slot_bytes: self.source.slot_bytes() }, self.next_frame())?;
+        let writable =
+            ring::create(RingGeometry { slots: SLOTS, slot_bytes: self.source.slot_bytes() }, self.next_frame())?;
         let header = RingReader::map(&writable)?;
         let worker = Worker::spawn::<FromCapture>(id, Role::Capture, self.plan.clone(), events).await?;
         worker.order(&ToCapture::Begin { source: self.source.clone() }, &[writable.as_fd()]).await;

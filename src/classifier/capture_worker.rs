@@ -75,11 +75,7 @@ fn as_seen_here(mut source: SourceConfig) -> SourceConfig {
     source
 }
 
-fn capture(
-    channel: &WorkerChannel,
-    source: &mut dyn FrameSource,
-    mut ring: RingWriter,
-) -> Result<(), CaptureError> {
+fn capture(channel: &WorkerChannel, source: &mut dyn FrameSource, mut ring: RingWriter) -> Result<(), CaptureError> {
     let mut bytes = Vec::new();
     loop {
         match source.next(FRAME_TIMEOUT, &mut bytes) {

@@ -103,8 +103,7 @@ pub(super) struct Opened {
 pub(super) fn open(directory: &Path) -> Result<Opened, String> {
     let package = ModelDirectory::open(directory).map_err(|error| explain(&error))?;
     let spec = package.manifest.model_spec();
-    let mut pipeline =
-        Pipeline::load(&package.model, &spec, package.labels).map_err(|error| explain(&error))?;
+    let mut pipeline = Pipeline::load(&package.model, &spec, package.labels).map_err(|error| explain(&error))?;
     let grey = [128; 3 * 64 * 64];
     pipeline.classify(&FrameView::rgb24(64, 64, &grey), 1).map_err(|error| explain(&error))?;
     for golden in package.manifest.golden() {
@@ -175,10 +174,11 @@ impl Server<'_> {
     fn take_order(&mut self, received: Received<ToInference>) -> Result<(), InferenceWorkerError> {
         match received.message {
             ToInference::Ring => {
-                let memory = received.descriptors.into_iter().next().ok_or(InferenceWorkerError::OutOfOrder {
-                    message: "a ring",
-                    when: "without its descriptor",
-                })?;
+                let memory = received
+                    .descriptors
+                    .into_iter()
+                    .next()
+                    .ok_or(InferenceWorkerError::OutOfOrder { message: "a ring", when: "without its descriptor" })?;
                 if self.rings.len() == MAX_RINGS {
                     return Err(InferenceWorkerError::OutOfOrder { message: "a ring", when: "with too many waiting" });
                 }

@@ -39,10 +39,15 @@ enum Question {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Answer {
-    Loaded { summary: Box<ModelSummary>, engine: String },
+    Loaded {
+        summary: Box<ModelSummary>,
+        engine: String,
+    },
     Classified(PictureResult),
     /// The model or the picture cannot be used.
-    Refused { why: String },
+    Refused {
+        why: String,
+    },
 }
 
 /// What a model makes of a picture.
@@ -127,8 +132,7 @@ impl OneShot {
     /// # Errors
     /// [`OneShotError`]; the worker can go on with another picture after `Picture` and `Refused`.
     pub async fn classify(&self, path: &Path, top_k: usize) -> Result<PictureResult, OneShotError> {
-        let picture = File::open(path)
-            .map_err(|source| OneShotError::Picture { path: path.to_owned(), source })?;
+        let picture = File::open(path).map_err(|source| OneShotError::Picture { path: path.to_owned(), source })?;
         self.channel.send(&Question::Picture { top_k }, &[picture.as_fd()]).await?;
         match ask(&self.channel, &self.sandboxed).await? {
             Answer::Classified(result) => Ok(result),
@@ -188,7 +192,10 @@ fn classify(pipeline: Option<&mut Pipeline>, descriptors: Vec<OwnedFd>, top_k: u
     let pipeline = pipeline.ok_or("a picture came before a model")?;
     let picture = descriptors.into_iter().next().ok_or("the question came without its picture")?;
     let mut bytes = Vec::new();
-    File::from(picture).take(MAX_PICTURE + 1).read_to_end(&mut bytes).map_err(|e| format!("reading the picture: {e}"))?;
+    File::from(picture)
+        .take(MAX_PICTURE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| format!("reading the picture: {e}"))?;
     if bytes.len() as u64 > MAX_PICTURE {
         return Err(format!("the picture is over the limit of {MAX_PICTURE} bytes"));
     }

@@ -34,7 +34,11 @@ pub(super) fn capture(settings: &Settings) -> Result<Plan, PlanError> {
         CameraAccess::Files(bind) => (vec![bind.clone()], Vec::new()),
         CameraAccess::Device(device) => (Vec::new(), vec![device.clone()]),
     };
-    Plan::new(PlanParts { binds, devices, ..parts("margay-capture", "capture", settings.memory_limit, settings.identity) })
+    Plan::new(PlanParts {
+        binds,
+        devices,
+        ..parts("margay-capture", "capture", settings.memory_limit, settings.identity)
+    })
 }
 
 /// An inference worker sees its model, read-only at its destination path, and nothing else; the ring comes by message.
@@ -68,4 +72,3 @@ fn parts(name: &str, program: &str, memory_limit: u64, account: WorkerIdentity) 
         ..PlanParts::default()
     }
 }
-

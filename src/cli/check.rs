@@ -15,7 +15,9 @@ use crate::s3;
 
 /// Check config.json and the group document; list every problem with its path, the value and the rule.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:  margay check\n          margay check --online     # and try certificate, credentials, package, model and broker")]
+#[command(
+    after_help = "Example:  margay check\n          margay check --online     # and try certificate, credentials, package, model and broker"
+)]
 pub(super) struct Arguments {
     /// The core's config.json
     #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH)]

@@ -10,7 +10,9 @@ use crate::classifier::one_shot::{OneShot, OneShotError, PictureResult};
 
 /// Classify pictures with a model package, without a core or a cloud.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:  margay classify --model road-signs-1.0.0.tar.gz photo.jpg\n          margay classify --model ./package --json *.jpg | jq -r '[.picture, .predictions[0].label] | @tsv'")]
+#[command(
+    after_help = "Example:  margay classify --model road-signs-1.0.0.tar.gz photo.jpg\n          margay classify --model ./package --json *.jpg | jq -r '[.picture, .predictions[0].label] | @tsv'"
+)]
 pub(super) struct Arguments {
     /// The package: a .tar.gz or .zip, or the directory that it unpacks to
     #[arg(long, value_name = "PACKAGE")]
@@ -35,8 +37,7 @@ struct Line<'a> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().or_fail(Code::Failure)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_fail(Code::Failure)?;
     runtime.block_on(async {
         let package = model::Package::open(&arguments.model)?;
         let worker = package.load().await?;

@@ -38,7 +38,9 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// Starts a local cloud (credentials provider, S3, MQTT broker), provisions a device, runs the core against it with the
 /// bundled road-sign model on pictures that the model has never seen, and prints what a subscriber receives.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:  margay demo --frames 40\n          margay demo --json | jq -c '{truth, predictions}'")]
+#[command(
+    after_help = "Example:  margay demo --frames 40\n          margay demo --json | jq -c '{truth, predictions}'"
+)]
 pub(super) struct Arguments {
     /// Stop after this many predictions; without it, run until Ctrl-C
     #[arg(long, value_name = "N")]
@@ -66,11 +68,8 @@ struct Judged<'a> {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failed> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .or_fail(Code::Failure)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().or_fail(Code::Failure)?;
     runtime.block_on(async {
         let folder = provision::Folder::make(arguments.dir.clone(), arguments.keep).or_fail(Code::Failure)?;
         let outcome = show(&arguments, &folder).await;

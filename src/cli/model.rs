@@ -37,8 +37,7 @@ struct Inspect {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
     let Command::Inspect(inspect) = &arguments.command;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().or_fail(Code::Failure)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_fail(Code::Failure)?;
     runtime.block_on(async {
         let package = Package::open(&inspect.package)?;
         let worker = package.load().await?;

@@ -11,7 +11,9 @@ use crate::config;
 
 /// Show what the core on this device is doing: credentials, link, models, workers and their containment, frames.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:  margay status --config /greengrass/config/config.json\n          margay status --json | jq .link")]
+#[command(
+    after_help = "Example:  margay status --config /greengrass/config/config.json\n          margay status --json | jq .link"
+)]
 pub(super) struct Arguments {
     /// The core's config.json
     #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
@@ -118,8 +120,7 @@ fn ledger_lines(classifier: &ClassifierStatus) -> Vec<String> {
     if let Some(model) = &classifier.model {
         lines.push(format!("model        {} {} {}", model.name, model.version, model.digest));
     }
-    let dropped: Vec<String> =
-        ledger.drops().map(|(reason, count)| format!("{count} {}", reason.name())).collect();
+    let dropped: Vec<String> = ledger.drops().map(|(reason, count)| format!("{count} {}", reason.name())).collect();
     let dropped = if dropped.is_empty() { "none dropped".to_owned() } else { dropped.join(", ") };
     lines.push(format!(
         "camera       {} ({:?}): {} frames captured, {} classified, {dropped}",

@@ -17,7 +17,9 @@ use crate::topic::TopicFilter;
 
 /// Print what arrives on a topic filter, connected with this device's certificate.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:  margay subscribe 'margay/+/+/predictions'\nThe broker must allow this certificate to subscribe; AWS IoT asks for iot:Subscribe and iot:Receive.")]
+#[command(
+    after_help = "Example:  margay subscribe 'margay/+/+/predictions'\nThe broker must allow this certificate to subscribe; AWS IoT asks for iot:Subscribe and iot:Receive."
+)]
 pub(super) struct Arguments {
     /// The topic filter; + stands for one level, # for all that follow
     filter: TopicFilter,
@@ -34,8 +36,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failed> {
     let config = super::check::load(&arguments.config)?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().or_fail(Code::Failure)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_fail(Code::Failure)?;
     runtime.block_on(async {
         let identity = Identity::load(&app::identity_files(&config)).or_fail(Code::Identity)?;
         // A client id of its own: the core's would throw the core off its connection.

@@ -161,7 +161,8 @@ fn an_unreadable_picture_is_counted_and_passed_over() {
     let _core = device.start();
     device.wait_for("the bad picture to be counted", |status| {
         classifier_of(status).is_some_and(|classifier| {
-            let undecodable = classifier.ledger.drops().any(|(reason, count)| reason.name() == "undecodable" && count > 0);
+            let undecodable =
+                classifier.ledger.drops().any(|(reason, count)| reason.name() == "undecodable" && count > 0);
             (undecodable || classifier.skipped > 0) && classifier.ledger.inferred() > 0
         })
     });

@@ -66,9 +66,10 @@ fn a_worker_over_its_memory_limit_is_ended_alone_and_the_core_says_why() {
     device.write();
     let _core = device.start();
     let status = device.wait_for("a restart and predictions after it", |status| {
-        status.cameras[0].classifier.as_ref().is_some_and(|classifier| {
-            classifier.restarts.inference > 1 && classifier.ledger.inferred() > 10
-        })
+        status.cameras[0]
+            .classifier
+            .as_ref()
+            .is_some_and(|classifier| classifier.restarts.inference > 1 && classifier.ledger.inferred() > 10)
     });
     let classifier = status.cameras[0].classifier.as_ref().unwrap();
     let reason = classifier.restarts.inference_reason.clone().unwrap();

@@ -37,8 +37,7 @@ fn the_shipped_examples_are_accepted() {
     std::fs::create_dir(folder.path().join("config")).unwrap();
     let config = folder.path().join("config/config.json");
     std::fs::copy("deploy/examples/config.json", &config).unwrap();
-    let arguments =
-        ["check", "--config", config.to_str().unwrap(), "--group", "deploy/examples/group.json"];
+    let arguments = ["check", "--config", config.to_str().unwrap(), "--group", "deploy/examples/group.json"];
     program::assert_code(&program::run(&arguments), 0);
 }
 

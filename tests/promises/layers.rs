@@ -60,7 +60,8 @@ fn what_is_behind_an_edge_is_named_only_there() {
         for file in rust_files(Path::new(root)) {
             let text = shipped_code(&fs::read_to_string(&file).unwrap());
             for (name, places) in NAMED_ONLY_BY {
-                let allowed = places.iter().any(|place| file.starts_with(place) || file.with_extension("").starts_with(place));
+                let allowed =
+                    places.iter().any(|place| file.starts_with(place) || file.with_extension("").starts_with(place));
                 if text.contains(&format!("{name}::")) && !allowed {
                     offences.push(format!("{} names {name}", file.display()));
                 }

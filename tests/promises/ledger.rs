@@ -66,8 +66,11 @@ fn after_either_worker_is_killed_predictions_resume_and_the_ledger_adds_up() {
     device.write();
     let _core = device.start();
     for role in [Role::Inference, Role::Capture] {
-        let before = device.wait_for("predictions", |status| classifier(status).ledger.inferred() > 0
-            && classifier(status).capture == CaptureState::Capturing && classifier(status).workers.len() == 2);
+        let before = device.wait_for("predictions", |status| {
+            classifier(status).ledger.inferred() > 0
+                && classifier(status).capture == CaptureState::Capturing
+                && classifier(status).workers.len() == 2
+        });
         let inferred = classifier(&before).ledger.inferred();
         program::signal(worker_pid(&before, role).cast_unsigned(), rustix::process::Signal::KILL);
         let after = device.wait_for("predictions after a kill", |status| {

@@ -12,9 +12,8 @@ fn every_accepted_prediction_arrives_after_the_broker_was_away_and_lost_its_sess
 
     let before = device.status().unwrap().link;
     device.runtime.block_on(device.cloud.stop_broker());
-    device.wait_for("predictions that wait for the broker", |status| {
-        !status.link.connected && status.link.queued >= 40
-    });
+    device
+        .wait_for("predictions that wait for the broker", |status| !status.link.connected && status.link.queued >= 40);
     let trouble = device.status().unwrap().link.trouble.expect("the core says what is wrong");
     assert!(trouble.contains("localhost"), "{trouble}");
     device.runtime.block_on(device.cloud.start_broker()).unwrap();

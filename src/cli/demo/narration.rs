@@ -72,7 +72,10 @@ impl Narration {
     fn camera(&self, provisioned: &Provisioned, camera: &CameraStatus) {
         let Some(classifier) = &camera.classifier else { return };
         if let Some(model) = &classifier.model {
-            self.say(&format!("package      {}, {} {} {}", provisioned.package, model.name, model.version, model.digest));
+            self.say(&format!(
+                "package      {}, {} {} {}",
+                provisioned.package, model.name, model.version, model.digest
+            ));
         }
         for worker in &classifier.workers {
             self.say(&format!("worker       {}", crate::cli::status::worker_line(worker)));
