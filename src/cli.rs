@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand, what they share in [`exit`] and [`output`].
+//! The command line: one file a subcommand, what they share in [`exit`], `output` and `progress`.
 //!
 //! Only this module prints. What a command finds goes to standard output, as text or, with `--json`, as one JSON
 //! document a line; what it says about its work goes to standard error.

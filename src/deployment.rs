@@ -74,7 +74,7 @@ pub enum DeploymentError {
         uri: S3Uri,
         /// Which rule.
         #[source]
-        source: ModelDirectoryError,
+        source: Box<ModelDirectoryError>,
     },
     /// The model does not run.
     #[error("activating the model of {uri}")]
@@ -83,7 +83,7 @@ pub enum DeploymentError {
         uri: S3Uri,
         /// Why not.
         #[source]
-        source: ActivationError,
+        source: Box<ActivationError>,
     },
 }
 
@@ -94,7 +94,7 @@ impl DeploymentError {
             Self::Download { .. } => true,
             Self::Store { source, .. } => source.is_retryable(),
             Self::Package { .. } => false,
-            Self::Activation { source, .. } => !matches!(source, ActivationError::Refused { .. }),
+            Self::Activation { source, .. } => !matches!(**source, ActivationError::Refused { .. }),
         }
     }
 }
@@ -254,7 +254,9 @@ impl Deployment {
         let staged = self.stager.stage(&self.resource, &uri, |_| {}).await?;
         if self.running.as_deref() != Some(&staged.model.identity.digest) {
             self.tell(State::Activating, None);
-            self.activate(&staged).await.map_err(|source| DeploymentError::Activation { uri: uri.clone(), source })?;
+            self.activate(&staged)
+                .await
+                .map_err(|source| DeploymentError::Activation { uri: uri.clone(), source: source.into() })?;
         }
         self.stager.confirm(&self.resource, &staged).map_err(|source| stored(&uri, source))
     }
@@ -285,7 +287,7 @@ impl Deployment {
 /// Looks at an installed package: its manifest, and the digests that the manifest promises.
 fn staged(installed: InstalledModel, uri: &S3Uri) -> Result<Staged, DeploymentError> {
     let package = ModelDirectory::open(installed.directory())
-        .map_err(|source| DeploymentError::Package { uri: uri.clone(), source })?;
+        .map_err(|source| DeploymentError::Package { uri: uri.clone(), source: source.into() })?;
     installed.check_manifest(package.manifest.files()).map_err(|source| stored(uri, source))?;
     let identity = payload::Model {
         name: package.manifest.name().to_owned(),

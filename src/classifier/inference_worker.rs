@@ -1,7 +1,7 @@
 //! The program of the inference worker: frames from the ring, predictions to the core.
 //!
 //! It runs in a sandbox with one model, read-only, and a read-only view of the ring; the two dangerous parsers, of
-//! models and of pictures, are its own. **Here a frame becomes a tensor**: [`Server::classify`] hands the ring's bytes
+//! models and of pictures, are its own. **Here a frame becomes a tensor**: `Server::classify` hands the ring's bytes
 //! to [`margay_inference::Pipeline::classify`].
 
 use std::collections::VecDeque;

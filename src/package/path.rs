@@ -14,7 +14,7 @@ pub struct PackagePath(String);
 /// Why a text is no path inside a package.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
-    /// Empty, or longer than [`MAX_PATH_BYTES`].
+    /// Empty, or longer than `MAX_PATH_BYTES`.
     #[error("has 1 to {MAX_PATH_BYTES} bytes, this one has {actual}")]
     Length {
         /// Bytes of the text.

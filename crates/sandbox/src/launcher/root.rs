@@ -32,7 +32,7 @@ const GUARDED: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFla
 /// Room for folders, links and mount points in the root; it holds no files.
 const ROOT_OPTIONS: &str = "mode=755,size=1m";
 
-/// Hides PID 1 from the worker.
+/// Hides PID 1 from the worker, unless its group is root's: no other can be named inside a user namespace.
 const PROC_OPTIONS: &str = "hidepid=2";
 
 /// Builds the tree and enters it for good.

@@ -132,7 +132,12 @@ fn the_table_says_what_the_worker_sees() {
         assert!(containment.holds(aspect), "{containment}");
     }
     let has_namespaces = probe.sandboxed.confinement().has_namespaces();
+    // A core that is root without privileges cannot give its worker another user.
+    let root_inside = probe.sandboxed.confinement() == Confinement::UserNamespace && geteuid().is_root();
     for aspect in with_namespaces.into_iter().filter(|_| has_namespaces) {
+        if root_inside && aspect == Aspect::User {
+            continue;
+        }
         assert!(containment.holds(aspect), "{aspect}: {containment}");
     }
     for aspect in [Aspect::Mount, Aspect::Pid, Aspect::Net].into_iter().filter(|_| !has_namespaces) {
