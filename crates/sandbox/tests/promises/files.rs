@@ -109,7 +109,10 @@ fn a_group_opens_what_it_owns() {
     let fixture = Fixture::new();
     let guarded = fixture.path().join("guarded");
     fs::write(&guarded, "for the group").unwrap();
-    chown(&guarded, Some(0), Some(44)).unwrap();
+    if chown(&guarded, Some(0), Some(44)).is_err() {
+        assert!(skipped("group owner", "let root give files away"));
+        return;
+    }
     fs::set_permissions(&guarded, Permissions::from_mode(0o640)).unwrap();
     let question = "resource:/guarded";
     let read = |group: GroupRule| {
