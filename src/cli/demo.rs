@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::Context;
 use margay_localcloud::{LocalCloud, Settings};
 use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::core_process::CoreProcess;
 use self::narration::Narration;
@@ -82,6 +83,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failed> {
 
 async fn show(arguments: &Arguments, folder: &provision::Folder) -> Result<(), Failed> {
     let narration = Narration::new(arguments.json);
+    let mut terminate = signal(SignalKind::terminate()).or_fail(Code::Failure)?;
     let cloud = LocalCloud::start(Settings::new(folder.path().join("cloud")))
         .await
         .context("starting the local cloud")
@@ -94,6 +96,7 @@ async fn show(arguments: &Arguments, folder: &provision::Folder) -> Result<(), F
         outcome = watch(arguments, &narration, &provisioned, &mut viewer) => outcome,
         exit = core.exited() => Err(Failed::new(Code::Failure, anyhow::anyhow!("the core ended early: {exit}"))),
         _ = tokio::signal::ctrl_c() => Ok(()),
+        _ = terminate.recv() => Ok(()),
     };
     core.stop().await;
     cloud.shutdown().await;

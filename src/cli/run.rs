@@ -24,9 +24,15 @@ pub(super) struct Arguments {
     /// Write the log as JSON, a document a line
     #[arg(long)]
     log_json: bool,
+    /// End when the process that started this one does; for the demo
+    #[arg(long, hide = true)]
+    end_with_parent: bool,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failed> {
+    if arguments.end_with_parent {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM)).or_fail(Code::Failure)?;
+    }
     start_log(arguments.log_json);
     let documents = check::load_documents(&arguments.config)?;
     for warning in documents.warnings.iter() {

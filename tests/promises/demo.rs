@@ -1,5 +1,9 @@
 //! `margay demo` shows the main job from end to end, and what it shows is true.
 
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 use crate::support::program;
@@ -51,6 +55,28 @@ fn the_demo_publishes_valid_payloads_that_name_what_is_in_the_pictures() {
     let shuffled = truths(&lines).cycle().skip(FRAMES / 2 + 1).take(FRAMES);
     let by_chance = right(&lines, shuffled);
     assert!(by_chance < RIGHT, "{by_chance} of {FRAMES} right against shuffled truth");
+}
+
+#[test]
+fn a_demo_that_is_killed_leaves_no_core_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("demo");
+    let mut demo = program::margay()
+        .args(["demo", "--json", "--dir", dir.to_str().unwrap()])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(demo.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let core = margay::app::status::ask(&dir.join("status.sock")).unwrap();
+    demo.kill().unwrap();
+    demo.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while Path::new(&format!("/proc/{}/exe", core.pid)).exists() {
+        assert!(Instant::now() < deadline, "the core, pid {}, outlives its demo", core.pid);
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

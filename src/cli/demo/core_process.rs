@@ -31,8 +31,7 @@ impl CoreProcess {
         let stderr = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
         let program = std::env::current_exe().context("finding this program's own file")?;
         let child = Command::new(&program)
-            .arg("run")
-            .arg("--config")
+            .args(["run", "--end-with-parent", "--config"])
             .arg(&provisioned.config)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
