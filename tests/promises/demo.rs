@@ -2,12 +2,13 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::program;
 use crate::support::schema::PayloadSchema;
+use crate::support::{has_tool, program};
 
 /// What the issue of the first release promises: of 40 pictures, at least 36 named rightly.
 const FRAMES: usize = 40;
@@ -58,13 +59,47 @@ fn the_demo_publishes_valid_payloads_that_name_what_is_in_the_pictures() {
 }
 
 #[test]
+fn the_command_that_the_demo_names_receives_the_same_predictions() {
+    if !has_tool("mosquitto_sub", "mosquitto-clients") {
+        return;
+    }
+    let mut demo = program::margay()
+        .args(["demo", "--json", "--fps", "20"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let narration = BufReader::new(demo.stderr.take().unwrap());
+    let mut shown = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let mut named = narration.lines().map_while(Result::ok);
+    let command = named.find_map(|line| line.strip_prefix("subscribe    ").map(str::to_owned)).unwrap();
+
+    // The demo's first prediction tells that its core publishes.
+    let first: Value = serde_json::from_str(&shown.next().unwrap().unwrap()).unwrap();
+    let received = Command::new("sh").args(["-c", &format!("{command} -C 3 -W 60")]).output().unwrap();
+    assert!(received.status.success(), "{command}: {received:?}");
+    let received: Vec<Value> =
+        String::from_utf8(received.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(received.len(), 3);
+    for payload in received {
+        assert!(payload["frame"].as_u64() > first["frame"].as_u64());
+        let same = shown.by_ref().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+        let mut same = same.skip_while(|line| line["frame"] != payload["frame"]).next().unwrap();
+        same.as_object_mut().unwrap().remove("truth");
+        assert_eq!(same, payload);
+    }
+    program::signal(demo.id(), rustix::process::Signal::TERM);
+    assert_eq!(demo.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn a_demo_that_is_killed_leaves_no_core_behind() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("demo");
     let mut demo = program::margay()
         .args(["demo", "--json", "--dir", dir.to_str().unwrap()])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let mut first = String::new();

@@ -32,6 +32,12 @@ pub(crate) struct Expected<'a> {
     pub statements: &'a [(Aspect, Finding)],
 }
 
+impl Expected<'_> {
+    fn stated(&self, aspect: Aspect) -> Option<&Finding> {
+        self.statements.iter().find(|(row, _)| *row == aspect).map(|(_, finding)| finding)
+    }
+}
+
 /// The containment of the worker with this process id.
 pub(crate) fn gather(pid: i32, expected: &Expected<'_>) -> Containment {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))
@@ -45,7 +51,7 @@ pub(crate) fn gather(pid: i32, expected: &Expected<'_>) -> Containment {
         Ok(status) => status.user(pid, expected),
         Err(why) => Finding::Absent(why.clone()),
     };
-    let landlock = expected.statements.iter().find(|(aspect, _)| *aspect == Aspect::Landlock);
+    let landlock = expected.stated(Aspect::Landlock).cloned();
     Containment::new(vec![
         (Aspect::Mount, mount(pid, expected)),
         (Aspect::Pid, namespace(pid, "pid", expected)),
@@ -56,10 +62,7 @@ pub(crate) fn gather(pid: i32, expected: &Expected<'_>) -> Containment {
         (Aspect::Capabilities, of_status(ProcessStatus::capabilities)),
         (Aspect::NoNewPrivs, of_status(ProcessStatus::no_new_privs)),
         (Aspect::Seccomp, seccomp(&status, expected)),
-        (
-            Aspect::Landlock,
-            landlock.map_or_else(|| Finding::Absent("the worker said nothing".to_owned()), |row| row.1.clone()),
-        ),
+        (Aspect::Landlock, landlock.unwrap_or_else(|| Finding::Absent("the worker said nothing of it".to_owned()))),
         (Aspect::Memory, limit(pid, Controller::Memory, &expected.groups.memory)),
         (Aspect::Pids, limit(pid, Controller::Pids, &expected.groups.pids)),
         (Aspect::Descriptors, descriptors::judge(pid, expected.targets)),
@@ -105,14 +108,15 @@ fn mount(pid: i32, expected: &Expected<'_>) -> Finding {
     }
 }
 
+/// The mode that the kernel shows; when that is none, what the worker was told on trying tells more.
 fn seccomp(status: &Result<ProcessStatus, String>, expected: &Expected<'_>) -> Finding {
-    let stated = expected.statements.iter().find(|(aspect, finding)| *aspect == Aspect::Seccomp && !finding.holds());
-    match (status, stated) {
-        (Err(why), _) => Finding::Absent(why.clone()),
-        (Ok(status), stated) => match status.seccomp() {
-            Finding::Absent(_) if stated.is_some() => stated.map_or_else(|| status.seccomp(), |row| row.1.clone()),
-            finding => finding,
-        },
+    let found = match status {
+        Ok(status) => status.seccomp(),
+        Err(why) => return Finding::Absent(why.clone()),
+    };
+    match expected.stated(Aspect::Seccomp) {
+        Some(refused @ Finding::Absent(_)) if !found.holds() => refused.clone(),
+        _ => found,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::exit::{Exit, Status};
 use crate::order::{Confinement, Report, Request};
 use crate::scratch::Scratch;
 
-/// A running worker. Dropping it kills the worker and everything the worker started.
+/// A running worker. Dropping it kills the worker and everything the worker started, and blocks until that is done.
 ///
 /// All methods take `&self`: one thread may wait while another terminates.
 #[derive(Debug)]

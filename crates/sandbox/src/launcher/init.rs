@@ -13,7 +13,7 @@ use nix::sched::CloneFlags;
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{Pid, pipe2, read, setsid};
+use nix::unistd::{Pid, pipe2, setsid};
 use rustix::process::{WaitOptions, wait, waitpgid};
 
 use super::landlock::Allowance;
@@ -97,13 +97,12 @@ fn start(channel: &Channel, task: Task, prepared: Prepared) -> Result<Watch, Fai
     drop((task, prepared, executing));
     let kept = [channel.as_fd().as_raw_fd(), signals.as_fd().as_raw_fd(), executed.as_raw_fd()];
     raw::close_all_except(&kept).during(Step::Fork)?;
-    // The pipe ends when the worker becomes its program, or dies trying.
-    let _ = read(&executed, &mut [0]);
-    drop(executed);
+    let watch = Watch { worker, signals, alone };
+    watch.until_it_runs(channel, executed)?;
     channel.send(&Report::Running, &[]).during(Step::Fork)?;
     // Without a list of its own PID 1 still has no privileges; nothing depends on it.
     let _ = seccomp::restrict_init();
-    Ok(Watch { worker, signals, alone })
+    Ok(watch)
 }
 
 /// The watch over a running worker.
@@ -115,10 +114,26 @@ struct Watch {
 }
 
 impl Watch {
+    /// Waits until the worker has become its program, or died trying: then the pipe ends. The channel is not read
+    /// meanwhile, because the next message is the worker's; only its end is noticed.
+    fn until_it_runs(&self, channel: &Channel, executed: OwnedFd) -> Result<(), Failure> {
+        let mut sources =
+            [PollFd::new(executed.as_fd(), PollFlags::POLLIN), PollFd::new(channel.as_fd(), PollFlags::empty())];
+        while let Err(nix::Error::EINTR) = poll(&mut sources, PollTimeout::NONE) {}
+        if sources[1].any() == Some(true) {
+            self.end_the_others();
+            return Err(Failure { step: Step::Fork, path: None, errno: libc::EPIPE });
+        }
+        Ok(())
+    }
+
     /// Returns the exit code of PID 1: the worker's, or 128 and the number of the signal that ended it.
     fn until_the_end(&self, channel: &Channel) -> i32 {
         loop {
-            let (asked, signalled) = self.wait_for_news(channel);
+            let Ok((asked, signalled)) = self.wait_for_news(channel) else {
+                self.end_the_others();
+                return LET_GO;
+            };
             if signalled && let Some(status) = self.handle_signals() {
                 self.end_the_others();
                 // A core that is gone needs no report.
@@ -137,13 +152,17 @@ impl Watch {
         }
     }
 
-    fn wait_for_news(&self, channel: &Channel) -> (bool, bool) {
+    /// Whether the core has something to say, or ended, and whether a signal arrived.
+    fn wait_for_news(&self, channel: &Channel) -> nix::Result<(bool, bool)> {
         let mut sources =
             [PollFd::new(channel.as_fd(), PollFlags::POLLIN), PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        // An interrupted or failed poll leaves both empty and is simply repeated.
-        let _ = poll(&mut sources, PollTimeout::NONE);
+        while let Err(error) = poll(&mut sources, PollTimeout::NONE) {
+            if error != nix::Error::EINTR {
+                return Err(error);
+            }
+        }
         let ready = |source: &PollFd<'_>| source.any().unwrap_or(false);
-        (ready(&sources[0]), ready(&sources[1]))
+        Ok((ready(&sources[0]), ready(&sources[1])))
     }
 
     /// Whether the core is still there.
