@@ -83,8 +83,8 @@ fn the_command_that_the_demo_names_receives_the_same_predictions() {
     assert_eq!(received.len(), 3);
     for payload in received {
         assert!(payload["frame"].as_u64() > first["frame"].as_u64());
-        let same = shown.by_ref().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
-        let mut same = same.skip_while(|line| line["frame"] != payload["frame"]).next().unwrap();
+        let mut same = shown.by_ref().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+        let mut same = same.find(|line| line["frame"] == payload["frame"]).unwrap();
         same.as_object_mut().unwrap().remove("truth");
         assert_eq!(same, payload);
     }
