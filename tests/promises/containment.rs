@@ -56,8 +56,8 @@ fn a_worker_over_its_memory_limit_is_ended_alone_and_the_core_says_why() {
     for number in 1..8 {
         fs::copy("models/signs/frames/frame-000.jpg", folder.join(format!("{number}.jpg"))).unwrap();
     }
-    // Decoded, it needs 36 MB: more than the whole worker may have.
-    let (width, height) = (4000, 3000);
+    // Decoded, it needs 67 MB: more than the whole worker may have.
+    let (width, height) = (5000, 4500);
     let black = vec![0; usize::from(width) * usize::from(height) * 3];
     let encoder = jpeg_encoder::Encoder::new_file(folder.join("9.jpg"), 90).unwrap();
     encoder.encode(&black, width, height, jpeg_encoder::ColorType::Rgb).unwrap();
