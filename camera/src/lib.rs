@@ -1,6 +1,7 @@
 //! Frames: where they come from, what their bytes mean, and how they travel between processes.
 //!
 //! * [`frame`] and [`format`](mod@format): pixel formats and what is known about one frame;
+//! * [`picture`]: PNG and BMP files;
 //! * [`ring`]: a sealed piece of shared memory through which one capture process hands frames to any number of
 //!   readers, without ever waiting for them;
 //! * [`source`]: the things that deliver frames, behind [`source::FrameSource`];
@@ -14,6 +15,7 @@ pub mod clock;
 pub mod format;
 pub mod frame;
 pub mod fuzz;
+pub mod picture;
 pub mod ring;
 pub mod source;
 

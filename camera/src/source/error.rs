@@ -7,6 +7,7 @@ use rustix::process::geteuid;
 use thiserror::Error;
 
 use super::jpeg::DamagedJpeg;
+use crate::picture::PictureError;
 
 /// A source cannot be opened, or cannot go on.
 #[derive(Debug, Error)]
@@ -149,13 +150,7 @@ pub enum SkipReason {
         /// The file.
         path: PathBuf,
         /// What the decoder said.
-        source: image::ImageError,
-    },
-    /// The decoder gave up without a word.
-    #[error("the decoder failed on {}", .path.display())]
-    DecoderFailed {
-        /// The file.
-        path: PathBuf,
+        source: PictureError,
     },
     /// A JPEG of a Motion-JPEG file is damaged.
     #[error("the picture at byte {at} of {} is damaged", .path.display())]

@@ -89,11 +89,11 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use image::RgbImage;
     use tempfile::TempDir;
 
     use super::*;
     use crate::clock::SteppedClock;
+    use crate::picture::files::{bmp, jpeg, png, png_of};
     use crate::source::{FolderOrder, SkipReason};
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -107,8 +107,13 @@ mod tests {
     }
 
     /// An image file as wide as its number, so that frames tell which file they come from.
-    fn add(folder: &Path, name: &str, width: u32) {
-        RgbImage::new(width, 1).save(folder.join(name)).unwrap();
+    fn add(folder: &Path, name: &str, width: u16) {
+        let file = match name.rsplit_once('.') {
+            Some((_, "png")) => png(width.into(), 1),
+            Some((_, "bmp")) => bmp(width.into(), 1),
+            _ => jpeg(width, 1),
+        };
+        fs::write(folder.join(name), file).unwrap();
     }
 
     /// What the source says next, in short: a frame by its width, anything else by its kind.
@@ -216,7 +221,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("1.png");
         let pixels: Vec<u8> = (0..150).collect();
-        RgbImage::from_raw(50, 1, pixels.clone()).unwrap().save(&path).unwrap();
+        fs::write(&path, png_of(50, 1, png::ColorType::Rgb, &pixels)).unwrap();
         let whole = fs::read(&path).unwrap();
         let mut source = open(folder.path(), true).unwrap();
         for written in 0..whole.len() {

@@ -117,20 +117,17 @@ fn jpeg_capture(now: Duration, width: u32, height: u32, item: u64) -> Capture {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::io::Cursor;
 
-    use image::{ImageFormat, RgbImage};
     use tempfile::TempDir;
 
     use super::*;
     use crate::clock::SteppedClock;
+    use crate::picture;
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn jpeg(width: u32) -> Vec<u8> {
-        let mut encoded = Cursor::new(Vec::new());
-        RgbImage::new(width, 8).write_to(&mut encoded, ImageFormat::Jpeg).unwrap();
-        encoded.into_inner()
+    fn jpeg(width: u16) -> Vec<u8> {
+        picture::files::jpeg(width, 8)
     }
 
     fn open(content: &[u8], repeat: bool) -> (TempDir, MjpegFile) {

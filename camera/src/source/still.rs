@@ -1,19 +1,17 @@
 //! One image file: opened without blocking, read within limits, passed through as it is (JPEG) or decoded (PNG, BMP).
 
 use std::fs::{File, Metadata};
-use std::io::{Cursor, Read};
+use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use image::error::{LimitError, LimitErrorKind};
-use image::{ImageError, ImageFormat, ImageReader, Limits};
 use rustix::fs::OFlags;
 
 use super::error::SkipReason;
 use super::jpeg::{DamagedJpeg, Found, MjpegScanner};
 use super::limits::{MOST_ITEM_BYTES, MOST_SIDE};
 use crate::format::PixelFormat;
+use crate::picture::{self, Picture, PictureFormat, PictureLimits};
 
 /// What an image file turned out to be; its bytes are in the caller's buffer.
 #[derive(Debug)]
@@ -49,10 +47,10 @@ pub(super) fn open(path: &Path) -> Result<Opened, SkipReason> {
 pub(super) fn read(path: &Path, scratch: &mut Vec<u8>, into: &mut Vec<u8>) -> Result<Still, SkipReason> {
     into.clear();
     read_whole(path, scratch)?;
-    match image::guess_format(scratch) {
-        Ok(ImageFormat::Jpeg) => pass_through(path, scratch, into),
-        Ok(format @ (ImageFormat::Png | ImageFormat::Bmp)) => decode(path, scratch, format, into),
-        Ok(_) | Err(_) => Err(SkipReason::NotAnImage { path: path.into() }),
+    match PictureFormat::of(scratch) {
+        Some(PictureFormat::Jpeg) => pass_through(path, scratch, into),
+        Some(format) => decode(path, scratch, format, into),
+        None => Err(SkipReason::NotAnImage { path: path.into() }),
     }
 }
 
@@ -97,35 +95,12 @@ fn pass_through(path: &Path, file: &mut Vec<u8>, into: &mut Vec<u8>) -> Result<S
     Ok(Still { format: PixelFormat::Jpeg, width, height, stride: 0 })
 }
 
-fn decode(path: &Path, file: &[u8], format: ImageFormat, into: &mut Vec<u8>) -> Result<Still, SkipReason> {
-    // A panic of the decoder must not cost the camera: nothing of what it worked on is used afterwards.
-    let decoded = catch_unwind(AssertUnwindSafe(|| decode_rgb(file, format)));
-    let image = match decoded {
-        Ok(Ok(image)) => image,
-        Ok(Err(source)) => return Err(SkipReason::Undecodable { path: path.into(), source }),
-        Err(_) => return Err(SkipReason::DecoderFailed { path: path.into() }),
-    };
-    let (width, height) = image.dimensions();
-    *into = image.into_raw();
+fn decode(path: &Path, file: &[u8], format: PictureFormat, into: &mut Vec<u8>) -> Result<Still, SkipReason> {
+    const LIMITS: PictureLimits = PictureLimits { side: MOST_SIDE, pixels: MOST_ITEM_BYTES / 3 };
+    let Picture { width, height, rgb } = picture::decode(format, file, LIMITS)
+        .map_err(|source| SkipReason::Undecodable { path: path.into(), source })?;
+    *into = rgb;
     Ok(Still { format: PixelFormat::Rgb24, width, height, stride: width * 3 })
-}
-
-fn decode_rgb(file: &[u8], format: ImageFormat) -> image::ImageResult<image::RgbImage> {
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MOST_SIDE);
-    limits.max_image_height = Some(MOST_SIDE);
-    // Four bytes a pixel, and as much again for what the decoder keeps beside them.
-    limits.max_alloc = Some(3 * MOST_ITEM_BYTES);
-    let reader = || {
-        let mut reader = ImageReader::with_format(Cursor::new(file), format);
-        reader.limits(limits.clone());
-        reader
-    };
-    let (width, height) = reader().into_dimensions()?;
-    if u64::from(width) * u64::from(height) * 3 > MOST_ITEM_BYTES {
-        return Err(ImageError::Limits(LimitError::from_kind(LimitErrorKind::DimensionError)));
-    }
-    Ok(reader().decode()?.into_rgb8())
 }
 
 #[cfg(test)]
@@ -133,11 +108,11 @@ mod tests {
     use std::path::PathBuf;
     use std::{fs, io};
 
-    use image::RgbImage;
     use rustix::fs::{CWD, Mode, mkfifoat};
     use tempfile::TempDir;
 
     use super::*;
+    use crate::picture::files::{bmp, jpeg, png};
 
     /// A folder with one file of that name and content.
     fn file(name: &str, content: &[u8]) -> (TempDir, PathBuf) {
@@ -145,13 +120,6 @@ mod tests {
         let path = folder.path().join(name);
         fs::write(&path, content).unwrap();
         (folder, path)
-    }
-
-    fn encoded(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
-        let image = RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, 200]));
-        let mut encoded = Cursor::new(Vec::new());
-        image.write_to(&mut encoded, format).unwrap();
-        encoded.into_inner()
     }
 
     fn read_file(name: &str, content: &[u8]) -> Result<(Still, Vec<u8>), SkipReason> {
@@ -163,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_jpeg_passes_through_as_it_is_with_its_size_from_its_header() {
-        let jpeg = encoded(60, 40, ImageFormat::Jpeg);
+        let jpeg = jpeg(60, 40);
         let (still, bytes) = read_file("a.jpg", &jpeg).unwrap();
         assert_eq!((still.format, still.width, still.height, still.stride), (PixelFormat::Jpeg, 60, 40, 0));
         assert_eq!(bytes, jpeg);
@@ -173,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_jpeg_that_is_still_being_copied_is_skipped() {
-        let jpeg = encoded(60, 40, ImageFormat::Jpeg);
+        let jpeg = jpeg(60, 40);
         let outcome = read_file("a.jpg", &jpeg[..jpeg.len() - 1]);
         let cut = matches!(outcome, Err(SkipReason::Damaged { fault: DamagedJpeg::CutShort { .. }, at: 0, .. }));
         assert!(cut, "{outcome:?}");
@@ -181,21 +149,21 @@ mod tests {
 
     #[test]
     fn png_and_bmp_are_decoded_whatever_their_names_say() {
-        for format in [ImageFormat::Png, ImageFormat::Bmp] {
-            let (still, bytes) = read_file("a.jpg", &encoded(5, 3, format)).unwrap();
+        for file in [png(5, 3), bmp(5, 3)] {
+            let (still, bytes) = read_file("a.jpg", &file).unwrap();
             assert_eq!((still.format, still.width, still.height, still.stride), (PixelFormat::Rgb24, 5, 3, 15));
             assert_eq!(bytes.len(), 45);
-            assert_eq!(bytes[15 + 6..][..3], [2, 1, 200], "{format:?}");
+            assert_eq!(bytes[15 + 6..][..3], [2, 1, 200]);
         }
     }
 
     #[test]
     fn what_is_no_image_is_skipped() {
-        for content in [&b""[..], b"GIF89a", b"no image", &encoded(5, 3, ImageFormat::Png)[..7]] {
+        for content in [&b""[..], b"GIF89a", b"no image", &png(5, 3)[..7]] {
             let outcome = read_file("a.png", content);
             assert!(matches!(outcome, Err(SkipReason::NotAnImage { .. })), "{outcome:?}");
         }
-        let png = encoded(50, 30, ImageFormat::Png);
+        let png = png(50, 30);
         let outcome = read_file("a.png", &png[..png.len() / 2]);
         assert!(matches!(outcome, Err(SkipReason::Undecodable { .. })), "{outcome:?}");
     }
@@ -203,7 +171,7 @@ mod tests {
     #[test]
     fn an_image_that_would_be_too_large_is_refused_before_it_is_decoded() {
         for (width, height) in [(16_385, 1), (16_384, 16_384), (u32::MAX, u32::MAX), (0, 5)] {
-            let mut bmp = encoded(1, 1, ImageFormat::Bmp);
+            let mut bmp = bmp(1, 1);
             bmp[18..22].copy_from_slice(&width.to_le_bytes());
             bmp[22..26].copy_from_slice(&height.to_le_bytes());
             let outcome = read_file("a.bmp", &bmp);

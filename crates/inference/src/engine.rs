@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use crate::labels::LabelsError;
 use crate::spec::{SpecError, SpecProblem};
-use crate::tensor::InputTensor;
+use margay_frontend::tensor::InputTensor;
 
 /// A loaded network with one image input and one vector of class scores.
 pub trait Engine: fmt::Debug + Send {

@@ -1,7 +1,7 @@
 //! Golden samples: pictures that a package brings along, with the class the model must find on them.
 
 use crate::pipeline::{ClassifyError, Pipeline, Prediction};
-use crate::still::{Still, StillError};
+use margay_frontend::still::{Still, StillError};
 
 /// A picture and what the model must say about it.
 #[derive(Debug, Clone)]

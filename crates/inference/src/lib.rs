@@ -14,31 +14,23 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
-pub mod decode;
 pub mod engine;
-pub mod frame;
-pub mod geometry;
 pub mod golden;
 pub mod inspect;
 pub mod labels;
-pub mod normalise;
 pub mod pipeline;
-pub mod prepare;
 pub mod rank;
 pub mod spec;
-pub mod still;
-pub mod tensor;
 
 pub use clock::{MonotonicClock, ProcessClock};
-pub use decode::DecodeError;
 pub use engine::{Engine, EngineError, LoadError, Stage};
-pub use frame::{FrameView, PixelFormat, Region};
 pub use golden::{GoldenError, GoldenSample, verify as verify_golden};
 pub use inspect::{ModelSummary, inspect};
 pub use labels::{Labels, LabelsError};
+pub use margay_frontend::{
+    ColorOrder, DecodeError, Element, FrameView, InputSpec, InputTensor, Layout, PixelFormat, Region, ResizeRule,
+    Still, StillError, TensorData, decode, frame, geometry, normalise, prepare, still, tensor,
+};
 pub use pipeline::{Classification, ClassifyError, Pipeline, Prediction, StageTimings};
-pub use spec::input::{ColorOrder, Element, InputSpec, Layout, ResizeRule};
 pub use spec::output::{OutputKind, OutputSpec, Quantisation};
 pub use spec::{ModelSpec, SpecError, SpecProblem};
-pub use still::{Still, StillError};
-pub use tensor::{InputTensor, TensorData};

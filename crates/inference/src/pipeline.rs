@@ -7,14 +7,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{MonotonicClock, ProcessClock};
-use crate::decode::{DecodeError, Decoder};
 use crate::engine::tract::TractEngine;
 use crate::engine::{Engine, EngineError, LoadError};
-use crate::frame::FrameView;
 use crate::labels::Labels;
-use crate::prepare::{PrepareError, Preparer};
 use crate::rank::{RankError, Ranked, to_probabilities, top_k};
 use crate::spec::ModelSpec;
+use margay_frontend::decode::{DecodeError, Decoder};
+use margay_frontend::frame::FrameView;
+use margay_frontend::prepare::{PrepareError, Preparer};
 
 /// One class that a frame may show.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -212,7 +212,7 @@ mod tests {
     use super::*;
     use crate::spec::input::InputSpec;
     use crate::spec::output::OutputSpec;
-    use crate::tensor::InputTensor;
+    use margay_frontend::tensor::InputTensor;
 
     /// Answers every image with the same numbers.
     #[derive(Debug)]

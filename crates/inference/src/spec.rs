@@ -3,12 +3,12 @@
 //! A package's manifest is turned into a [`ModelSpec`] by the core; the inference worker receives it over IPC and
 //! validates it again, because it did not see where it came from. Nothing here opens a file.
 
-pub mod input;
 pub mod output;
 
+use margay_frontend::InputSpec;
+pub use margay_frontend::{SpecProblem, input};
 use serde::{Deserialize, Serialize};
 
-use input::InputSpec;
 use output::OutputSpec;
 
 /// The whole description of a classifier's tensors.
@@ -31,24 +31,6 @@ impl ModelSpec {
         self.input.collect_problems(&mut problems);
         self.output.collect_problems(&mut problems);
         if problems.is_empty() { Ok(()) } else { Err(SpecError { problems }) }
-    }
-}
-
-/// One rule that a specification breaks.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is {value}, but {rule}")]
-pub struct SpecProblem {
-    /// Dotted path of the field, for example `input.std`.
-    pub field: &'static str,
-    /// The value found there.
-    pub value: String,
-    /// The rule, as the rest of a sentence.
-    pub rule: String,
-}
-
-impl SpecProblem {
-    pub(crate) fn new(field: &'static str, value: impl ToString, rule: impl Into<String>) -> Self {
-        Self { field, value: value.to_string(), rule: rule.into() }
     }
 }
 

@@ -15,7 +15,7 @@ use super::{Engine, EngineError, LoadError, Stage, quantised};
 use crate::spec::input::{Element, InputSpec};
 use crate::spec::output::OutputSpec;
 use crate::spec::{ModelSpec, SpecProblem};
-use crate::tensor::{InputTensor, TensorData};
+use margay_frontend::tensor::{InputTensor, TensorData};
 
 /// Name of the engine.
 pub const ENGINE: &str = "tract";

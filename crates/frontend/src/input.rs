@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::SpecProblem;
+use crate::problem::SpecProblem;
 
 /// Largest width or height of a model's input, in pixels. Classifiers use 96 to 600; the bound keeps a wrong
 /// manifest from asking for gigabytes.
@@ -141,7 +141,8 @@ impl InputSpec {
         }
     }
 
-    pub(super) fn collect_problems(&self, problems: &mut Vec<SpecProblem>) {
+    /// Adds a problem for each rule that the specification breaks.
+    pub fn collect_problems(&self, problems: &mut Vec<SpecProblem>) {
         self.collect_size_problems(problems);
         self.collect_normalisation_problems(problems);
         let larger = self.width.max(self.height);

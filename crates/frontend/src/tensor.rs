@@ -1,6 +1,6 @@
 //! The tensor that goes into an engine: one image, one buffer, allocated once.
 
-use crate::spec::input::{Element, InputSpec};
+use crate::input::{Element, InputSpec};
 
 /// Elements of a tensor, in its layout's order.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,7 +3,7 @@
 //! Resize and crop are one resampling. That equals resizing first and cropping afterwards only when the source box is
 //! exact, so the box is computed from the integer sizes that the two-step way would have used.
 
-use crate::spec::input::{Anchor, ResizeRule};
+use crate::input::{Anchor, ResizeRule};
 
 /// A rectangle of the source image, in source pixels, with fractions.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,7 +51,7 @@ pub struct Size {
 
 impl ResizeRule {
     /// The resampling that this rule asks for, from an image to a tensor. Both sizes must be at least 1 × 1, and a
-    /// short-side rule must be one that [`crate::ModelSpec::validate`] accepts.
+    /// short-side rule must be one that [`crate::InputSpec::collect_problems`] finds nothing wrong with.
     #[must_use]
     pub fn place(&self, image: Size, tensor: Size) -> Placement {
         let whole = TargetBox { left: 0, top: 0, width: tensor.width, height: tensor.height };

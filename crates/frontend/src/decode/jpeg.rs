@@ -68,17 +68,15 @@ fn first_scan(bytes: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use image::codecs::jpeg::JpegEncoder;
+    use jpeg_encoder::{ColorType, Encoder};
     use proptest::prelude::*;
 
     use super::*;
 
-    fn encoded(width: u32, height: u32) -> Vec<u8> {
-        let pixels: Vec<u8> = (0..width * height * 3).map(|n| (n * 37 % 251) as u8).collect();
+    fn encoded(width: u16, height: u16) -> Vec<u8> {
+        let pixels: Vec<u8> = (0..u32::from(width) * u32::from(height) * 3).map(|n| (n * 37 % 251) as u8).collect();
         let mut jpeg = Vec::new();
-        JpegEncoder::new_with_quality(&mut jpeg, 90)
-            .encode(&pixels, width, height, image::ExtendedColorType::Rgb8)
-            .unwrap();
+        Encoder::new(&mut jpeg, 90).encode(&pixels, width, height, ColorType::Rgb).unwrap();
         jpeg
     }
 

@@ -1,12 +1,13 @@
 //! From a decoded image to the model's tensor: one antialiased resampling, then one pass of normalisation.
 
-use fast_image_resize::images::{CroppedImage, CroppedImageMut, Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedCroppedImage, TypedCroppedImageMut, TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::decode::RgbView;
 use crate::geometry::{Placement, Size};
+use crate::input::{InputSpec, ResizeRule};
 use crate::normalise::Normaliser;
-use crate::spec::input::{InputSpec, ResizeRule};
 use crate::tensor::InputTensor;
 
 /// An image that could not be resampled. It does not occur with images that the decoder returned.
@@ -66,13 +67,14 @@ impl Preparer {
         if let ResizeRule::Letterbox { pad, .. } = self.rule {
             self.canvas.fill(pad);
         }
-        let whole = ImageRef::new(image.size.width, image.size.height, image.pixels, PixelType::U8x3)
+        // The untyped images would have the resampler compiled for every pixel type that it knows.
+        let whole = TypedImageRef::<U8x3>::from_buffer(image.size.width, image.size.height, image.pixels)
             .map_err(|error| error.to_string())?;
-        let part = CroppedImage::new(&whole, region.x, region.y, region.width, region.height)
+        let part = TypedCroppedImage::from_ref(&whole, region.x, region.y, region.width, region.height)
             .map_err(|error| error.to_string())?;
-        let mut canvas = Image::from_slice_u8(self.size.width, self.size.height, &mut self.canvas, PixelType::U8x3)
+        let canvas = TypedImage::<U8x3>::from_buffer(self.size.width, self.size.height, &mut self.canvas)
             .map_err(|error| error.to_string())?;
-        let mut field = CroppedImageMut::new(&mut canvas, target.left, target.top, target.width, target.height)
+        let mut field = TypedCroppedImageMut::new(canvas, target.left, target.top, target.width, target.height)
             .map_err(|error| error.to_string())?;
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
             source.left,
@@ -80,7 +82,7 @@ impl Preparer {
             source.width,
             source.height,
         );
-        self.resizer.resize(&part, &mut field, &options).map_err(|error| error.to_string())
+        self.resizer.resize_typed(&part, &mut field, &options).map_err(|error| error.to_string())
     }
 }
 
@@ -89,7 +91,7 @@ mod tests {
     use super::*;
     use crate::decode::Decoder;
     use crate::frame::{FrameView, Region};
-    use crate::spec::input::{Anchor, Layout};
+    use crate::input::{Anchor, Layout};
     use crate::tensor::TensorData;
 
     fn bytes_of(spec: &InputSpec, frame: &FrameView<'_>) -> Vec<u8> {

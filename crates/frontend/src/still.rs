@@ -2,15 +2,15 @@
 //!
 //! A JPEG is passed on as it is, so that it takes the way of a camera's frames; PNG and BMP are decoded here.
 
-use std::io::Cursor;
-
-use image::{ImageFormat, ImageReader, Limits};
+use margay_camera::picture::{self, Picture, PictureError, PictureFormat, PictureLimits};
 
 use crate::decode::{MAX_FRAME_PIXELS, MAX_FRAME_SIDE};
 use crate::frame::FrameView;
 
 /// Largest picture file, in bytes.
 pub const MAX_STILL_BYTES: usize = 64 << 20;
+
+const LIMITS: PictureLimits = PictureLimits { side: MAX_FRAME_SIDE, pixels: MAX_FRAME_PIXELS };
 
 /// A picture in memory.
 #[derive(Debug, Clone)]
@@ -37,14 +37,8 @@ pub enum StillError {
     #[error("the picture is no JPEG, PNG or BMP file: convert it to one of them")]
     UnknownFormat,
     /// The file is damaged, or its dimensions are beyond the limits of a frame.
-    #[error("the picture cannot be decoded as {format}")]
-    Decode {
-        /// Format found by the first bytes.
-        format: &'static str,
-        /// The decoder's reason.
-        #[source]
-        source: image::ImageError,
-    },
+    #[error("the picture cannot be decoded")]
+    Decode(#[from] PictureError),
 }
 
 impl Still {
@@ -56,11 +50,13 @@ impl Still {
         if bytes.len() > MAX_STILL_BYTES {
             return Err(StillError::TooLarge { bytes: bytes.len() });
         }
-        match image::guess_format(&bytes) {
-            Ok(ImageFormat::Jpeg) => Ok(Self { pixels: Pixels::Jpeg(bytes) }),
-            Ok(ImageFormat::Png) => decode(&bytes, ImageFormat::Png, "PNG"),
-            Ok(ImageFormat::Bmp) => decode(&bytes, ImageFormat::Bmp, "BMP"),
-            _ => Err(StillError::UnknownFormat),
+        match PictureFormat::of(&bytes) {
+            Some(PictureFormat::Jpeg) => Ok(Self { pixels: Pixels::Jpeg(bytes) }),
+            Some(format) => {
+                let Picture { width, height, rgb } = picture::decode(format, &bytes, LIMITS)?;
+                Ok(Self { pixels: Pixels::Rgb { width, height, bytes: rgb } })
+            }
+            None => Err(StillError::UnknownFormat),
         }
     }
 
@@ -74,30 +70,17 @@ impl Still {
     }
 }
 
-fn decode(bytes: &[u8], format: ImageFormat, name: &'static str) -> Result<Still, StillError> {
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_FRAME_SIDE);
-    limits.max_image_height = Some(MAX_FRAME_SIDE);
-    // 16 bits a channel and alpha at the most.
-    limits.max_alloc = Some(MAX_FRAME_PIXELS * 8);
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    reader.limits(limits);
-    let picture = reader.decode().map_err(|source| StillError::Decode { format: name, source })?.into_rgb8();
-    let (width, height) = picture.dimensions();
-    Ok(Still { pixels: Pixels::Rgb { width, height, bytes: picture.into_raw() } })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::frame::PixelFormat;
 
     fn png(width: u32, height: u32) -> Vec<u8> {
-        let mut file = Cursor::new(Vec::new());
-        image::RgbImage::from_pixel(width, height, image::Rgb([9, 8, 7]))
-            .write_to(&mut file, ImageFormat::Png)
-            .unwrap();
-        file.into_inner()
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, width, height);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.write_header().unwrap().write_image_data(&[9, 8, 7].repeat((width * height) as usize)).unwrap();
+        file
     }
 
     #[test]
@@ -112,7 +95,7 @@ mod tests {
     fn damaged_and_foreign_files_are_refused() {
         let mut file = png(30, 20);
         file.truncate(file.len() / 2);
-        assert!(matches!(Still::from_bytes(file), Err(StillError::Decode { format: "PNG", .. })));
+        assert!(matches!(Still::from_bytes(file), Err(StillError::Decode(_))));
         assert!(matches!(Still::from_bytes(b"GIF89a".to_vec()), Err(StillError::UnknownFormat)));
         assert!(matches!(Still::from_bytes(Vec::new()), Err(StillError::UnknownFormat)));
     }
@@ -121,6 +104,6 @@ mod tests {
     fn a_png_that_claims_a_huge_image_is_refused() {
         let mut file = png(3, 2);
         file[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
-        assert!(matches!(Still::from_bytes(file), Err(StillError::Decode { .. })));
+        assert!(matches!(Still::from_bytes(file), Err(StillError::Decode(_))));
     }
 }

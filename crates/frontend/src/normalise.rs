@@ -1,6 +1,6 @@
 //! From the resized RGB canvas to the tensor: channel order, layout, scale, mean and deviation in one pass.
 
-use crate::spec::input::{ColorOrder, Element, InputSpec, Layout};
+use crate::input::{ColorOrder, Element, InputSpec, Layout};
 use crate::tensor::{InputTensor, TensorData};
 
 /// One value for each of the 256 bytes a channel can hold.

@@ -1,0 +1,31 @@
+//! From the bytes of a camera frame to the tensor that a network takes, without naming any engine.
+//!
+//! ```text
+//! FrameView ─ decode ─► RgbView ─ resize, normalise ─► InputTensor
+//! ```
+//!
+//! [`InputSpec`] says what the tensor is to be, [`Decoder`] and [`Preparer`] own every buffer on the way. What comes in
+//! is bounded before memory is taken for it: [`decode::MAX_FRAME_SIDE`], [`decode::MAX_FRAME_PIXELS`],
+//! [`still::MAX_STILL_BYTES`], [`input::MAX_INPUT_SIDE`].
+//!
+//! It stands apart from the engines because every pixel passes here: this crate is optimised in every build, while the
+//! engines' generic code, which is compiled where it is used, need not be.
+#![forbid(unsafe_code)]
+
+pub mod decode;
+pub mod frame;
+pub mod geometry;
+pub mod input;
+pub mod normalise;
+pub mod prepare;
+pub mod problem;
+pub mod still;
+pub mod tensor;
+
+pub use decode::{DecodeError, Decoder, RgbView};
+pub use frame::{FrameView, PixelFormat, Region};
+pub use input::{ColorOrder, Element, InputSpec, Layout, ResizeRule};
+pub use prepare::{PrepareError, Preparer};
+pub use problem::SpecProblem;
+pub use still::{Still, StillError};
+pub use tensor::{InputTensor, TensorData};
