@@ -12,6 +12,7 @@ use crate::problem::Problems;
 use crate::units::Probability;
 
 mod digest;
+mod draft;
 mod golden;
 mod input;
 mod labels;
@@ -21,6 +22,7 @@ mod path;
 mod v1;
 
 pub use digest::{DigestError, Sha256Digest};
+pub use draft::Draft;
 pub use golden::Golden;
 pub use labels::{LabelFileError, LabelSource, parse_labels};
 pub use path::{PackagePath, PathError};

@@ -124,6 +124,9 @@ impl fmt::Display for FramesPerSecond {
 pub struct Probability(f32);
 
 impl Probability {
+    /// What is impossible.
+    pub const ZERO: Self = Self(0.0);
+
     /// Checks that `value` is from 0 to 1.
     pub fn new(value: f32) -> Result<Self, QuantityError> {
         if (0.0..=1.0).contains(&value) { Ok(Self(value)) } else { Err(QuantityError::Probability) }

@@ -6,6 +6,10 @@
 #[path = "support/support.rs"]
 mod support;
 
+#[path = "../crates/inference/tests/models/protobuf.rs"]
+#[allow(dead_code, reason = "shared with the tests of the engines, which make more kinds of models")]
+mod protobuf;
+
 #[path = "promises/bad_input.rs"]
 mod bad_input;
 #[path = "promises/clock.rs"]
@@ -26,3 +30,5 @@ mod layers;
 mod ledger;
 #[path = "promises/outage.rs"]
 mod outage;
+#[path = "promises/packing.rs"]
+mod packing;

@@ -29,6 +29,8 @@ const PACKAGE: &str = "/package";
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Question {
+    /// Say what the model file in this directory holds.
+    Inspect { directory: PathBuf, file: String },
     /// Load the package in this directory and say what its model holds.
     Load { directory: PathBuf },
     /// Classify the picture whose descriptor comes along.
@@ -39,6 +41,7 @@ enum Question {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Answer {
+    Inspected(Box<ModelSummary>),
     Loaded {
         summary: Box<ModelSummary>,
         engine: String,
@@ -109,21 +112,38 @@ pub struct OneShot {
 }
 
 impl OneShot {
+    /// What the model `file` in `directory` holds, which need not be a package yet.
+    ///
+    /// # Errors
+    /// [`OneShotError`]; `Refused` carries the worker's reason.
+    pub async fn inspect(
+        directory: &Path,
+        file: &str,
+        memory_limit: u64,
+        identity: WorkerIdentity,
+    ) -> Result<ModelSummary, OneShotError> {
+        let (channel, sandboxed) = start(directory, memory_limit, identity).await?;
+        channel.send(&Question::Inspect { directory: PACKAGE.into(), file: file.to_owned() }, &[]).await?;
+        let answer = ask(&channel, &sandboxed).await;
+        sandboxed.kill();
+        match answer? {
+            Answer::Inspected(summary) => Ok(*summary),
+            Answer::Refused { why } => Err(OneShotError::Refused { why }),
+            Answer::Loaded { .. } | Answer::Classified(_) => Err(another_question()),
+        }
+    }
+
     /// Loads the package in `directory` in a sandbox of its own, with `memory_limit` bytes.
     ///
     /// # Errors
     /// [`OneShotError`]; `Refused` carries the worker's reason.
     pub async fn load(directory: &Path, memory_limit: u64, identity: WorkerIdentity) -> Result<Self, OneShotError> {
-        let (ours, theirs) = ipc::pair().map_err(OneShotError::Channel)?;
-        let channel = CoreChannel::new(ours, "worker").map_err(OneShotError::Channel)?;
-        let plan = plan::one_shot(directory, Path::new(PACKAGE), memory_limit, identity)?;
-        let launched = tokio::task::spawn_blocking(move || margay_sandbox::launch(&plan, vec![(theirs, CHANNEL_FD)]));
-        let sandboxed = Arc::new(launched.await.map_err(|e| OneShotError::Channel(std::io::Error::other(e)))??);
+        let (channel, sandboxed) = start(directory, memory_limit, identity).await?;
         channel.send(&Question::Load { directory: PACKAGE.into() }, &[]).await?;
         match ask(&channel, &sandboxed).await? {
             Answer::Loaded { summary, engine } => Ok(Self { channel, sandboxed, summary: *summary, engine }),
             Answer::Refused { why } => Err(OneShotError::Refused { why }),
-            Answer::Classified(_) => Err(OneShotError::Refused { why: "the worker answered another question".into() }),
+            Answer::Inspected(_) | Answer::Classified(_) => Err(another_question()),
         }
     }
 
@@ -137,7 +157,7 @@ impl OneShot {
         match ask(&self.channel, &self.sandboxed).await? {
             Answer::Classified(result) => Ok(result),
             Answer::Refused { why } => Err(OneShotError::Refused { why }),
-            Answer::Loaded { .. } => Err(OneShotError::Refused { why: "the worker answered another question".into() }),
+            Answer::Inspected(_) | Answer::Loaded { .. } => Err(another_question()),
         }
     }
 }
@@ -146,6 +166,24 @@ impl Drop for OneShot {
     fn drop(&mut self) {
         self.sandboxed.kill();
     }
+}
+
+/// Starts a worker that sees `directory` and nothing else.
+async fn start(
+    directory: &Path,
+    memory_limit: u64,
+    identity: WorkerIdentity,
+) -> Result<(CoreChannel, Arc<Sandboxed>), OneShotError> {
+    let (ours, theirs) = ipc::pair().map_err(OneShotError::Channel)?;
+    let channel = CoreChannel::new(ours, "worker").map_err(OneShotError::Channel)?;
+    let plan = plan::one_shot(directory, Path::new(PACKAGE), memory_limit, identity)?;
+    let launched = tokio::task::spawn_blocking(move || margay_sandbox::launch(&plan, vec![(theirs, CHANNEL_FD)]));
+    let sandboxed = launched.await.map_err(|error| OneShotError::Channel(std::io::Error::other(error)))??;
+    Ok((channel, Arc::new(sandboxed)))
+}
+
+fn another_question() -> OneShotError {
+    OneShotError::Refused { why: "the worker answered another question".into() }
 }
 
 async fn ask(channel: &CoreChannel, sandboxed: &Arc<Sandboxed>) -> Result<Answer, OneShotError> {
@@ -174,6 +212,11 @@ pub fn run(channel: &WorkerChannel) -> Result<(), IpcError> {
                 pipeline = Some(loaded);
                 answer
             }),
+            Question::Inspect { directory, file } => {
+                let file = margay_sandbox::resource_path(&directory).join(file);
+                let summary = margay_inference::inspect(&file).map_err(|error| explain(&error));
+                summary.map(|summary| Answer::Inspected(Box::new(summary)))
+            }
             Question::Picture { top_k } => classify(pipeline.as_mut(), descriptors, top_k),
         };
         channel.send(&answer.unwrap_or_else(|why| Answer::Refused { why }))?;

@@ -1,18 +1,24 @@
-//! `margay model …`: packages, looked at from the outside.
+//! `margay model …`: packages made, looked at and tried, without a core or a cloud.
 
+mod inspect;
+mod pack;
+mod verify;
+
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
+
 use super::exit::{Code, Failed, OrFail};
-use super::output;
+use super::{output, progress};
 use crate::classifier::WorkerIdentity;
 use crate::classifier::model_directory::ModelDirectory;
 use crate::classifier::one_shot::{OneShot, OneShotError};
+use crate::package::Sha256Digest;
+use crate::packing::TRIAL_MEMORY;
 use crate::store;
 
-/// Memory of the worker that looks at a package, in bytes: a hundred times the largest mobile network.
-const MEMORY_LIMIT: u64 = 2 * 1024 * 1024 * 1024;
-
-/// Look at model packages.
+/// Make, look at and try model packages.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -21,34 +27,18 @@ pub(super) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    Inspect(Inspect),
-}
-
-/// Show what a package and its model hold: inputs, outputs, operators, parameters, labels.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Example:  margay model inspect road-signs-1.0.0.tar.gz")]
-struct Inspect {
-    /// The package: a .tar.gz or .zip, or the directory that it unpacks to
-    package: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    Pack(Box<pack::Arguments>),
+    Inspect(inspect::Arguments),
+    Verify(verify::Arguments),
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
-    let Command::Inspect(inspect) = &arguments.command;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_fail(Code::Failure)?;
-    runtime.block_on(async {
-        let package = Package::open(&inspect.package)?;
-        let worker = package.load().await?;
-        if inspect.json {
-            return output::json(&package.document(&worker)).or_fail(Code::Failure);
-        }
-        for line in package.lines(&worker) {
-            output::line(&line).or_fail(Code::Failure)?;
-        }
-        Ok(())
-    })
+    match &arguments.command {
+        Command::Pack(arguments) => runtime.block_on(pack::run(arguments)),
+        Command::Inspect(arguments) => runtime.block_on(inspect::run(arguments)),
+        Command::Verify(arguments) => runtime.block_on(verify::run(arguments)),
+    }
 }
 
 /// A package on disk, unpacked for as long as this lives.
@@ -73,37 +63,38 @@ impl Package {
         Ok(Self { directory, _unpacked: unpacked, contents })
     }
 
+    /// Bytes of the model file.
+    fn model_bytes(&self) -> u64 {
+        self.contents.model.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    /// Compares every file with the digest that the manifest has for it.
+    fn check_digests(&self) -> Result<(), Failed> {
+        for (path, expected) in self.contents.manifest.files() {
+            let file = self.directory.join(path.as_str());
+            let found = File::open(&file).and_then(Sha256Digest::of_reader);
+            let found = found.with_context(|| format!("reading {path}")).or_fail(Code::Model)?;
+            if found != *expected {
+                let error =
+                    anyhow::anyhow!("{path} has the digest {found}, but model.toml says {expected}: pack it again");
+                return Err(Failed::new(Code::Model, error));
+            }
+        }
+        Ok(())
+    }
+
     /// Loads the model in a sandbox.
     pub(super) async fn load(&self) -> Result<OneShot, Failed> {
-        OneShot::load(&self.directory, MEMORY_LIMIT, WorkerIdentity::default()).await.map_err(|error| {
-            let code = match error {
-                OneShotError::Launch(_) | OneShotError::Plan(_) | OneShotError::Channel(_) => Code::Sandbox,
-                _ => Code::Model,
-            };
-            Failed::new(code, error)
-        })
+        OneShot::load(&self.directory, TRIAL_MEMORY, WorkerIdentity::default())
+            .await
+            .map_err(|error| Failed::new(code_of(&error), error))
     }
+}
 
-    fn document(&self, worker: &OneShot) -> serde_json::Value {
-        let manifest = &self.contents.manifest;
-        serde_json::json!({
-            "name": manifest.name(),
-            "version": manifest.version(),
-            "model": manifest.model_file(),
-            "engine": worker.engine,
-            "labels": self.contents.labels.count(),
-            "summary": worker.summary,
-        })
-    }
-
-    fn lines(&self, worker: &OneShot) -> Vec<String> {
-        let manifest = &self.contents.manifest;
-        let mut lines = vec![
-            format!("package     {} {}", manifest.name(), manifest.version()),
-            format!("model       {}, runs on {}", manifest.model_file(), worker.engine),
-            format!("labels      {}", self.contents.labels.count()),
-        ];
-        lines.extend(worker.summary.to_string().lines().map(str::to_owned));
-        lines
+/// Whether the host or the model is at fault.
+fn code_of(error: &OneShotError) -> Code {
+    match error {
+        OneShotError::Launch(_) | OneShotError::Plan(_) | OneShotError::Channel(_) => Code::Sandbox,
+        _ => Code::Model,
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const ORDER: &[&[&str]] = &[
     &["cli"],
     &["app"],
-    &["documents", "deployment"],
+    &["documents", "deployment", "packing"],
     &["connector"],
     &["classifier"],
     &["router"],

@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use tract_onnx::pb::TensorProto;
 use tract_onnx::pb::tensor_proto::DataType;
 
-use crate::engine::LoadError;
 use crate::engine::onnx::OnnxFile;
 use crate::engine::signature::TensorSignature;
+use crate::engine::{LoadError, scores, tract};
+use crate::spec::output::Quantisation;
 
 /// A model file in short.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelSummary {
     /// Tool that wrote the file, with its version, if it says so.
     pub producer: String,
@@ -27,6 +28,15 @@ pub struct ModelSummary {
     pub operators: BTreeMap<String, usize>,
     /// Weights and constants kept in the file, in bytes.
     pub parameter_bytes: u64,
+    /// The operator that computes the first output's numbers, behind those that only reshape or quantise them.
+    pub scored_by: Option<String>,
+    /// How the first output is stored, where the graph ends in a `QuantizeLinear` with fixed parameters.
+    pub quantisation: Option<Quantisation>,
+    /// Multiply-accumulate operations for one frame; `None` where the shapes are not all known or the engine refuses
+    /// the model.
+    pub multiply_accumulates: Option<u64>,
+    /// Numbers that come out for one frame, likewise.
+    pub scores: Option<u64>,
 }
 
 impl fmt::Display for ModelSummary {
@@ -43,12 +53,15 @@ impl fmt::Display for ModelSummary {
         let operators: Vec<String> = operators.iter().map(|(name, count)| format!("{count} {name}")).collect();
         writeln!(f, "operators   {}", operators.join(", "))?;
         writeln!(f, "parameters  {} bytes", self.parameter_bytes)?;
+        if let Some(count) = self.multiply_accumulates {
+            writeln!(f, "work        {:.1} million multiply-accumulates a frame", count as f64 / 1e6)?;
+        }
         write!(f, "written by  {}, operator set {}", self.producer, self.opset)
     }
 }
 
-/// Reads a model file and describes it. No engine is asked: a model that is refused at a later stage than `parse` can
-/// still be inspected.
+/// Reads a model file and describes it. A model that is refused at a later stage than `parse` can still be inspected,
+/// but for what only an engine knows.
 ///
 /// # Errors
 /// [`LoadError`] when the file cannot be read, is too large, or is no ONNX file.
@@ -63,6 +76,8 @@ pub fn inspect(path: &Path) -> Result<ModelSummary, LoadError> {
         }
         parameter_bytes = graph.initializer.iter().map(bytes_of).fold(0, u64::saturating_add);
     }
+    let (scored_by, quantisation) = proto.graph.as_ref().map(scores::of).unwrap_or_default();
+    let work = tract::measure(&file);
     let standard = proto.opset_import.iter().find(|set| set.domain.is_empty() || set.domain == "ai.onnx");
     Ok(ModelSummary {
         producer: format!("{} {}", proto.producer_name, proto.producer_version).trim().to_owned(),
@@ -71,6 +86,10 @@ pub fn inspect(path: &Path) -> Result<ModelSummary, LoadError> {
         outputs: file.outputs(),
         operators,
         parameter_bytes,
+        scored_by,
+        quantisation,
+        multiply_accumulates: work.as_ref().map(|work| work.multiply_accumulates),
+        scores: work.map(|work| work.scores),
     })
 }
 

@@ -21,6 +21,15 @@ pub enum Axis {
 }
 
 impl Axis {
+    /// The length, where it is fixed.
+    #[must_use]
+    pub fn fixed(&self) -> Option<usize> {
+        match self {
+            Self::Fixed(length) => usize::try_from(*length).ok(),
+            Self::Named(_) => None,
+        }
+    }
+
     fn admits(&self, length: usize) -> bool {
         match self {
             Self::Fixed(fixed) => *fixed == length as u64,

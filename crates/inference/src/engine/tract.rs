@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::model::TypedSimpleState;
+use tract_onnx::tract_core::ops::Cost;
 
 use super::onnx::OnnxFile;
 use super::{Engine, EngineError, LoadError, Stage, quantised};
@@ -99,6 +100,42 @@ impl Engine for TractEngine {
     }
 }
 
+/// What one frame costs, and how many numbers come out of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Work {
+    pub(crate) multiply_accumulates: u64,
+    pub(crate) scores: u64,
+}
+
+/// Counts a model's work for a batch of one; `None` where a shape stays open or tract refuses the model.
+pub(crate) fn measure(file: &OnnxFile) -> Option<Work> {
+    let inputs = file.inputs();
+    let [input] = inputs.as_slice() else { return None };
+    let axes = input.shape.as_ref()?.iter().enumerate();
+    let shape: Vec<usize> =
+        axes.map(|(at, axis)| if at == 0 { Some(1) } else { axis.fixed() }).collect::<Option<_>>()?;
+    let element = match input.element.as_str() {
+        "float" => DatumType::F32,
+        "uint8" => DatumType::U8,
+        "int8" => DatumType::I8,
+        _ => return None,
+    };
+    let model = typed(file, InferenceFact::dt_shape(element, &shape)).ok()?;
+    attempt(file, Stage::Type, || {
+        let mut multiply_accumulates = 0_u64;
+        for node in &model.nodes {
+            for (cost, count) in node.op.cost(&model.node_input_facts(node.id)?)? {
+                if matches!(cost, Cost::FMA(_)) {
+                    multiply_accumulates = multiply_accumulates.saturating_add(count.to_i64()?.unsigned_abs());
+                }
+            }
+        }
+        let scores = model.output_fact(0)?.shape.as_concrete().map(|shape| shape.iter().product::<usize>() as u64);
+        Ok(scores.map(|scores| Work { multiply_accumulates, scores }))
+    })
+    .ok()?
+}
+
 fn check_input(file: &OnnxFile, spec: &InputSpec) -> Result<(), LoadError> {
     let inputs = file.inputs();
     let problems = match inputs.as_slice() {
@@ -109,17 +146,21 @@ fn check_input(file: &OnnxFile, spec: &InputSpec) -> Result<(), LoadError> {
 }
 
 fn optimise(file: &OnnxFile, spec: &InputSpec) -> Result<TypedModel, LoadError> {
+    let mut typed = typed(file, InferenceFact::dt_shape(datum_type(spec.element), spec.shape()))?;
+    attempt(file, Stage::Optimise, || {
+        quantised::spell_out(&mut typed)?;
+        typed.into_optimized()
+    })
+}
+
+/// The model with every type and shape known, given those of its one input.
+fn typed(file: &OnnxFile, input: InferenceFact) -> Result<TypedModel, LoadError> {
     let framework = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
     let parsed = attempt(file, Stage::Parse, || framework.parse(&file.proto, None))?;
     if let Some(name) = parsed.unresolved_inputs.first() {
         return Err(refused(file, Stage::Parse, format!("nothing supplies the tensor `{name}`")));
     }
-    let fact = InferenceFact::dt_shape(datum_type(spec.element), spec.shape());
-    let mut typed = attempt(file, Stage::Type, || parsed.model.with_input_fact(0, fact)?.into_typed())?;
-    attempt(file, Stage::Optimise, || {
-        quantised::spell_out(&mut typed)?;
-        typed.into_optimized()
-    })
+    attempt(file, Stage::Type, || parsed.model.with_input_fact(0, input)?.into_typed())
 }
 
 /// Takes one step of loading. tract panics over some malformed models; the caller is told of it like of an error.

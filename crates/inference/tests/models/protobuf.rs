@@ -91,12 +91,17 @@ pub struct Graph {
 impl Graph {
     /// The whole file, operator set 13.
     pub fn file(&self) -> Vec<u8> {
+        self.file_of(13)
+    }
+
+    /// The whole file, of an operator set.
+    pub fn file_of(&self, opset: u64) -> Vec<u8> {
         let parts = [(1, &self.nodes), (5, &self.weights), (11, &self.inputs), (12, &self.outputs)];
         let mut graph = Message::new().bytes(2, "test");
         for (number, part) in parts.into_iter().flat_map(|(number, parts)| parts.iter().map(move |part| (number, part)))
         {
             graph = graph.bytes(number, part);
         }
-        Message::new().int(1, 8).bytes(7, graph).bytes(8, Message::new().int(2, 13)).0
+        Message::new().int(1, 8).bytes(7, graph).bytes(8, Message::new().int(2, opset)).0
     }
 }
