@@ -12,6 +12,8 @@ mod protobuf;
 
 #[path = "promises/bad_input.rs"]
 mod bad_input;
+#[path = "promises/bench.rs"]
+mod bench;
 #[path = "promises/clock.rs"]
 mod clock;
 #[path = "promises/containment.rs"]

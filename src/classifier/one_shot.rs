@@ -1,6 +1,8 @@
 //! A model in a sandbox for one question: what is in these pictures, or what is in this model. The command line asks;
 //! the parsers run in a worker, as they do under the core.
 
+pub mod bench;
+
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,6 +14,7 @@ use margay_inference::{ModelSummary, Pipeline, StageTimings, Still};
 use margay_sandbox::{LaunchError, Sandboxed};
 use serde::{Deserialize, Serialize};
 
+use self::bench::{BenchOrder, BenchResult};
 use super::model_directory::ModelDirectory;
 use super::plan::{self, WorkerIdentity};
 use super::worker::CHANNEL_FD;
@@ -21,6 +24,9 @@ use crate::payload::Ranked;
 
 /// No picture is larger, in bytes.
 pub const MAX_PICTURE: u64 = 64 * 1024 * 1024;
+
+/// The most pictures that a worker holds for a measurement.
+pub const MAX_PICTURES: usize = 64;
 
 /// Where the package appears inside the sandbox.
 const PACKAGE: &str = "/package";
@@ -35,6 +41,10 @@ enum Question {
     Load { directory: PathBuf },
     /// Classify the picture whose descriptor comes along.
     Picture { top_k: usize },
+    /// Keep the picture whose descriptor comes along for a measurement.
+    Keep,
+    /// Measure how fast the model is on the pictures kept.
+    Bench(BenchOrder),
 }
 
 /// The worker's answer.
@@ -47,6 +57,12 @@ enum Answer {
         engine: String,
     },
     Classified(PictureResult),
+    Kept,
+    /// So many frames of a measurement are done.
+    Measuring {
+        frames: u32,
+    },
+    Measured(Box<BenchResult>),
     /// The model or the picture cannot be used.
     Refused {
         why: String,
@@ -129,7 +145,7 @@ impl OneShot {
         match answer? {
             Answer::Inspected(summary) => Ok(*summary),
             Answer::Refused { why } => Err(OneShotError::Refused { why }),
-            Answer::Loaded { .. } | Answer::Classified(_) => Err(another_question()),
+            _ => Err(another_question()),
         }
     }
 
@@ -143,7 +159,7 @@ impl OneShot {
         match ask(&channel, &sandboxed).await? {
             Answer::Loaded { summary, engine } => Ok(Self { channel, sandboxed, summary: *summary, engine }),
             Answer::Refused { why } => Err(OneShotError::Refused { why }),
-            Answer::Inspected(_) | Answer::Classified(_) => Err(another_question()),
+            _ => Err(another_question()),
         }
     }
 
@@ -157,7 +173,37 @@ impl OneShot {
         match ask(&self.channel, &self.sandboxed).await? {
             Answer::Classified(result) => Ok(result),
             Answer::Refused { why } => Err(OneShotError::Refused { why }),
-            Answer::Inspected(_) | Answer::Loaded { .. } => Err(another_question()),
+            _ => Err(another_question()),
+        }
+    }
+
+    /// Adds a picture to those of the next measurement, at most [`MAX_PICTURES`].
+    ///
+    /// # Errors
+    /// [`OneShotError`].
+    pub async fn add_picture(&self, path: &Path) -> Result<(), OneShotError> {
+        let picture = File::open(path).map_err(|source| OneShotError::Picture { path: path.to_owned(), source })?;
+        self.channel.send(&Question::Keep, &[picture.as_fd()]).await?;
+        match ask(&self.channel, &self.sandboxed).await? {
+            Answer::Kept => Ok(()),
+            Answer::Refused { why } => Err(OneShotError::Refused { why: format!("{}: {why}", path.display()) }),
+            _ => Err(another_question()),
+        }
+    }
+
+    /// Measures the model on the pictures added, or on a stand-in where there are none; `tell` hears how far it is.
+    ///
+    /// # Errors
+    /// [`OneShotError`]; `Refused` where a picture cannot be classified.
+    pub async fn bench(&self, order: BenchOrder, mut tell: impl FnMut(u32)) -> Result<BenchResult, OneShotError> {
+        self.channel.send(&Question::Bench(order), &[]).await?;
+        loop {
+            match ask(&self.channel, &self.sandboxed).await? {
+                Answer::Measuring { frames } => tell(frames),
+                Answer::Measured(result) => return Ok(*result),
+                Answer::Refused { why } => return Err(OneShotError::Refused { why }),
+                _ => return Err(another_question()),
+            }
         }
     }
 }
@@ -200,26 +246,51 @@ async fn ask(channel: &CoreChannel, sandboxed: &Arc<Sandboxed>) -> Result<Answer
 /// # Errors
 /// Only a broken channel; what is wrong with a model or a picture is an answer.
 pub fn run(channel: &WorkerChannel) -> Result<(), IpcError> {
-    let mut pipeline = None;
+    let mut worker = Worker { channel, pipeline: None, pictures: Vec::new() };
     loop {
         let (question, descriptors) = match channel.receive::<Question>(Duration::from_secs(60))? {
             Waited::Message(Received { message, descriptors }) => (message, descriptors),
             Waited::Nothing => continue,
             Waited::CoreGone => return Ok(()),
         };
-        let answer = match question {
-            Question::Load { directory } => load(&margay_sandbox::resource_path(&directory)).map(|(loaded, answer)| {
-                pipeline = Some(loaded);
-                answer
-            }),
+        let answer = worker.answer(question, descriptors);
+        channel.send(&answer.unwrap_or_else(|why| Answer::Refused { why }))?;
+    }
+}
+
+struct Worker<'a> {
+    channel: &'a WorkerChannel,
+    pipeline: Option<Pipeline>,
+    /// For the next measurement.
+    pictures: Vec<Still>,
+}
+
+impl Worker<'_> {
+    fn answer(&mut self, question: Question, descriptors: Vec<OwnedFd>) -> Result<Answer, String> {
+        match question {
             Question::Inspect { directory, file } => {
                 let file = margay_sandbox::resource_path(&directory).join(file);
-                let summary = margay_inference::inspect(&file).map_err(|error| explain(&error));
-                summary.map(|summary| Answer::Inspected(Box::new(summary)))
+                let summary = margay_inference::inspect(&file).map_err(|error| explain(&error))?;
+                Ok(Answer::Inspected(Box::new(summary)))
             }
-            Question::Picture { top_k } => classify(pipeline.as_mut(), descriptors, top_k),
-        };
-        channel.send(&answer.unwrap_or_else(|why| Answer::Refused { why }))?;
+            Question::Load { directory } => {
+                let (pipeline, answer) = load(&margay_sandbox::resource_path(&directory))?;
+                self.pipeline = Some(pipeline);
+                Ok(answer)
+            }
+            Question::Picture { top_k } => classify(self.pipeline.as_mut(), descriptors, top_k),
+            Question::Keep if self.pictures.len() == MAX_PICTURES => Err(format!("{MAX_PICTURES} pictures are enough")),
+            Question::Keep => {
+                self.pictures.push(read_still(descriptors)?);
+                Ok(Answer::Kept)
+            }
+            Question::Bench(order) => {
+                let pipeline = self.pipeline.as_mut().ok_or("a measurement came before a model")?;
+                // A core that is gone is noticed at the next question.
+                let tell = |frames| drop(self.channel.send(&Answer::Measuring { frames }));
+                bench::run(pipeline, &self.pictures, order, tell).map(|result| Answer::Measured(Box::new(result)))
+            }
+        }
     }
 }
 
@@ -233,6 +304,17 @@ fn load(directory: &Path) -> Result<(Pipeline, Answer), String> {
 
 fn classify(pipeline: Option<&mut Pipeline>, descriptors: Vec<OwnedFd>, top_k: usize) -> Result<Answer, String> {
     let pipeline = pipeline.ok_or("a picture came before a model")?;
+    let still = read_still(descriptors)?;
+    let classification = pipeline.classify(&still.frame(), top_k).map_err(|error| explain(&error))?;
+    let predictions = classification.predictions.into_iter();
+    let predictions = predictions
+        .map(|p| Ranked { label: p.label.to_string(), class: p.class, probability: p.probability })
+        .collect();
+    Ok(Answer::Classified(PictureResult { predictions, timings: classification.timings }))
+}
+
+/// Reads the picture whose descriptor came along, within its limit.
+fn read_still(descriptors: Vec<OwnedFd>) -> Result<Still, String> {
     let picture = descriptors.into_iter().next().ok_or("the question came without its picture")?;
     let mut bytes = Vec::new();
     File::from(picture)
@@ -242,11 +324,5 @@ fn classify(pipeline: Option<&mut Pipeline>, descriptors: Vec<OwnedFd>, top_k: u
     if bytes.len() as u64 > MAX_PICTURE {
         return Err(format!("the picture is over the limit of {MAX_PICTURE} bytes"));
     }
-    let still = Still::from_bytes(bytes).map_err(|error| explain(&error))?;
-    let classification = pipeline.classify(&still.frame(), top_k).map_err(|error| explain(&error))?;
-    let predictions = classification.predictions.into_iter();
-    let predictions = predictions
-        .map(|p| Ranked { label: p.label.to_string(), class: p.class, probability: p.probability })
-        .collect();
-    Ok(Answer::Classified(PictureResult { predictions, timings: classification.timings }))
+    Still::from_bytes(bytes).map_err(|error| explain(&error))
 }

@@ -63,6 +63,16 @@ impl Package {
         Ok(Self { directory, _unpacked: unpacked, contents })
     }
 
+    /// Name and version of the model.
+    pub(super) fn name_and_version(&self) -> (&str, &str) {
+        (self.contents.manifest.name(), self.contents.manifest.version())
+    }
+
+    /// The pictures of the golden samples.
+    pub(super) fn golden_pictures(&self) -> Vec<PathBuf> {
+        self.contents.manifest.golden().iter().map(|golden| self.directory.join(golden.image.as_str())).collect()
+    }
+
     /// Bytes of the model file.
     fn model_bytes(&self) -> u64 {
         self.contents.model.metadata().map_or(0, |metadata| metadata.len())

@@ -33,12 +33,17 @@ impl fmt::Display for MessageId {
 
 /// An accepted message.
 #[derive(Debug, Clone)]
-pub(super) struct Message {
-    pub(super) id: MessageId,
-    pub(super) topic: Topic,
-    pub(super) payload: Bytes,
-    pub(super) tag: u64,
-    pub(super) accepted: Instant,
+pub struct Message {
+    /// Its number.
+    pub id: MessageId,
+    /// Where it goes.
+    pub topic: Topic,
+    /// What it says.
+    pub payload: Bytes,
+    /// What the caller gave with it.
+    pub tag: u64,
+    /// When it was accepted.
+    pub accepted: Instant,
 }
 
 /// The bytes of the spool's limit that a message uses up.

@@ -80,7 +80,7 @@ struct InFlight {
 
 /// What the sender thinks of the topic at the head of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub enum Standing {
     /// Send it.
     Good,
     /// Give it up: the broker refuses it.
@@ -91,7 +91,7 @@ pub(super) enum Standing {
 
 /// The next message for a connection that has sent some already.
 #[derive(Debug)]
-pub(super) enum Next {
+pub enum Next {
     /// Send this one; it is in flight now.
     Send(Message),
     /// The next one is on parole: it wants to be sent alone, and is still queued.
@@ -102,7 +102,7 @@ pub(super) enum Next {
 
 /// The queue, its limit and its ledger. Index in memory, bodies in the [`Storage`].
 #[derive(Debug)]
-pub(super) struct Spool {
+pub struct Spool {
     limit_bytes: usize,
     storage: Storage,
     queued: VecDeque<Queued>,
@@ -119,7 +119,9 @@ pub(super) struct Spool {
 }
 
 impl Spool {
-    pub(super) fn new(settings: &SpoolSettings) -> Self {
+    /// An empty spool.
+    #[must_use]
+    pub fn new(settings: &SpoolSettings) -> Self {
         Self {
             limit_bytes: settings.max_size_bytes(),
             storage: Storage::open(settings.storage()),
@@ -138,7 +140,10 @@ impl Spool {
     }
 
     /// Takes a message, replacing the oldest queued ones if there is no room.
-    pub(super) fn accept(
+    ///
+    /// # Errors
+    /// [`AcceptError`] when the message is too large, or those in flight leave it no room.
+    pub fn accept(
         &mut self,
         topic: Topic,
         payload: Bytes,
@@ -193,7 +198,7 @@ impl Spool {
 
     /// The next message for a connection on which those that `sent` knows have been sent: the oldest of the others in
     /// flight, else the oldest queued one, giving up those whose topic the broker refuses.
-    pub(super) fn next(&mut self, sent: impl Fn(MessageId) -> bool, standing: impl Fn(&Topic) -> Standing) -> Next {
+    pub fn next(&mut self, sent: impl Fn(MessageId) -> bool, standing: impl Fn(&Topic) -> Standing) -> Next {
         if let Some(id) = self.in_flight.keys().copied().find(|id| !sent(*id)) {
             return self.lend(id).map_or(Next::Nothing, Next::Send);
         }
@@ -213,7 +218,7 @@ impl Spool {
     }
 
     /// Gives message `id` out to be sent; from now on it is in flight.
-    pub(super) fn lend(&mut self, id: MessageId) -> Option<Message> {
+    pub fn lend(&mut self, id: MessageId) -> Option<Message> {
         let message = self.storage.get(id)?;
         if let Some(again) = self.in_flight.get_mut(&id) {
             again.times_sent += 1;
@@ -229,7 +234,7 @@ impl Spool {
     }
 
     /// The broker acknowledged `id`. Nothing happens if that was known.
-    pub(super) fn acknowledge(&mut self, id: MessageId, now: Instant) -> Option<Delivered> {
+    pub fn acknowledge(&mut self, id: MessageId, now: Instant) -> Option<Delivered> {
         let sent = self.end_flight(id)?;
         self.delivered += 1;
         let message = self.storage.remove(id)?;
@@ -265,7 +270,7 @@ impl Spool {
     }
 
     /// The newest message in flight.
-    pub(super) fn newest_in_flight(&self) -> Option<MessageId> {
+    pub fn newest_in_flight(&self) -> Option<MessageId> {
         self.in_flight.keys().next_back().copied()
     }
 
@@ -284,7 +289,8 @@ impl Spool {
         self.connections += 1;
     }
 
-    pub(super) fn counters(&self) -> LinkCounters {
+    /// What became of every message.
+    pub fn counters(&self) -> LinkCounters {
         LinkCounters {
             accepted: self.last_id,
             delivered: self.delivered,

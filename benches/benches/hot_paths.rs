@@ -1,0 +1,88 @@
+//! What every frame and every message passes: decode, resize, inference, routing, spooling.
+//!
+//! The bundled model and its frames, 320 × 240 JPEG. `cargo bench --manifest-path benches/Cargo.toml`; figures and
+//! method are in docs/benchmarks.md.
+
+use std::hint::black_box;
+use std::path::Path;
+use std::time::Instant;
+
+use bytes::Bytes;
+use criterion::{Criterion, criterion_group, criterion_main};
+use margay::classifier::model_directory::ModelDirectory;
+use margay::mqtt::spool::{Next, Spool, SpoolSettings, Standing, StorageType};
+use margay::router::{Endpoint, Route, Router};
+use margay::topic::Topic;
+use margay_frontend::{Decoder, FrameView, Preparer};
+use margay_inference::engine::tract::TractEngine;
+use margay_inference::{Engine, Pipeline};
+
+/// The bundled model, unpacked beside its archive.
+const PACKAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/signs/package");
+const FRAME: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/signs/frames/frame-000.jpg");
+
+fn frames(criterion: &mut Criterion) {
+    let package = ModelDirectory::open(Path::new(PACKAGE)).expect("the bundled package");
+    let spec = package.manifest.model_spec();
+    let jpeg = std::fs::read(FRAME).expect("a held-out frame");
+    let mut decoder = Decoder::new();
+    criterion.bench_function("decode 320x240 JPEG", |bench| {
+        bench.iter(|| decoder.decode(black_box(&FrameView::jpeg(&jpeg))).expect("it decodes").size());
+    });
+
+    let mut other = Decoder::new();
+    let rgb = other.decode(&FrameView::jpeg(&jpeg)).expect("it decodes");
+    let mut preparer = Preparer::new(&spec.input);
+    criterion.bench_function("resize, crop, normalise to 96x96", |bench| {
+        bench.iter(|| preparer.prepare(black_box(&rgb)).expect("it resizes").shape());
+    });
+
+    let tensor = preparer.prepare(&rgb).expect("it resizes").clone();
+    let mut engine = TractEngine::load(&package.model, &spec).expect("the model loads");
+    let mut scores = Vec::new();
+    criterion.bench_function("inference, road-signs, tract", |bench| {
+        bench.iter(|| engine.run(black_box(&tensor), &mut scores).expect("it runs"));
+    });
+
+    let mut pipeline = Pipeline::load(&package.model, &spec, package.labels).expect("the model loads");
+    criterion.bench_function("frame to predictions", |bench| {
+        bench.iter(|| pipeline.classify(black_box(&FrameView::jpeg(&jpeg)), 5).expect("it classifies"));
+    });
+}
+
+fn router_of(subscriptions: usize) -> Router {
+    Router::new((0..subscriptions).map(|n| Route {
+        id: n.to_string(),
+        source: Endpoint::Connector(format!("connector-{n}")),
+        target: Endpoint::Cloud,
+        filter: format!("margay/core/{n}/#").parse().expect("a filter"),
+    }))
+}
+
+fn messages(criterion: &mut Criterion) {
+    let payload = vec![b'x'; 400];
+    for subscriptions in [10, 10_000] {
+        let router = router_of(subscriptions);
+        let source = Endpoint::Connector(format!("connector-{}", subscriptions / 2));
+        let topic = format!("margay/core/{}/predictions", subscriptions / 2);
+        criterion.bench_function(&format!("route, {subscriptions} subscriptions"), |bench| {
+            bench.iter(|| router.route(&source, black_box(&topic), &payload).expect("a route").targets.len());
+        });
+    }
+
+    let settings = SpoolSettings::new(1 << 20, StorageType::Memory).expect("settings");
+    let mut spool = Spool::new(&settings);
+    let topic: Topic = "margay/core/road/predictions".parse().expect("a topic");
+    let payload = Bytes::from(payload);
+    criterion.bench_function("spool: accept, send, acknowledge", |bench| {
+        bench.iter(|| {
+            let now = Instant::now();
+            spool.accept(topic.clone(), payload.clone(), 0, now).expect("room");
+            let Next::Send(message) = spool.next(|_| false, |_| Standing::Good) else { panic!("a message") };
+            spool.acknowledge(message.id, now).expect("it was in flight")
+        });
+    });
+}
+
+criterion_group!(hot_paths, frames, messages);
+criterion_main!(hot_paths);
