@@ -70,6 +70,9 @@ impl Identity {
                 certificate: files.certificate.clone(),
                 private_key: files.private_key.clone(),
             },
+            source @ rustls::Error::InvalidCertificate(_) => {
+                IdentityError::UnsupportedCertificate { path: files.certificate.clone(), source }
+            }
             source => IdentityError::UnsupportedKey { path: files.private_key.clone(), source },
         })?;
         Ok(Self { certified_key: Arc::new(certified_key), roots, validity, files: files.clone() })

@@ -90,6 +90,17 @@ pub enum IdentityError {
         /// The file.
         path: PathBuf,
     },
+    /// The certificate is of a kind that TLS here cannot use.
+    #[error(
+        "using the certificate in {path}; it must be X.509 version 3, which openssl x509 -req makes only with extensions: add -copy_extensions copy, and to the request -addext extendedKeyUsage=clientAuth"
+    )]
+    UnsupportedCertificate {
+        /// The file.
+        path: PathBuf,
+        /// What rustls said.
+        #[source]
+        source: rustls::Error,
+    },
     /// The key is of a kind that TLS here cannot use.
     #[error("using the private key in {path}; RSA of 2048 bits or more, EC P-256, P-384 and Ed25519 keys work")]
     UnsupportedKey {

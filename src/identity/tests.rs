@@ -49,6 +49,14 @@ fn a_key_of_another_certificate_is_named_with_both_files() {
 }
 
 #[test]
+fn a_certificate_of_version_1_is_refused_with_how_to_make_another() {
+    let error = Identity::load(&files("v1.cert.pem", "v1.key")).unwrap_err();
+    assert!(matches!(error, IdentityError::UnsupportedCertificate { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("v1.cert.pem") && text.contains("-copy_extensions copy"), "{text}");
+}
+
+#[test]
 fn each_wrong_file_is_named_with_what_it_holds_and_what_was_wanted() {
     let directory = tempfile::tempdir().unwrap();
     let file = |content: &str| {

@@ -143,13 +143,7 @@ impl Spool {
     ///
     /// # Errors
     /// [`AcceptError`] when the message is too large, or those in flight leave it no room.
-    pub fn accept(
-        &mut self,
-        topic: Topic,
-        payload: Bytes,
-        tag: u64,
-        now: Instant,
-    ) -> Result<MessageId, AcceptError> {
+    pub fn accept(&mut self, topic: Topic, payload: Bytes, tag: u64, now: Instant) -> Result<MessageId, AcceptError> {
         self.admit(&topic, &payload)?;
         let cost = message::cost(&topic, &payload);
         while self.in_flight_bytes + self.queued_bytes + cost > self.limit_bytes {
