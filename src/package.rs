@@ -19,6 +19,7 @@ mod labels;
 mod manifest;
 mod output;
 mod path;
+mod signature;
 mod v1;
 
 pub use digest::{DigestError, Sha256Digest};
@@ -26,6 +27,10 @@ pub use draft::Draft;
 pub use golden::Golden;
 pub use labels::{LabelFileError, LabelSource, parse_labels};
 pub use path::{PackagePath, PathError};
+pub use signature::{
+    KeyError, MAX_SIGNATURE_BYTES, MAX_TRUSTED_KEYS, SIGNATURE_SUFFIX, SignatureError, SignaturePolicy, Signed,
+    TrustedKey, generate as generate_keys, sign, verify as verify_signature,
+};
 pub use v1::V1Error;
 
 /// Name of the manifest's file, in the package's top directory.

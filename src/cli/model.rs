@@ -1,10 +1,13 @@
 //! `margay model …`: packages made, looked at and tried, without a core or a cloud.
 
 mod inspect;
+mod key;
 mod pack;
+mod sign;
 mod verify;
 
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -16,7 +19,11 @@ use crate::classifier::model_directory::ModelDirectory;
 use crate::classifier::one_shot::{OneShot, OneShotError};
 use crate::package::Sha256Digest;
 use crate::packing::TRIAL_MEMORY;
+use crate::secret::Secret;
 use crate::store;
+
+/// The longest password file that is read, in bytes.
+const MAX_PASSWORD_BYTES: u64 = 1024;
 
 /// Make, look at and try model packages.
 #[derive(Debug, clap::Args)]
@@ -30,6 +37,8 @@ enum Command {
     Pack(Box<pack::Arguments>),
     Inspect(inspect::Arguments),
     Verify(verify::Arguments),
+    Key(key::Arguments),
+    Sign(sign::Arguments),
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
@@ -38,6 +47,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
         Command::Pack(arguments) => runtime.block_on(pack::run(arguments)),
         Command::Inspect(arguments) => runtime.block_on(inspect::run(arguments)),
         Command::Verify(arguments) => runtime.block_on(verify::run(arguments)),
+        Command::Key(arguments) => key::run(arguments),
+        Command::Sign(arguments) => sign::run(arguments),
     }
 }
 
@@ -107,4 +118,13 @@ fn code_of(error: &OneShotError) -> Code {
         OneShotError::Launch(_) | OneShotError::Plan(_) | OneShotError::Channel(_) => Code::Sandbox,
         _ => Code::Model,
     }
+}
+
+/// The first line of a password file; it is on no command line, where every user of the machine could read it.
+fn read_password(file: Option<&Path>) -> Result<Option<Secret>, Failed> {
+    let Some(file) = file else { return Ok(None) };
+    let mut text = String::new();
+    let read = File::open(file).and_then(|file| file.take(MAX_PASSWORD_BYTES).read_to_string(&mut text));
+    read.with_context(|| format!("reading the password in {}", file.display())).or_fail(Code::Failure)?;
+    Ok(Some(Secret::new(text.lines().next().unwrap_or_default())))
 }

@@ -1,12 +1,16 @@
 //! `margay model verify`: whether a package would be taken, tried as a device tries it.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use serde::Serialize;
 
 use super::super::exit::{Code, Failed, OrFail};
+use super::sign::signature_path;
 use super::{Package, output};
-use crate::package::Manifest;
+use crate::package::{MAX_SIGNATURE_BYTES, Manifest, SignatureError, Signed, TrustedKey, verify_signature};
 
 /// Try a package as a device does before it lets the model take over: digests, load, shape, labels, golden samples.
 #[derive(Debug, clap::Args)]
@@ -16,6 +20,9 @@ use crate::package::Manifest;
 pub(super) struct Arguments {
     /// The package: a .tar.gz or .zip, or the directory that it unpacks to
     package: PathBuf,
+    /// Ask for a signature of this public key, too: the line that begins with RW in its .pub file
+    #[arg(long, value_name = "RW…")]
+    trust: Vec<TrustedKey>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -31,6 +38,8 @@ struct Verified<'a> {
     labels: usize,
     engine: &'a str,
     golden: Vec<Golden<'a>>,
+    /// The key that signed it, where one was asked for.
+    signed_by: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -42,6 +51,7 @@ struct Golden<'a> {
 }
 
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failed> {
+    let signed = arguments.check_signature().or_fail(Code::Model)?;
     let package = Package::open(&arguments.package)?;
     package.check_digests()?;
     let worker = package.load().await?;
@@ -62,6 +72,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failed> {
         labels: package.contents.labels.count(),
         engine: &worker.engine,
         golden,
+        signed_by: signed.map(|signed| signed.key),
     };
     if arguments.json {
         return output::json(&verified).or_fail(Code::Failure);
@@ -69,8 +80,28 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failed> {
     show(&verified, manifest).or_fail(Code::Failure)
 }
 
+impl Arguments {
+    /// The signature beside the package, where keys are named.
+    fn check_signature(&self) -> anyhow::Result<Option<Signed>> {
+        if self.trust.is_empty() {
+            return Ok(None);
+        }
+        let path = signature_path(&self.package);
+        let mut text = String::new();
+        match File::open(&path) {
+            Ok(file) => file.take(MAX_SIGNATURE_BYTES).read_to_string(&mut text)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(SignatureError::Missing.into()),
+            Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+        };
+        Ok(Some(verify_signature(&self.trust, &text, File::open(&self.package)?)?))
+    }
+}
+
 fn show(verified: &Verified<'_>, manifest: &Manifest) -> std::io::Result<()> {
     output::line(&format!("package     {} {}", verified.name, verified.version))?;
+    if let Some(key) = &verified.signed_by {
+        output::line(&format!("signature   good, of the key {key}"))?;
+    }
     match verified.files {
         0 => output::line("digests     none: the package has no manifest")?,
         files => output::line(&format!("digests     {files} files are what the manifest says"))?,
