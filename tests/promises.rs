@@ -6,6 +6,8 @@
 #[path = "support/support.rs"]
 mod support;
 
+#[path = "promises/accuracy.rs"]
+mod accuracy;
 #[path = "promises/bad_input.rs"]
 mod bad_input;
 #[path = "promises/clock.rs"]
