@@ -10,6 +10,8 @@ mod support;
 #[allow(dead_code, reason = "shared with the tests of the engines, which make more kinds of models")]
 mod protobuf;
 
+#[path = "promises/accuracy.rs"]
+mod accuracy;
 #[path = "promises/bad_input.rs"]
 mod bad_input;
 #[path = "promises/bench.rs"]

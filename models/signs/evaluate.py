@@ -1,92 +1,109 @@
-"""Scores an exported model on the held-out frames, as the appliance would see them.
+"""Scores the packages on held-out frames, as the appliance would see them.
 
-    python evaluate.py package/signs.onnx
+    python evaluate.py                                       # ONNX Runtime with Pillow
+    python evaluate.py --margay ../../target/release/margay  # Margay itself; writes confusion.json
+    python evaluate.py --all                                 # all 1200 frames, rendered on the spot
 
-Every frame is a JPEG file of 320 x 240 pixels that is decoded, preprocessed by
-the package's rule and run through ONNX Runtime. Prints the share that is
-right with Wilson's 95 % interval, a line for each class, and the confusions.
+Every frame is a JPEG file of 320 x 240 pixels that is decoded, brought to the
+model's size by the package's rule and classified. Prints the README's table,
+the confusions, the time of an inference, and how far Margay and ONNX Runtime
+agree.
 """
 
 import argparse
 import json
-import math
+import statistics
+import subprocess
+import tempfile
 import time
-from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
 import frames
+import pack
 import preprocess
+import scores
 from labels import LABELS
 
-
-class Model:
-    """An exported model on one thread."""
-
-    def __init__(self, file: Path) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-
-    def logits(self, jpeg: bytes) -> np.ndarray:
-        """The model's scores for a JPEG file, one a class."""
-        squares = preprocess.square_of_jpeg(jpeg)[None]
-        return self._session.run(["logits"], {"image": preprocess.tensor(squares)})[0][0]
+Engine = Callable[[Path, list[bytes]], tuple[list[scores.Answer], float]]
+"""Answers of a package to JPEG files, and the median time of an inference in milliseconds."""
 
 
-def wilson(right: int, total: int) -> tuple[float, float]:
-    """Wilson's score interval at 95 % for a share of `right` in `total`."""
-    z = 1.959964
-    share, scale = right / total, 1 + z * z / total
-    middle = (share + z * z / (2 * total)) / scale
-    half = z / scale * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return max(0.0, middle - half), min(1.0, middle + half)
+def by_onnxruntime(package: Path, jpegs: list[bytes]) -> tuple[list[scores.Answer], float]:
+    """Pillow and ONNX Runtime, on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    model = package / pack.manifest(package)["model"]["file"]
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    answers, times = [], []
+    for jpeg in jpegs:
+        tensor = preprocess.tensor(preprocess.square_of_jpeg(jpeg)[None])
+        started = time.perf_counter()
+        logits = session.run(["logits"], {"image": tensor})[0][0]
+        times.append(1e3 * (time.perf_counter() - started))
+        odds = np.exp(logits - logits.max())
+        answers.append(scores.Answer(LABELS[int(logits.argmax())], float(odds.max() / odds.sum())))
+    return answers, statistics.median(times)
 
 
-def line(name: str, right: int, total: int) -> str:
-    """A row of the report's table."""
-    low, high = wilson(right, total)
-    return f"| {name} | {right} / {total} | {right / total:.1%} | {low:.1%} to {high:.1%} |"
+def by_margay(program: Path) -> Engine:
+    """`margay classify` with the package's archive: its decoder, its resampler, its engine, its sandbox."""
+
+    def classify(package: Path, jpegs: list[bytes]) -> tuple[list[scores.Answer], float]:
+        with tempfile.TemporaryDirectory() as folder:
+            files = [Path(folder) / f"{i:04}.jpg" for i in range(len(jpegs))]
+            for file, jpeg in zip(files, jpegs):
+                file.write_bytes(jpeg)
+            command = [program, "classify", "--json", "--top-k", "1", "--model", pack.archive_of(package), *files]
+            lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+        results = [json.loads(line) for line in lines]
+        best = [result["predictions"][0] for result in results]
+        times = [result["timings"]["inference_us"] / 1e3 for result in results]
+        return [scores.Answer(p["label"], p["probability"]) for p in best], statistics.median(times)
+
+    return classify
 
 
-def report(model: Model, items: list[tuple[str, bytes]]) -> None:
-    """Prints the table for frames given as label and JPEG file."""
-    answers: Counter[tuple[str, str]] = Counter()
-    sure: Counter[tuple[bool, bool]] = Counter()
-    for truth, jpeg in items:
-        logits = model.logits(jpeg)
-        best = LABELS[int(logits.argmax())]
-        probability = np.exp(logits - logits.max())
-        answers[truth, best] += 1
-        sure[truth == best, probability.max() / probability.sum() >= 0.5] += 1
-    totals = Counter(truth for truth, _ in items)
-    print("| class | right | share | 95 % interval (Wilson) |\n|---|---|---|---|")
-    for label in LABELS:
-        if totals[label]:
-            print(line(label, answers[label, label], totals[label]))
-    print(line("all", sum(answers[label, label] for label in LABELS), len(items)))
-    print(f"\nat a probability of 0.5 or more: {sure[True, True]} right, {sure[False, True]} wrong;", end=" ")
-    print(f"below: {sure[True, False]} right, {sure[False, False]} wrong")
-    wrong = [(count, pair) for pair, count in answers.items() if pair[0] != pair[1]]
-    for count, (truth, best) in sorted(wrong, reverse=True):
-        print(f"{count} x {truth} taken for {best}")
+def report(name: str, score: scores.Score, milliseconds: float) -> str:
+    """What a model took for something else, most frequent first, and its speed."""
+    wrong = [(n, shown, label) for shown, row in score.taken_for.items() for label, n in row.items() if label != shown]
+    lines = [f"  {n} x {shown} taken for {label}" for n, shown, label in sorted(wrong, key=lambda item: -item[0])]
+    return "\n".join([f"\n{name}: {milliseconds:.2f} ms an inference, median", *lines])
+
+
+def agreement(truth: list[str], ours: list[scores.Answer], theirs: list[scores.Answer]) -> str:
+    """How the answers of Margay compare with those of ONNX Runtime."""
+    same = sum(a.label == b.label for a, b in zip(ours, theirs))
+    right = sum(label == b.label for label, b in zip(truth, theirs))
+    apart = statistics.median(abs(a.probability - b.probability) for a, b in zip(ours, theirs) if a.label == b.label)
+    return f"ONNX Runtime: {right} right, the same class on {same}, probabilities {apart:.4f} apart in the median"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--committed", action="store_true", help="score only the frames in frames/")
+    parser.add_argument("--margay", type=Path, metavar="PROGRAM", help="classify with this margay")
+    parser.add_argument("--all", action="store_true", help="score all held-out frames, not only the committed ones")
     arguments = parser.parse_args()
-    if arguments.committed:
-        truth = json.loads((frames.FOLDER / "truth.json").read_text())
-        items = [(label, (frames.FOLDER / name).read_bytes()) for name, label in truth.items()]
-    else:
+    if arguments.all:
         items = [(label, frames.held_out(label, number)) for label, number in frames.HELD_OUT]
-    started = time.process_time()
-    report(Model(arguments.model), items)
-    print(f"{(time.process_time() - started) / len(items) * 1e3:.2f} ms CPU a frame, decoding and resizing included")
+    else:
+        items = [(label, file.read_bytes()) for label, file in frames.committed()]
+    truth, jpegs = [label for label, _ in items], [jpeg for _, jpeg in items]
+    classify = by_margay(arguments.margay) if arguments.margay else by_onnxruntime
+    found, remarks = {}, []
+    for package in pack.PACKAGES:
+        name = pack.manifest(package)["model"]["name"]
+        answers, milliseconds = classify(package, jpegs)
+        found[name] = scores.count(truth, answers)
+        remarks.append(report(name, found[name], milliseconds))
+        if arguments.margay:
+            remarks.append("  " + agreement(truth, answers, by_onnxruntime(package, jpegs)[0]))
+    print(scores.table(found), *remarks, sep="\n")
+    if arguments.margay and not arguments.all:
+        scores.save(found)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,21 @@
-"""Writes what stands beside `signs.onnx` in `package/`: the labels, the golden samples and `model.toml`.
+"""Writes what stands beside the model in `package/` and `package-int8/`: labels, golden samples and `model.toml`.
 
     python manifest.py
 
-The golden samples are frames of the validation set: the model has to be
+The two packages differ in nothing but their model and its name. The golden samples are frames of the validation set: the model has to be
 right on them on the device before it takes over (docs/package-format.md).
 """
 
 from pathlib import Path
 
 import dataset
+import pack
 import preprocess
 import render
 from labels import LABELS
-from pack import PACKAGE, sha256
 
+MODELS = {pack.FLOAT: ("road-signs", "signs.onnx"), pack.INT8: ("road-signs-int8", "signs-int8.onnx")}
+"""Name and file of each package's model."""
 VERSION = "1.0.0"
 THRESHOLD = 0.5
 GOLDEN = ("stop", "speed limit 80")
@@ -26,9 +28,9 @@ _HEAD = """\
 format = 1
 
 [model]
-name = "road-signs"
+name = "{name}"
 version = "{version}"
-file = "signs.onnx"
+file = "{file}"
 
 [input]
 size = {size}
@@ -59,12 +61,18 @@ minimum_probability = {probability}
 """
 
 
-def manifest(files: dict[str, bytes], golden: dict[str, int]) -> str:
-    """The text of `model.toml` for the package's files and the class of each golden sample."""
+def manifest(name: str, file: str, files: dict[str, bytes], golden: dict[str, int]) -> str:
+    """The text of `model.toml` for a model, the package's files and the class of each golden sample."""
     head = _HEAD.format(
-        version=VERSION, size=preprocess.SIZE, mean=preprocess.MEAN, std=preprocess.STD, threshold=THRESHOLD
+        name=name,
+        file=file,
+        version=VERSION,
+        size=preprocess.SIZE,
+        mean=preprocess.MEAN,
+        std=preprocess.STD,
+        threshold=THRESHOLD,
     )
-    digests = "".join(f'"{name}" = "{sha256(content)}"\n' for name, content in sorted(files.items()))
+    digests = "".join(f'"{name}" = "{pack.sha256(content)}"\n' for name, content in sorted(files.items()))
     samples = (
         _SAMPLE.format(image=name, index=index, probability=GOLDEN_PROBABILITY) for name, index in golden.items()
     )
@@ -72,18 +80,16 @@ def manifest(files: dict[str, bytes], golden: dict[str, int]) -> str:
 
 
 def main() -> None:
-    files = {
-        "signs.onnx": (PACKAGE / "signs.onnx").read_bytes(),
-        "labels.txt": "".join(f"{label}\n" for label in LABELS).encode(),
-    }
-    golden = {}
+    common, golden = {"labels.txt": "".join(f"{label}\n" for label in LABELS).encode()}, {}
     for label in GOLDEN:
-        name = f"golden/{label.replace(' ', '-')}.jpg"
-        files[name] = render.frame(render.TRAINING, label, dataset.VALIDATION_FROM)
-        golden[name] = LABELS.index(label)
-    for name, content in files.items():
-        _write(PACKAGE / name, content)
-    _write(PACKAGE / "model.toml", manifest(files, golden).encode())
+        sample = f"golden/{label.replace(' ', '-')}.jpg"
+        common[sample] = render.frame(render.TRAINING, label, dataset.VALIDATION_FROM)
+        golden[sample] = LABELS.index(label)
+    for package, (name, file) in MODELS.items():
+        files = {file: (package / file).read_bytes(), **common}
+        for path, content in files.items():
+            _write(package / path, content)
+        _write(package / "model.toml", manifest(name, file, files, golden).encode())
 
 
 def _write(path: Path, content: bytes) -> None:

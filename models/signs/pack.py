@@ -1,8 +1,8 @@
-"""Builds the package archive from `package/`, the same bytes every time.
+"""Builds the package archives from `package/` and `package-int8/`, the same bytes every time.
 
     python pack.py
 
-The archive opens with its parent directory, as V1 asks of `.tar.gz` packages,
+An archive opens with its parent directory, as V1 asks of `.tar.gz` packages,
 then lists the files by name; owners, modes and times are fixed. Needs nothing
 but Python. The digests in `model.toml` are checked first, so that an archive
 never carries a manifest that contradicts its files.
@@ -16,7 +16,9 @@ import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PACKAGE = HERE / "package"
+FLOAT = HERE / "package"
+INT8 = HERE / "package-int8"
+PACKAGES = (FLOAT, INT8)
 TIME = 1_767_225_600
 """The time of every entry: 2026-01-01T00:00:00Z, in seconds since 1970."""
 
@@ -37,13 +39,30 @@ def _entry(name: str, size: int | None) -> tarfile.TarInfo:
     return entry
 
 
-def archive(name: str) -> bytes:
-    """The uncompressed archive, with `name` as its parent directory."""
+def manifest(package: Path) -> dict:
+    """A package's `model.toml`."""
+    return tomllib.loads((package / "model.toml").read_text())
+
+
+def full_name(package: Path) -> str:
+    """Name and version, as the archive and its parent directory are called."""
+    model = manifest(package)["model"]
+    return f"{model['name']}-{model['version']}"
+
+
+def archive_of(package: Path) -> Path:
+    """The file that a package is packed into."""
+    return HERE / f"{full_name(package)}.tar.gz"
+
+
+def archive(package: Path) -> bytes:
+    """The uncompressed archive, with the package's full name as its parent directory."""
+    name = full_name(package)
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         tar.addfile(_entry(name, None))
-        for path in sorted(PACKAGE.rglob("*")):
-            inside = f"{name}/{path.relative_to(PACKAGE).as_posix()}"
+        for path in sorted(package.rglob("*")):
+            inside = f"{name}/{path.relative_to(package).as_posix()}"
             if path.is_dir():
                 tar.addfile(_entry(inside, None))
             else:
@@ -52,28 +71,27 @@ def archive(name: str) -> bytes:
     return buffer.getvalue()
 
 
-def check_digests(manifest: dict) -> None:
+def check_digests(package: Path) -> None:
     """Refuses files that `model.toml` does not list, or lists with another digest."""
-    listed = dict(manifest["files"])
-    for path in PACKAGE.rglob("*"):
-        name = path.relative_to(PACKAGE).as_posix()
+    listed = dict(manifest(package)["files"])
+    for path in package.rglob("*"):
+        name = path.relative_to(package).as_posix()
         if path.is_dir() or name == "model.toml":
             continue
         if listed.pop(name, None) != sha256(path.read_bytes()):
             raise SystemExit(f"{path}: not the file that model.toml lists; run manifest.py")
     if listed:
-        raise SystemExit(f"{PACKAGE}: model.toml lists files that are missing: {', '.join(listed)}")
+        raise SystemExit(f"{package}: model.toml lists files that are missing: {', '.join(listed)}")
 
 
 def main() -> None:
-    manifest = tomllib.loads((PACKAGE / "model.toml").read_text())
-    check_digests(manifest)
-    name = f"{manifest['model']['name']}-{manifest['model']['version']}"
-    target = HERE / f"{name}.tar.gz"
-    target.write_bytes(gzip.compress(archive(name), mtime=0))
-    digest = sha256(target.read_bytes())
-    (HERE / f"{target.name}.sha256").write_text(f"{digest}  {target.name}\n")
-    print(f"{target.name}: {target.stat().st_size} bytes, sha256 {digest}")
+    for package in PACKAGES:
+        check_digests(package)
+        target = archive_of(package)
+        target.write_bytes(gzip.compress(archive(package), mtime=0))
+        digest = sha256(target.read_bytes())
+        (HERE / f"{target.name}.sha256").write_text(f"{digest}  {target.name}\n")
+        print(f"{target.name}: {target.stat().st_size} bytes, sha256 {digest}")
 
 
 if __name__ == "__main__":

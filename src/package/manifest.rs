@@ -220,15 +220,17 @@ mod tests {
     }
 
     #[test]
-    fn the_bundled_package_keeps_its_own_manifest() {
-        let package = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/signs/package");
-        let manifest = parsed(&std::fs::read_to_string(package.join(MANIFEST_FILE)).unwrap());
-        for (path, digest) in manifest.files() {
-            assert_eq!(Sha256Digest::of(&std::fs::read(package.join(path.as_str())).unwrap()), *digest, "{path}");
+    fn the_bundled_packages_keep_their_own_manifests() {
+        for folder in ["package", "package-int8"] {
+            let package = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/signs").join(folder);
+            let manifest = parsed(&std::fs::read_to_string(package.join(MANIFEST_FILE)).unwrap());
+            for (path, digest) in manifest.files() {
+                assert_eq!(Sha256Digest::of(&std::fs::read(package.join(path.as_str())).unwrap()), *digest, "{path}");
+            }
+            let labels = std::fs::read_to_string(package.join(manifest.labels_file().unwrap())).unwrap();
+            let labels = manifest.parse_labels(&labels).unwrap();
+            assert!(manifest.golden().iter().all(|sample| labels.get(sample.class).is_some()));
         }
-        let labels = std::fs::read_to_string(package.join(manifest.labels_file().unwrap())).unwrap();
-        let labels = manifest.parse_labels(&labels).unwrap();
-        assert!(manifest.golden().iter().all(|sample| labels.get(sample.class).is_some()));
     }
 
     #[test]
