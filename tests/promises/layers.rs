@@ -10,7 +10,7 @@ const ORDER: &[&[&str]] = &[
     &["cli"],
     &["app"],
     &["documents", "deployment"],
-    &["connector"],
+    &["connector", "page"],
     &["classifier"],
     &["router"],
     &["mqtt", "s3"],

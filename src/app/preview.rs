@@ -1,0 +1,54 @@
+//! The page, where the configuration asks for one: bound at the start, told of predictions and, every second, of the
+//! core's status.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::report::Report;
+use crate::config::Config;
+use crate::page::{BindError, Feed, Page, PageStatus};
+
+/// How often the page is told the core's status.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The page, or none.
+#[derive(Debug, Clone)]
+pub(super) struct Preview(Option<Page>);
+
+impl Preview {
+    /// Binds the page's port, if there is to be one.
+    pub(super) fn bind(config: &Config) -> Result<Self, BindError> {
+        let page = config.page.map(|page| Page::bind(page.port, &config.directories.state)).transpose()?;
+        Ok(Self(page))
+    }
+
+    /// Where the camera at this place of the list tells of its predictions.
+    pub(super) fn feed(&self, camera: usize) -> Option<Feed> {
+        Some(self.0.as_ref()?.feed(camera))
+    }
+
+    /// What the status says of it.
+    pub(super) fn status(&self) -> Option<PageStatus> {
+        Some(self.0.as_ref()?.status())
+    }
+
+    /// Serves browsers, and keeps them informed.
+    pub(super) fn start(&self, tasks: &mut JoinSet<()>, report: Arc<Report>) {
+        let Some(page) = &self.0 else { return };
+        tracing::info!(url = page.status().url, "the page is served; `margay status --page` prints how to open it");
+        tasks.spawn(page.clone().run(report.cameras.iter().map(|camera| camera.classifier.ring()).collect()));
+        tasks.spawn(tell_status(page.clone(), report));
+    }
+}
+
+async fn tell_status(page: Page, report: Arc<Report>) {
+    let mut interval = tokio::time::interval(STATUS_INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let status = report.clone().now().await;
+        page.tell_status(serde_json::to_value(status).unwrap_or_default());
+    }
+}
