@@ -50,9 +50,6 @@ pub enum AppError {
     /// The token exchange endpoint cannot listen.
     #[error(transparent)]
     TokenExchange(#[from] crate::credentials::token_exchange::BindError),
-    /// The page cannot be had.
-    #[error(transparent)]
-    Page(#[from] crate::page::BindError),
     /// The status socket cannot listen.
     #[error(transparent)]
     Status(#[from] status::StatusError),
@@ -111,7 +108,7 @@ impl Core {
         let router = Arc::new(Router::new(deployable.group.subscriptions.iter().map(route)));
         let mut tasks = tokio::task::JoinSet::new();
         let stager = Stager::new(services.s3.clone(), store);
-        let preview = Preview::bind(&config)?;
+        let preview = Preview::bind(&config);
         let mut cameras = Vec::new();
         let mut reported = Vec::new();
         for connector in &deployable.image_classifiers {
@@ -148,7 +145,7 @@ impl Core {
             router,
             cameras: reported,
             page: preview.clone(),
-            warnings: warnings.iter().map(ToString::to_string).collect(),
+            warnings: warnings.iter().map(ToString::to_string).chain(preview.failure()).collect(),
         });
         preview.start(&mut tasks, report.clone());
         tasks.spawn(status::serve(listener, move || report.clone().now()));

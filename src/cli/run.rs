@@ -64,10 +64,6 @@ fn code(error: &AppError) -> Code {
         AppError::Services(ServicesError::NoCredentials) | AppError::Spool(_) => Code::Configuration,
         AppError::Services(ServicesError::Identity(_) | ServicesError::Http(_)) => Code::Identity,
         AppError::Plan(_) => Code::Sandbox,
-        AppError::Status(_)
-        | AppError::Store(_)
-        | AppError::TokenExchange(_)
-        | AppError::Page(_)
-        | AppError::Signals(_) => Code::Failure,
+        AppError::Status(_) | AppError::Store(_) | AppError::TokenExchange(_) | AppError::Signals(_) => Code::Failure,
     }
 }

@@ -106,6 +106,19 @@ fn without_being_asked_for_there_is_no_page() {
 }
 
 #[test]
+fn a_port_that_is_taken_costs_the_page_and_nothing_else() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let mut device = device();
+    device.config["margay"]["page"]["port"] = port.into();
+    device.write();
+    let _core = device.start();
+    let status = device.wait_for_predictions();
+    assert!(status.page.is_none());
+    assert!(status.warnings.iter().any(|warning| warning.contains(&format!("127.0.0.1:{port}"))), "{status:?}");
+}
+
+#[test]
 fn the_demo_names_its_page_unless_told_not_to() {
     for (more, named) in [(&[][..], true), (&["--no-page"][..], false)] {
         let output = program::run(&[&["demo", "--json", "--frames", "2"], more].concat());
@@ -135,12 +148,46 @@ fn those_who_connect_and_say_nothing_keep_nobody_out() {
     let late = idle.last_mut().unwrap().read(&mut [0; 1]);
     assert!(late.as_ref().map_or(true, |read| *read == 0), "{late:?}");
 
+    // What is no request at all gets no further than the parser.
+    let mut random = fastrand::Rng::with_seed(7);
+    for length in 0..200 {
+        let garbage: Vec<u8> = (0..length).map(|_| random.u8(..)).collect();
+        let mut stream = page.connect();
+        let _ = stream.write_all(&garbage).and_then(|()| stream.write_all(b"\r\n\r\n"));
+    }
     // A request that does not end is ended, too.
     let mut endless = page.connect();
     let line = format!("X: {}\r\n", "x".repeat(8000));
     endless.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     while endless.write_all(line.as_bytes()).is_ok() {}
     assert_eq!(page.get("/state").status, 200);
+    let page = device.status().unwrap().page.unwrap();
+    assert_eq!((page.restarts, page.restart_reason), (0, None), "nobody has brought the viewer down");
+}
+
+#[test]
+fn a_camera_without_predictions_is_still_seen() {
+    let device = device();
+    let _core = device.start();
+    let status = device.wait_for_predictions();
+    let page = Page::of(&device);
+    let with = page.get("/frame");
+    assert!(with.headers.contains_key("margay-prediction"), "{:?}", with.headers);
+    let init = worker_pid(&status, Role::Inference);
+    let children = fs::read_to_string(format!("/proc/{init}/task/{init}/children")).unwrap_or_default();
+    let worker: u32 = children.split_whitespace().next().map_or(init.cast_unsigned(), |pid| pid.parse().unwrap());
+    program::signal(worker, rustix::process::Signal::STOP);
+    let mut answer = with;
+    while answer.headers.contains_key("margay-prediction") {
+        answer = page.get(&format!("/frame?after={}", answer.frame()));
+    }
+    let next = page.get(&format!("/frame?after={}", answer.frame()));
+    assert!(next.frame() > answer.frame());
+    program::signal(worker, rustix::process::Signal::CONT);
+    let mut answer = next;
+    while !answer.headers.contains_key("margay-prediction") {
+        answer = page.get(&format!("/frame?after={}", answer.frame()));
+    }
 }
 
 #[test]
