@@ -333,6 +333,31 @@ fn a_browser_sees_the_picture_move_with_its_right_label() {
     });
 }
 
+#[test]
+fn a_browser_sees_the_link_go_and_come_back_while_the_picture_goes_on() {
+    if !has_tool("chromium", "chromium") {
+        return;
+    }
+    let device = device();
+    let _core = device.start();
+    device.wait_for_predictions();
+    let mut browser = Browser::start();
+    browser.dress((900, 900), "dark");
+    browser.open(&Page::of(&device).address);
+    let link = "document.getElementById('link')?.textContent";
+    browser.wait_for("a link", link, |text| text == "connected");
+    device.runtime.block_on(device.cloud.stop_broker());
+    browser.wait_for("word of the outage", link, |text| text == "offline");
+    let spool = "document.getElementById('link').dataset.more";
+    browser
+        .wait_for("word of the spool", spool, |text| text.as_str().is_some_and(|text| text.ends_with(" in the spool")));
+    assert_eq!(browser.look("document.getElementById('view').dataset.state"), "live");
+    keep("page-offline.png", &browser.screenshot());
+    device.runtime.block_on(device.cloud.start_broker()).unwrap();
+    browser.wait_for("the link again", link, |text| text == "connected");
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
 /// What the page shows at moments with different frames: frame, item, the label in large letters, and the picture.
 fn looks(browser: &mut Browser) -> Vec<Value> {
     let mut looks: Vec<Value> = Vec::new();
