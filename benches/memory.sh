@@ -29,6 +29,7 @@ row demo "$demo"
 row core "$core"
 "$program" status --config "$work/demo/greengrass/config/config.json" --json |
     python3 -c 'import json, sys
-for worker in json.load(sys.stdin)["cameras"][0]["classifier"]["workers"]: print(worker["role"], worker["pid"])' |
+status = json.load(sys.stdin)
+for worker in [*status["cameras"][0]["classifier"]["workers"], status["page"]["worker"]]: print(worker["role"], worker["pid"])' |
     while read -r role pid; do row "$role" "$pid"; done
 printf 'first prediction after %.2f s\n' "$(echo "$first - $started" | bc)"

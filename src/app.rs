@@ -1,5 +1,6 @@
 //! The core: its services built from the configuration, its tasks, and their end in good order.
 
+mod preview;
 mod publishing;
 mod report;
 mod services;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use self::preview::Preview;
 use self::publishing::Publisher;
 use self::report::{CameraSources, Report};
 pub use self::services::{Services, ServicesError, connection, identity_files};
@@ -106,10 +108,12 @@ impl Core {
         let router = Arc::new(Router::new(deployable.group.subscriptions.iter().map(route)));
         let mut tasks = tokio::task::JoinSet::new();
         let stager = Stager::new(services.s3.clone(), store);
+        let preview = Preview::bind(&config);
         let mut cameras = Vec::new();
         let mut reported = Vec::new();
         for connector in &deployable.image_classifiers {
-            let publisher = publisher(&config, &services, &router, &link, connector);
+            let mut publisher = publisher(&config, &services, &router, &link, connector);
+            publisher.page = preview.feed(cameras.len());
             let topic = publisher.topic.clone();
             let classifier =
                 Classifier::start(connector.settings(), move |observation| publisher.publish(observation))?;
@@ -140,14 +144,12 @@ impl Core {
             link: link.clone(),
             router,
             cameras: reported,
-            warnings: warnings.iter().map(ToString::to_string).collect(),
+            page: preview.clone(),
+            warnings: warnings.iter().map(ToString::to_string).chain(preview.failure()).collect(),
         });
+        preview.start(&mut tasks, report.clone());
         tasks.spawn(status::serve(listener, move || report.clone().now()));
-        tasks.spawn(async move {
-            if let Err(error) = token_exchange.serve().await {
-                tracing::error!(%error, "the token exchange endpoint ended");
-            }
-        });
+        tasks.spawn(lend_credentials(token_exchange));
         let credentials = services.credentials.clone();
         tasks.spawn(async move { credentials.run().await });
         tasks.spawn(end_pauses(link.clone(), services.credentials.clone()));
@@ -203,6 +205,7 @@ fn publisher(
         clock: services.clock.clone(),
         router: router.clone(),
         link: link.clone(),
+        page: None,
     }
 }
 
@@ -231,6 +234,12 @@ fn endpoint(party: &Party) -> Endpoint {
 fn spool(spooler: &Spooler) -> Result<SpoolSettings, SpoolSettingsError> {
     let bytes = usize::try_from(spooler.max_size.bytes()).unwrap_or(usize::MAX);
     SpoolSettings::new(bytes, StorageType::Memory)
+}
+
+async fn lend_credentials(token_exchange: TokenExchange) {
+    if let Err(error) = token_exchange.serve().await {
+        tracing::error!(%error, "the token exchange endpoint ended");
+    }
 }
 
 /// A link that comes up tells that the network is back: credentials need not wait for the end of their pause.

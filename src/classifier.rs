@@ -27,8 +27,9 @@ pub use capture_side::CaptureState;
 pub use inference_side::{Activated, DeployedModel, Loaded};
 pub use plan::{CameraAccess, WorkerIdentity};
 pub use status::{ClassifierStatus, WorkerStatus};
-pub use supervisor::{ActivationError, Classifier, Observation, Settings};
+pub use supervisor::{ActivationError, Classifier, Observation, Settings, SharedRing};
 pub use worker::{CHANNEL_FD, Role, SpawnError};
+pub(crate) use worker::{forward_log, log_pipe};
 
 /// An error and its causes in one line, for a message that crosses a process boundary.
 pub fn explain(error: &dyn std::error::Error) -> String {

@@ -25,7 +25,7 @@ mod s3;
 #[cfg(test)]
 mod tests;
 
-pub use additions::{CredentialsProvider, TokenExchange};
+pub use additions::{CredentialsProvider, Page, TokenExchange};
 pub use core_thing::CoreThing;
 pub use crypto::{Crypto, Pkcs11};
 pub use directories::Directories;
@@ -60,6 +60,8 @@ pub struct Config {
     pub s3: S3,
     /// The local endpoint that lends credentials (`margay.tokenExchange`).
     pub token_exchange: TokenExchange,
+    /// The page for browsers on this machine (`margay.page`); without it there is none.
+    pub page: Option<Page>,
 }
 
 impl Config {
@@ -101,12 +103,24 @@ fn read(value: &Value, root: &Path, notes: &Notes) -> Option<Config> {
     let credentials = CredentialsProvider::read(&mut margay);
     let s3 = S3::read(margay.field("s3").section(), root, core_thing.as_ref());
     let token_exchange = TokenExchange::read(margay.field("tokenExchange").section());
+    let page = Page::read(&mut margay);
     core.finish(Unknown::Warn);
     margay.finish(Unknown::Refuse);
     top.finish(Unknown::Warn);
 
     let (core_thing, crypto, mqtt, directories, s3) = (core_thing?, crypto?, mqtt?, directories?, s3?);
-    Some(Config { core_thing, crypto, mqtt, runtime, managed_respawn, directories, credentials, s3, token_exchange })
+    Some(Config {
+        core_thing,
+        crypto,
+        mqtt,
+        runtime,
+        managed_respawn,
+        directories,
+        credentials,
+        s3,
+        token_exchange,
+        page,
+    })
 }
 
 /// `system.shadowSyncTimeout` (contract G6) belongs to the shadow service, which this version does not have: its value

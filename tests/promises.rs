@@ -36,3 +36,5 @@ mod ledger;
 mod outage;
 #[path = "promises/packing.rs"]
 mod packing;
+#[path = "promises/page.rs"]
+mod page;

@@ -9,6 +9,7 @@ use crate::classifier::Observation;
 use crate::clock::Clock;
 use crate::mqtt::link::Link;
 use crate::name::ThingName;
+use crate::page::Feed;
 use crate::payload::{self, ClockSource, Latency, Prediction};
 use crate::router::{Endpoint, Router};
 use crate::topic::Topic;
@@ -24,6 +25,8 @@ pub(super) struct Publisher {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) router: Arc<Router>,
     pub(super) link: Link,
+    /// The page that shows the predictions as well, if there is one.
+    pub(super) page: Option<Feed>,
 }
 
 impl Publisher {
@@ -31,6 +34,9 @@ impl Publisher {
     /// counts why not.
     pub(super) fn publish(&self, observation: Observation) {
         let prediction = self.payload(observation);
+        if let Some(page) = &self.page {
+            page.predicted(&prediction);
+        }
         let Ok(document) = serde_json::to_vec(&prediction) else { return };
         let document = Bytes::from(document);
         let routed = match self.router.route(&self.source, self.topic.as_str(), &document) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::preview::Preview;
 use super::services::Services;
 use super::status::{
     CameraStatus, ClockStatus, CoreStatus, CredentialsStatus, DeploymentStatus, LinkStatus, RouterStatus,
@@ -36,6 +37,7 @@ pub(super) struct Report {
     pub(super) link: Link,
     pub(super) router: Arc<Router>,
     pub(super) cameras: Vec<CameraSources>,
+    pub(super) page: Preview,
     /// What the documents ask for and this version does not do.
     pub(super) warnings: Vec<String>,
     /// When the core started, on CLOCK_BOOTTIME.
@@ -63,6 +65,7 @@ impl Report {
             link: self.link(),
             router: self.router(),
             cameras,
+            page: self.page.status(),
             warnings: self.warnings.clone(),
         }
     }

@@ -16,6 +16,7 @@ use tokio::net::UnixListener;
 
 use crate::classifier::ClassifierStatus;
 use crate::deployment::State;
+use crate::page::PageStatus;
 
 /// How long a reader waits for the core.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,6 +45,8 @@ pub struct CoreStatus {
     pub router: RouterStatus,
     /// Its cameras.
     pub cameras: Vec<CameraStatus>,
+    /// The page for browsers; `None` where the configuration asks for none.
+    pub page: Option<PageStatus>,
     /// What the group asks for and this version does not do.
     pub warnings: Vec<String>,
 }

@@ -57,8 +57,13 @@ pub struct WorkerStatus {
 
 impl WorkerStatus {
     pub(super) fn of(worker: &Worker, role: Role) -> Self {
-        let containment = worker.containment().clone();
+        Self::new(role, worker.pid(), worker.containment())
+    }
+
+    /// A worker that lives under `pid` on the host.
+    pub fn new(role: Role, pid: i32, containment: &Containment) -> Self {
+        let containment = containment.clone();
         let user = containment.finding(Aspect::User).map_or("unknown", Finding::detail).to_owned();
-        Self { role, pid: worker.pid(), user, containment }
+        Self { role, pid, user, containment }
     }
 }

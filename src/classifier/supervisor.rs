@@ -3,11 +3,12 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use margay_camera::source::SourceConfig;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::capture_side::{CaptureSide, CaptureState};
@@ -85,10 +86,14 @@ enum Command {
     Shutdown { reply: oneshot::Sender<()> },
 }
 
+/// A ring that nobody but its capture worker can write, for whoever may look at the camera.
+pub type SharedRing = Arc<OwnedFd>;
+
 /// A handle to a running classifier.
 #[derive(Debug, Clone)]
 pub struct Classifier {
     commands: mpsc::Sender<Command>,
+    ring: watch::Receiver<Option<SharedRing>>,
 }
 
 impl fmt::Debug for Command {
@@ -113,18 +118,20 @@ impl Classifier {
     ) -> Result<Self, margay_sandbox::PlanError> {
         let (commands, orders) = mpsc::channel(COMMAND_QUEUE);
         let (events_in, events) = mpsc::channel(EVENT_QUEUE);
+        let (ring_out, ring) = watch::channel(None);
         let supervisor = Supervisor {
             capture: CaptureSide::new(settings.source.clone(), plan::capture(&settings)?),
             settings,
             observe: Box::new(observe),
             inference: InferenceSide::new(),
             events_in,
+            ring_out,
             next_id: 0,
             capture_due: None,
             inference_due: None,
         };
         tokio::spawn(supervisor.run(orders, events));
-        Ok(Self { commands })
+        Ok(Self { commands, ring })
     }
 
     /// Warms `model` in a worker of its own and hands over to it between two frames.
@@ -136,6 +143,11 @@ impl Classifier {
         self.commands.send(Command::Activate { model, reply }).await.map_err(|_| ActivationError::ShutDown)?;
         let outcome = accepted.await.map_err(|_| ActivationError::ShutDown)??;
         outcome.await.map_err(|_| ActivationError::ShutDown)?.map_err(|why| ActivationError::Refused { why })
+    }
+
+    /// The camera's present ring for another reader; `None` until frames come. A restarted camera has a new one.
+    pub fn ring(&self) -> watch::Receiver<Option<SharedRing>> {
+        self.ring.clone()
     }
 
     /// What the classifier is doing; `None` once it has been shut down.
@@ -160,6 +172,7 @@ struct Supervisor {
     capture: CaptureSide,
     inference: InferenceSide,
     events_in: mpsc::Sender<(WorkerId, Event)>,
+    ring_out: watch::Sender<Option<SharedRing>>,
     next_id: WorkerId,
     capture_due: Option<Instant>,
     inference_due: Option<(Instant, DeployedModel)>,
@@ -273,6 +286,8 @@ impl Supervisor {
             return;
         }
         if let Some(ring) = self.capture.sealed_ring() {
+            // Out of descriptors: those who look keep the old ring; the classifier has its own.
+            self.ring_out.send_replace(ring.try_clone_to_owned().ok().map(Arc::new));
             self.inference.hand_ring(ring).await;
         }
     }

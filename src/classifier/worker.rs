@@ -32,13 +32,17 @@ pub enum Role {
     Capture,
     /// Frames from the ring to predictions.
     Inference,
+    /// Frames from the ring and what the core says to browsers ([`crate::page`]).
+    Viewer,
 }
 
 impl Role {
-    fn name(self) -> &'static str {
+    /// As errors and logs name it.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Capture => "capture worker",
             Self::Inference => "inference worker",
+            Self::Viewer => "viewer",
         }
     }
 }
@@ -189,14 +193,15 @@ async fn pump<M: DeserializeOwned + Into<Event>>(
     }
 }
 
-fn log_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
+/// The two ends of a worker's log: the first for [`forward_log`], the second for the worker's standard error.
+pub(crate) fn log_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&reader, true)?;
     Ok((pipe::Receiver::from_owned_fd(reader)?, writer))
 }
 
 /// Puts the worker's standard error into the core's log, line by line.
-async fn forward_log(log: pipe::Receiver, role: Role, pid: i32) {
+pub(crate) async fn forward_log(log: pipe::Receiver, role: Role, pid: i32) {
     let mut log = BufReader::new(log);
     let mut line = Vec::new();
     loop {

@@ -55,6 +55,9 @@ pub(super) struct Arguments {
     /// Work in this directory instead of a temporary one (it must not exist yet)
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Serve no page for browsers
+    #[arg(long)]
+    no_page: bool,
     /// Print each payload as a line of JSON, with the truth added
     #[arg(long)]
     json: bool,
@@ -88,7 +91,8 @@ async fn show(arguments: &Arguments, folder: &provision::Folder) -> Result<(), F
         .await
         .context("starting the local cloud")
         .or_fail(Code::Failure)?;
-    let provisioned = provision::provision(&cloud, folder.path(), arguments.fps).or_fail(Code::Failure)?;
+    let provisioned =
+        provision::provision(&cloud, folder.path(), arguments.fps, !arguments.no_page).or_fail(Code::Failure)?;
     narration.cloud(&cloud, &provisioned);
     let mut viewer = provisioned.viewer(&cloud).await.or_fail(Code::Broker)?;
     let core = CoreProcess::start(&provisioned, folder.path()).or_fail(Code::Failure)?;

@@ -1,13 +1,16 @@
 //! `margay status`: what a running core is doing, for people or as JSON.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use anyhow::Context;
 
 use super::exit::{Code, Failed, OrFail};
 use super::output;
 use crate::app::status::{self, CameraStatus, CoreStatus};
 use crate::classifier::{ClassifierStatus, Role, WorkerStatus};
 use crate::config;
+use crate::page::{PageStatus, token};
 
 /// Show what the core on this device is doing: credentials, link, models, workers and their containment, frames.
 #[derive(Debug, clap::Args)]
@@ -24,11 +27,18 @@ pub(super) struct Arguments {
     /// Show the containment of each worker row by row
     #[arg(long)]
     containment: bool,
+    /// Print only the address of the page for browsers, with the token that opens it
+    #[arg(long)]
+    page: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
     let config = super::check::load(&arguments.config)?;
     let core = status::ask(&config.directories.status_socket).or_fail(Code::NoCore)?;
+    if arguments.page {
+        let address = page_address(&core, &config.directories.state).or_fail(Code::Failure)?;
+        return output::line(&address).or_fail(Code::Failure);
+    }
     if arguments.json {
         return output::json(&core).or_fail(Code::Failure);
     }
@@ -36,6 +46,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
         output::line(&line).or_fail(Code::Failure)?;
     }
     Ok(())
+}
+
+/// The page's address with the token that opens it, which only the core's own user may read.
+pub(super) fn page_address(core: &CoreStatus, state: &Path) -> anyhow::Result<String> {
+    let page = core.page.as_ref().context("this core has no page: write \"page\": {} under margay in config.json")?;
+    Ok(format!("{}?token={}", page.url, token::read(state)?.expose()))
+}
+
+fn page_lines(page: &PageStatus, containment: bool) -> Vec<String> {
+    let mut lines = vec![format!("page         {}; `margay status --page` adds the token that opens it", page.url)];
+    if let Some(worker) = &page.worker {
+        lines.extend(worker_lines(worker, containment));
+    }
+    if page.restarts > 0 {
+        let reason = page.restart_reason.as_deref().unwrap_or("unknown");
+        lines.push(format!("restarts     viewer: {}, the last because: {reason}", page.restarts));
+    }
+    lines
 }
 
 fn lines(core: &CoreStatus, containment: bool) -> Vec<String> {
@@ -53,6 +81,7 @@ fn lines(core: &CoreStatus, containment: bool) -> Vec<String> {
     for camera in &core.cameras {
         lines.extend(camera_lines(camera, containment));
     }
+    lines.extend(core.page.iter().flat_map(|page| page_lines(page, containment)));
     lines.extend(core.warnings.iter().map(|warning| format!("warning      {warning}")));
     lines
 }
@@ -105,11 +134,14 @@ fn camera_lines(camera: &CameraStatus, containment: bool) -> Vec<String> {
     }
     let Some(classifier) = &camera.classifier else { return lines };
     lines.extend(ledger_lines(classifier));
-    for worker in &classifier.workers {
-        lines.push(format!("worker       {}", worker_line(worker)));
-        if containment {
-            lines.extend(worker.containment.to_string().lines().map(|row| format!("             {row}")));
-        }
+    lines.extend(classifier.workers.iter().flat_map(|worker| worker_lines(worker, containment)));
+    lines
+}
+
+fn worker_lines(worker: &WorkerStatus, containment: bool) -> Vec<String> {
+    let mut lines = vec![format!("worker       {}", worker_line(worker))];
+    if containment {
+        lines.extend(worker.containment.to_string().lines().map(|row| format!("             {row}")));
     }
     lines
 }
@@ -147,6 +179,7 @@ pub(super) fn worker_line(worker: &WorkerStatus) -> String {
     let role = match worker.role {
         Role::Capture => "capture",
         Role::Inference => "inference",
+        Role::Viewer => "viewer",
     };
     let (holds, absent): (Vec<_>, Vec<_>) = worker.containment.rows().iter().partition(|(_, found)| found.holds());
     let names = |rows: &[&(margay_sandbox::Aspect, margay_sandbox::Finding)]| {

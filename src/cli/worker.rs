@@ -6,6 +6,7 @@ use super::exit::{Code, Failed, OrFail};
 use crate::classifier::{CHANNEL_FD, capture_worker, inference_worker, one_shot};
 use crate::clock::SystemClock;
 use crate::ipc::WorkerChannel;
+use crate::page::viewer;
 
 /// One of the core's workers, started by the core.
 #[derive(Debug, clap::Args)]
@@ -19,6 +20,7 @@ enum Program {
     Capture,
     Inference,
     OneShot,
+    Viewer,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
@@ -29,5 +31,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
         Program::Capture => capture_worker::run(&channel).or_fail(Code::Source),
         Program::Inference => inference_worker::run(&channel, &SystemClock::new()).or_fail(Code::Model),
         Program::OneShot => one_shot::run(&channel).or_fail(Code::Model),
+        Program::Viewer => viewer::run(channel).or_fail(Code::Failure),
     }
 }

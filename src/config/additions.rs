@@ -1,4 +1,4 @@
-//! `margay.credentials` and `margay.tokenExchange`: where the device certificate is exchanged for temporary credentials,
+//! `margay.credentials`, `margay.tokenExchange` and `margay.page`: where the device certificate is exchanged for temporary credentials,
 //! and where workers may borrow them. V1 took both from its own cloud.
 
 use crate::document::{Object, Unknown};
@@ -48,5 +48,22 @@ impl TokenExchange {
         let port = section.field("port").port(0..=u16::MAX);
         section.finish(Unknown::Refuse);
         Self { port: port.unwrap_or(0) }
+    }
+}
+
+/// The page on loopback that shows the cameras to whoever has its token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// Its port on 127.0.0.1; 0 lets the system choose one at every start.
+    pub port: u16,
+}
+
+impl Page {
+    /// `None` where the configuration asks for no page.
+    pub(super) fn read(margay: &mut Object<'_>) -> Option<Self> {
+        let mut page = margay.field("page").object()?;
+        let port = page.field("port").port(0..=u16::MAX);
+        page.finish(Unknown::Refuse);
+        Some(Self { port: port.unwrap_or(0) })
     }
 }

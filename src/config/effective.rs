@@ -103,6 +103,7 @@ fn margay(config: &Config) -> Value {
         },
         "mqtt": {"host": config.mqtt.host.as_str(), "port": config.mqtt.port},
         "tokenExchange": {"port": config.token_exchange.port},
+        "page": config.page.map(|page| json!({"port": page.port})),
     })
 }
 

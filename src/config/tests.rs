@@ -196,6 +196,8 @@ fn every_range_of_a_08_is_kept() {
         ("margay.s3.caPath", json!("file:///")),
         ("margay.mqtt.port", json!(0)),
         ("margay.tokenExchange.port", json!(65536)),
+        ("margay.page", json!(8080)),
+        ("margay.page.port", json!(65536)),
         ("margay.statusSocket", json!(format!("/{}", "x".repeat(107)))),
         ("margay.group", json!("")),
     ] {
@@ -270,6 +272,7 @@ fn our_additions_are_read() {
         "s3": {"endpoint": "https://localhost:9000", "region": "eu-central-1", "caPath": "file:///tmp/ca.pem"},
         "mqtt": {"host": "localhost", "port": 18883},
         "tokenExchange": {"port": 8090},
+        "page": {"port": 8080},
         "statusSocket": "/run/margay.sock",
         "stateDirectory": "/state"
     });
@@ -281,6 +284,8 @@ fn our_additions_are_read() {
     assert_eq!((config.mqtt.host.as_str(), config.mqtt.port), ("localhost", 18883));
     assert_eq!(config.directories.group_document, Path::new("/greengrass/group.json"));
     assert_eq!(config.directories.state, Path::new("/state"));
+    assert_eq!(config.page, Some(Page { port: 8080 }));
+    assert_eq!(accepted(&minimal()).document.page, None, "there is no page unless it is asked for");
 }
 
 #[test]
@@ -288,7 +293,7 @@ fn the_effective_configuration_reads_back_as_itself() {
     let mut document = guides_default();
     document["coreThing"]["networkProxy"] =
         json!({"noProxyAddresses": "10.0.0.1,[::1]", "proxy": {"url": "http://ann:secret-word@proxy:3128"}});
-    document["margay"] = json!({"credentials": {"endpoint": "h", "roleAlias": "r"}});
+    document["margay"] = json!({"credentials": {"endpoint": "h", "roleAlias": "r"}, "page": {"port": 8080}});
     let config = accepted(&document).document;
     let effective = config.effective();
     assert!(!effective.to_string().contains("secret-word"));

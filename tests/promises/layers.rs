@@ -10,7 +10,7 @@ const ORDER: &[&[&str]] = &[
     &["cli"],
     &["app"],
     &["documents", "deployment", "packing"],
-    &["connector"],
+    &["connector", "page"],
     &["classifier"],
     &["router"],
     &["mqtt", "s3"],

@@ -77,7 +77,7 @@ fn after_either_worker_is_killed_predictions_resume_and_the_ledger_adds_up() {
             let classifier = classifier(status);
             let restarts = match role {
                 Role::Capture => classifier.restarts.capture,
-                Role::Inference => classifier.restarts.inference,
+                _ => classifier.restarts.inference,
             };
             restarts == 1 && classifier.ledger.inferred() > inferred + 20
         });
@@ -85,7 +85,7 @@ fn after_either_worker_is_killed_predictions_resume_and_the_ledger_adds_up() {
         assert!(classifier.ledger.adds_up(), "{:?}", classifier.ledger);
         let reason = match role {
             Role::Capture => &classifier.restarts.capture_reason,
-            Role::Inference => &classifier.restarts.inference_reason,
+            _ => &classifier.restarts.inference_reason,
         };
         assert!(reason.as_deref().is_some_and(|reason| reason.contains("SIGKILL")), "{reason:?}");
     }

@@ -1,7 +1,9 @@
 //! What the promises share: the program under test, a device against a local cloud, the payload's schema.
 
+pub mod browser;
 pub mod device;
 pub mod package;
+pub mod page;
 pub mod program;
 pub mod schema;
 pub mod viewer;

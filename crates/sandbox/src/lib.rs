@@ -40,7 +40,9 @@ pub use host::Host;
 pub use launch::{LaunchError, launch, launch_from};
 pub use launcher::{LAUNCH_ARGUMENT, launcher_main};
 pub use order::Confinement;
-pub use plan::{Access, Account, Bind, Content, Device, GroupRule, Network, Plan, PlanError, PlanParts, Program};
+pub use plan::{
+    Access, Account, Bind, Content, Device, GroupRule, Listeners, Network, Plan, PlanError, PlanParts, Program,
+};
 pub use sandboxed::Sandboxed;
 pub use scratch::{RESOURCE_PREFIX, resource_path};
 

@@ -88,6 +88,8 @@ pub struct PlanParts {
     pub temporary_bytes: u64,
     /// What the worker sees of the network.
     pub network: Network,
+    /// What the worker may do with a listening socket that it is given.
+    pub listeners: Listeners,
 }
 
 impl Default for PlanParts {
@@ -106,6 +108,7 @@ impl Default for PlanParts {
             open_files: None,
             temporary_bytes: DEFAULT_TEMPORARY_BYTES,
             network: Network::None,
+            listeners: Listeners::None,
         }
     }
 }
@@ -231,4 +234,16 @@ pub enum Network {
     None,
     /// The host's. System calls are still limited to Unix sockets.
     Host,
+}
+
+/// What a worker may do with a listening socket that it is given. It can never make one: connections come in through a
+/// socket that the core has bound, and nothing goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Listeners {
+    /// Nothing.
+    #[default]
+    None,
+    /// Take connections from it, also from within a network namespace of its own.
+    Accept,
 }

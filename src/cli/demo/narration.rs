@@ -53,7 +53,7 @@ impl Narration {
     }
 
     /// The first prediction is here: what stands behind it.
-    pub(super) fn chain(&self, provisioned: &Provisioned) -> Result<(), status::StatusError> {
+    pub(super) fn chain(&self, provisioned: &Provisioned) -> anyhow::Result<()> {
         let core = status::ask(&provisioned.status_socket)?;
         let credentials = &core.credentials;
         self.say(&format!(
@@ -66,6 +66,10 @@ impl Narration {
             self.camera(provisioned, camera);
         }
         self.core(&core);
+        if core.page.is_some() {
+            self.say(&format!("page         {}", crate::cli::status::page_address(&core, &provisioned.state)?));
+        }
+        self.say("");
         Ok(())
     }
 
@@ -86,7 +90,6 @@ impl Narration {
 
     fn core(&self, core: &CoreStatus) {
         self.say(&format!("core         pid {}, margay {}", core.pid, core.version));
-        self.say("");
     }
 
     /// How many were right.

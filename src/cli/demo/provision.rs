@@ -76,6 +76,8 @@ pub(super) struct Provisioned {
     pub(super) config: PathBuf,
     /// The core's status socket.
     pub(super) status_socket: PathBuf,
+    /// What the core keeps over restarts, the page's token among it.
+    pub(super) state: PathBuf,
     /// The folder that plays the camera.
     pub(super) frames: PathBuf,
     /// The package's place in S3.
@@ -102,7 +104,7 @@ impl Provisioned {
 }
 
 /// Lays out a device in `folder` and uploads the bundled package.
-pub(super) fn provision(cloud: &LocalCloud, folder: &Path, fps: f64) -> anyhow::Result<Provisioned> {
+pub(super) fn provision(cloud: &LocalCloud, folder: &Path, fps: f64, page: bool) -> anyhow::Result<Provisioned> {
     let root = folder.join("greengrass");
     let device = cloud.provision_thing(THING, &root.join("certs"))?;
     let viewer = cloud.issue_viewer("margay-viewer")?;
@@ -114,9 +116,10 @@ pub(super) fn provision(cloud: &LocalCloud, folder: &Path, fps: f64) -> anyhow::
     let group = root.join("ggc/deployment/group/group.json");
     write_json(&group, &group_document(cloud, &package, &frames, fps))?;
     let config = root.join("config/config.json");
-    write_json(&config, &config_document(cloud, &device, &status_socket))?;
+    write_json(&config, &config_document(cloud, &device, &status_socket, page))?;
+    let state = root.join("ggc/var/state");
     let topic = format!("margay/{THING}/{CAMERA}/predictions");
-    Ok(Provisioned { config, status_socket, frames, package, topic, viewer })
+    Ok(Provisioned { config, status_socket, state, frames, package, topic, viewer })
 }
 
 fn write_frames(folder: &Path) -> anyhow::Result<()> {
@@ -137,7 +140,7 @@ fn write_json(path: &Path, document: &Value) -> anyhow::Result<()> {
 }
 
 /// A V1 config.json, with the local cloud's addresses under `margay`.
-fn config_document(cloud: &LocalCloud, device: &DeviceFiles, status_socket: &Path) -> Value {
+fn config_document(cloud: &LocalCloud, device: &DeviceFiles, status_socket: &Path, page: bool) -> Value {
     let uri = |path: &Path| format!("file://{}", path.display());
     json!({
         "coreThing": {
@@ -160,6 +163,7 @@ fn config_document(cloud: &LocalCloud, device: &DeviceFiles, status_socket: &Pat
             "credentials": { "endpoint": cloud.credentials_endpoint(), "roleAlias": cloud.role_alias() },
             "s3": { "endpoint": cloud.s3_endpoint(), "addressing": "path", "caPath": uri(&device.ca) },
             "mqtt": { "port": cloud.mqtt_port() },
+            "page": page.then(|| json!({ "port": 0 })),
             "statusSocket": status_socket
         }
     })

@@ -11,6 +11,7 @@ mod calls;
 mod filter;
 
 use crate::containment::Finding;
+use crate::plan::Listeners;
 
 /// Whether there are lists for this architecture.
 pub(crate) fn supported() -> Result<(), String> {
@@ -22,14 +23,18 @@ pub(crate) fn supported() -> Result<(), String> {
 
 /// Restricts this process, about to become the worker, for good.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub(super) fn restrict_worker() -> Finding {
-    finding(filter::restrict(calls::WORKER, calls::ARGUMENTS, calls::PRETEND_MISSING))
+pub(super) fn restrict_worker(listeners: Listeners) -> Finding {
+    let more = match listeners {
+        Listeners::None => &[],
+        Listeners::Accept => calls::ACCEPT,
+    };
+    finding(filter::restrict(&[calls::WORKER, more], calls::ARGUMENTS, calls::PRETEND_MISSING))
 }
 
 /// Restricts PID 1, from now on, to watching.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) fn restrict_init() -> Finding {
-    finding(filter::restrict(calls::INIT, &[], &[]))
+    finding(filter::restrict(&[calls::INIT], &[], &[]))
 }
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -41,11 +46,11 @@ fn finding(outcome: Result<(), String>) -> Finding {
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub(super) fn restrict_worker() -> Finding {
+pub(super) fn restrict_worker(_listeners: Listeners) -> Finding {
     supported().map_or_else(Finding::Absent, |()| Finding::Absent("no filter".to_owned()))
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(super) fn restrict_init() -> Finding {
-    restrict_worker()
+    restrict_worker(Listeners::None)
 }

@@ -48,7 +48,7 @@ fn become_program(links: &Links, task: Task, prepared: Prepared) -> Result<Infal
     // A group of its own, by which everything it starts can be ended where there is no PID namespace.
     setpgid(Pid::from_raw(0), Pid::from_raw(0)).during(Step::Execute)?;
     chdir("/").during(Step::Execute)?;
-    let open_files = task.order.plan.open_files;
+    let (open_files, listeners) = (task.order.plan.open_files, task.order.plan.listeners);
     let path = descriptors::arrange(links, task, executable)?;
     limits::limit_open_files(open_files)?;
     raw::reset_signals();
@@ -57,7 +57,7 @@ fn become_program(links: &Links, task: Task, prepared: Prepared) -> Result<Infal
     // Lets a core of the same user look at it in /proc.
     set_dumpable(true).during(Step::Execute)?;
     let landlocked = landlock::restrict(&allowances);
-    let filtered = seccomp::restrict_worker();
+    let filtered = seccomp::restrict_worker(listeners);
     // Sent through the filter: a list that kept the worker from reporting would keep it from working, too.
     let statements = vec![(Aspect::Landlock, landlocked), (Aspect::Seccomp, filtered)];
     links.channel.send(&Report::Prepared(statements), &[]).during(Step::Execute)?;

@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use margay_sandbox::{Aspect, Listeners, PlanParts};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::passes::Promise;
@@ -12,6 +14,7 @@ use crate::support::{Fixture, Probe};
 pub const PROMISES: &[Promise] = &[
     ("only_intended_descriptors_arrive", only_intended_descriptors_arrive),
     ("descriptors_arrive_at_their_numbers_even_when_these_are_taken", descriptors_arrive_at_their_numbers),
+    ("only_a_plan_that_says_so_lets_its_worker_take_connections", only_a_plan_that_says_so_takes_connections),
     ("the_standard_three_are_dev_null_unless_given", the_standard_three_are_dev_null_unless_given),
 ];
 
@@ -54,4 +57,19 @@ fn the_standard_three_are_dev_null_unless_given() {
     let given = vec![(holding("given"), 0)];
     let (answers, _) = Probe::start(fixture.parts(&["descriptor:0"]), given).finish();
     assert_eq!(answers.to("descriptor:0"), "given");
+}
+
+/// Connections come in through the core's socket, also from outside of the worker's network namespace.
+fn only_a_plan_that_says_so_takes_connections() {
+    let fixture = Fixture::new();
+    for listeners in [Listeners::Accept, Listeners::None] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let parts = PlanParts { listeners, ..fixture.parts(&["accept:5"]) };
+        let probe = Probe::start(parts, vec![(listener.into(), 5)]);
+        let filtered = probe.sandboxed.containment().holds(Aspect::Seccomp);
+        let (answers, _) = probe.finish();
+        let expected = if filtered && listeners == Listeners::None { "EPERM" } else { "done" };
+        assert_eq!(answers.to("accept:5"), expected, "{listeners:?}");
+    }
 }

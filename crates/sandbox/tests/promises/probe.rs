@@ -2,6 +2,8 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -41,6 +43,7 @@ fn answer(verb: &str, object: &str) -> String {
         "execute" => outcome(Command::new(object).status().map(|status| status.to_string())),
         "field" => field(object),
         "descriptors" => open_descriptors(),
+        "accept" => outcome(accept(object.parse().unwrap())),
         "descriptor" => outcome(read_descriptor(object.parse().unwrap())),
         "hostname" => nix::unistd::gethostname().unwrap().into_string().unwrap(),
         "call" => crate::privileges::call(object),
@@ -190,4 +193,9 @@ fn orphan_is_reaped() -> String {
         std::thread::yield_now();
     }
     "no".to_owned()
+}
+
+/// Takes a connection from a listening socket that the test passed.
+fn accept(number: i32) -> io::Result<()> {
+    TcpListener::from(OwnedFd::from(raw::passed(number))).accept().map(drop)
 }

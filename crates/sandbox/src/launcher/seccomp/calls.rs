@@ -246,6 +246,10 @@ pub(super) const WORKER: &[Group] = &[
     },
 ];
 
+/// What the worker's program may call besides, when its plan lets it take connections.
+pub(super) const ACCEPT: &[Group] =
+    &[Group { reason: "taking connections from a listening socket that it was given", calls: &[SYS_accept4] }];
+
 /// What the worker's program may call with some arguments only.
 pub(super) const ARGUMENTS: &[Restricted] = &[
     Restricted {

@@ -49,14 +49,14 @@ pub(super) enum Test {
 /// Installs the filters. The first makes calls seem missing; of two answers the kernel takes the stricter, so that the
 /// second has to let these pass.
 pub(super) fn restrict(
-    groups: &[Group],
+    lists: &[&[Group]],
     restricted: &[Restricted],
     pretend_missing: &[libc::c_long],
 ) -> Result<(), String> {
     if !pretend_missing.is_empty() {
         install(&missing(pretend_missing).map_err(describe)?)?;
     }
-    install(&allowed(groups, restricted, pretend_missing).map_err(describe)?)
+    install(&allowed(lists, restricted, pretend_missing).map_err(describe)?)
 }
 
 fn install(program: &BpfProgram) -> Result<(), String> {
@@ -78,11 +78,12 @@ fn missing(calls: &[libc::c_long]) -> Result<BpfProgram, BackendError> {
 }
 
 fn allowed(
-    groups: &[Group],
+    lists: &[&[Group]],
     restricted: &[Restricted],
     pretend_missing: &[libc::c_long],
 ) -> Result<BpfProgram, BackendError> {
-    let plain = groups.iter().flat_map(|group| group.calls).chain(pretend_missing);
+    let groups = lists.iter().copied().flatten();
+    let plain = groups.flat_map(|group| group.calls).chain(pretend_missing);
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = plain.map(|call| (*call, Vec::new())).collect();
     for each in restricted {
         let alternatives: Result<Vec<_>, _> = each.alternatives.iter().map(|tests| rule(tests)).collect();
@@ -116,17 +117,18 @@ mod tests {
 
     #[test]
     fn the_lists_become_filters_of_a_size_the_kernel_takes() {
-        let worker = allowed(calls::WORKER, calls::ARGUMENTS, calls::PRETEND_MISSING).unwrap();
+        let worker = allowed(&[calls::WORKER, calls::ACCEPT], calls::ARGUMENTS, calls::PRETEND_MISSING).unwrap();
         assert!((100..4096).contains(&worker.len()), "{} instructions", worker.len());
         assert!(missing(calls::PRETEND_MISSING).unwrap().len() < 100);
-        assert!(allowed(calls::INIT, &[], &[]).unwrap().len() < 200);
+        assert!(allowed(&[calls::INIT], &[], &[]).unwrap().len() < 200);
     }
 
     #[test]
     fn every_group_gives_its_reason_and_no_call_is_listed_twice() {
-        let reasons = calls::WORKER.iter().chain(calls::INIT).map(|group| group.reason);
+        let reasons = calls::WORKER.iter().chain(calls::ACCEPT).chain(calls::INIT).map(|group| group.reason);
         assert!(reasons.chain(calls::ARGUMENTS.iter().map(|each| each.reason)).all(|reason| !reason.is_empty()));
-        let mut listed: Vec<_> = calls::WORKER.iter().flat_map(|group| group.calls).copied().collect();
+        let mut listed: Vec<_> =
+            calls::WORKER.iter().chain(calls::ACCEPT).flat_map(|group| group.calls).copied().collect();
         listed.extend(calls::ARGUMENTS.iter().map(|each| each.call));
         listed.extend(calls::PRETEND_MISSING);
         let count = listed.len();
