@@ -5,6 +5,7 @@
 //! valid throughout; [`Manifest::model_spec`] is what the inference worker loads the model with.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use margay_inference::{Labels, ModelSpec};
 
@@ -56,6 +57,8 @@ pub const MAX_NAME_CHARS: usize = 128;
 pub const MAX_VERSION_CHARS: usize = 64;
 /// Most files that a manifest lists.
 pub const MAX_FILES: usize = 256;
+/// Largest latency ceiling, in milliseconds: a minute a frame.
+pub const MAX_LATENCY_MS: f64 = 60_000.0;
 /// Most golden samples; each is classified before the model takes over.
 pub const MAX_GOLDEN: usize = 16;
 
@@ -87,6 +90,44 @@ pub enum PackageError {
         #[source]
         source: LabelFileError,
     },
+    /// A golden sample's class is labelled otherwise than it says.
+    #[error(
+        "the golden sample {image} shows class {class}{}, but the labels call it {}: the labels are in another order \
+         than the model's outputs",
+        expected.as_deref().map(|label| format!(", {label:?}")).unwrap_or_default(),
+        found.as_deref().unwrap_or("nothing at all")
+    )]
+    GoldenLabel {
+        /// The picture.
+        image: String,
+        /// Its class.
+        class: u32,
+        /// The label that the manifest expects there.
+        expected: Option<String>,
+        /// The label that is there.
+        found: Option<String>,
+    },
+}
+
+impl Manifest {
+    /// Holds the golden samples against the labels, once those are known.
+    ///
+    /// # Errors
+    /// [`PackageError::GoldenLabel`] for a class that the labels do not have, or name otherwise.
+    pub fn check_golden_labels(&self, labels: &Labels) -> Result<(), PackageError> {
+        for Golden { image, class, label, .. } in &self.golden {
+            let found = labels.get(*class);
+            if found.is_none() || label.as_deref().is_some_and(|label| found.map(|found| &**found) != Some(label)) {
+                return Err(PackageError::GoldenLabel {
+                    image: image.to_string(),
+                    class: *class,
+                    expected: label.clone(),
+                    found: found.map(ToString::to_string),
+                });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What a package says about its model.
@@ -99,6 +140,7 @@ pub struct Manifest {
     spec: ModelSpec,
     labels: LabelSource,
     threshold: Option<Probability>,
+    latency_ceiling: Option<Duration>,
     files: BTreeMap<PackagePath, Sha256Digest>,
     golden: Vec<Golden>,
 }
@@ -175,6 +217,11 @@ impl Manifest {
     /// The least probability that the packer wants reported; the group's own threshold goes before it.
     pub fn threshold(&self) -> Option<Probability> {
         self.threshold
+    }
+
+    /// The longest that a frame of 640 × 480 may take on the device, from RGB to ranked classes.
+    pub fn latency_ceiling(&self) -> Option<Duration> {
+        self.latency_ceiling
     }
 
     /// The package's files and their digests; empty for a V1 package.

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -47,6 +48,8 @@ pub struct Order {
     pub words: Words,
     /// The least probability that is reported.
     pub threshold: Option<Probability>,
+    /// The longest that a frame may take on the device.
+    pub latency_ceiling: Option<Duration>,
     /// Pictures on which the model has to prove itself.
     pub samples: Vec<Sample>,
     /// Where the archive goes, a `.tar.gz`.
@@ -172,6 +175,7 @@ pub async fn pack(order: &Order, tell: &mut (dyn FnMut(&str) + Send)) -> Result<
         spec,
         labels: label_file,
         threshold: order.threshold,
+        latency_ceiling: order.latency_ceiling,
         files: stage.files.clone(),
         golden: Vec::new(),
     };

@@ -126,6 +126,8 @@ pub struct Probability(f32);
 impl Probability {
     /// What is impossible.
     pub const ZERO: Self = Self(0.0);
+    /// What is certain.
+    pub const ONE: Self = Self(1.0);
 
     /// Checks that `value` is from 0 to 1.
     pub fn new(value: f32) -> Result<Self, QuantityError> {

@@ -38,3 +38,5 @@ mod outage;
 mod packing;
 #[path = "promises/page.rs"]
 mod page;
+#[path = "promises/self_test.rs"]
+mod self_test;

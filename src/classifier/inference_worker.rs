@@ -102,6 +102,7 @@ pub(super) struct Opened {
 /// puts off, and has it name its golden samples; an error is told in one line.
 pub(super) fn open(directory: &Path) -> Result<Opened, String> {
     let package = ModelDirectory::open(directory).map_err(|error| explain(&error))?;
+    package.manifest.check_golden_labels(&package.labels).map_err(|error| explain(&error))?;
     let spec = package.manifest.model_spec();
     let mut pipeline = Pipeline::load(&package.model, &spec, package.labels).map_err(|error| explain(&error))?;
     let grey = [128; 3 * 64 * 64];
@@ -112,11 +113,40 @@ pub(super) fn open(directory: &Path) -> Result<Opened, String> {
             picture: read_picture(&directory.join(golden.image.as_str()))?,
             class: golden.class,
             minimum_probability: golden.minimum_probability.get(),
+            maximum_probability: golden.maximum_probability.get(),
         };
         verify_golden(&mut pipeline, sample).map_err(|error| explain(&error))?;
     }
+    if let Some(ceiling) = package.manifest.latency_ceiling() {
+        check_latency(&mut pipeline, ceiling)?;
+    }
     let threshold = package.manifest.threshold().map_or(0.0, Probability::get);
     Ok(Opened { pipeline, threshold })
+}
+
+/// Frames timed against a ceiling; their median is judged, so that one interruption does not cost a good model.
+const TIMED_FRAMES: usize = 9;
+
+/// Holds the time for a frame, from RGB to ranked classes, against the package's ceiling.
+fn check_latency(pipeline: &mut Pipeline, ceiling: Duration) -> Result<(), String> {
+    let grey = [128; 3 * 640 * 480];
+    let frame = FrameView::rgb24(640, 480, &grey);
+    let mut times = Vec::with_capacity(TIMED_FRAMES);
+    for _ in 0..TIMED_FRAMES {
+        let timings = pipeline.classify(&frame, 1).map_err(|error| explain(&error))?.timings;
+        times.push(timings.decode_us + timings.resize_us + timings.inference_us + timings.postprocess_us);
+    }
+    times.sort_unstable();
+    let median = Duration::from_micros(times[TIMED_FRAMES / 2]);
+    if median <= ceiling {
+        return Ok(());
+    }
+    Err(format!(
+        "the model takes {:.1} ms for a frame of 640x480 (median of {TIMED_FRAMES}), more than the {:.1} ms that its \
+         package allows in thresholds.maximum_latency_ms: deploy a smaller or quantised model, or allow more",
+        median.as_secs_f64() * 1e3,
+        ceiling.as_secs_f64() * 1e3,
+    ))
 }
 
 /// Reads one byte more than a picture may have at most, so that the decoder sees that it is too large.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 
 use margay_inference::spec::input::Anchor;
 use margay_inference::{ColorOrder, Element, InputSpec, Layout, ModelSpec, OutputKind, OutputSpec, ResizeRule};
@@ -25,6 +26,8 @@ pub struct Draft {
     pub labels: PackagePath,
     /// The least probability that is reported.
     pub threshold: Option<Probability>,
+    /// The longest that a frame may take on the device.
+    pub latency_ceiling: Option<Duration>,
     /// Every file and its digest.
     pub files: BTreeMap<PackagePath, Sha256Digest>,
     /// The pictures on which the model has to prove itself.
@@ -45,8 +48,14 @@ impl Draft {
             output(&self.spec.output),
             quoted(self.labels.as_str()),
         );
+        if self.threshold.is_some() || self.latency_ceiling.is_some() {
+            text.push_str("\n[thresholds]\n");
+        }
         if let Some(threshold) = self.threshold {
-            let _ = write!(text, "\n[thresholds]\nminimum_probability = {:?}\n", threshold.get());
+            let _ = writeln!(text, "minimum_probability = {:?}", threshold.get());
+        }
+        if let Some(ceiling) = self.latency_ceiling {
+            let _ = writeln!(text, "maximum_latency_ms = {:?}", ceiling.as_secs_f64() * 1e3);
         }
         text.push_str("\n[files]\n");
         for (path, digest) in &self.files {
@@ -54,10 +63,13 @@ impl Draft {
             let digits = digest.rsplit(':').next().unwrap_or_default();
             let _ = writeln!(text, "{} = {}", quoted(path.as_str()), quoted(digits));
         }
-        for Golden { image, class, minimum_probability } in &self.golden {
-            let image = quoted(image.as_str());
-            let least = minimum_probability.get();
+        for golden in &self.golden {
+            let (image, class) = (quoted(golden.image.as_str()), golden.class);
+            let least = golden.minimum_probability.get();
             let _ = write!(text, "\n[[golden]]\nimage = {image}\nclass = {class}\nminimum_probability = {least:?}\n");
+            if let Some(label) = &golden.label {
+                let _ = writeln!(text, "label = {}", quoted(label));
+            }
         }
         text
     }
@@ -135,12 +147,9 @@ mod tests {
             spec,
             labels: path("labels.txt"),
             threshold: Probability::new(0.25).ok(),
+            latency_ceiling: Some(Duration::from_millis(40)),
             files: ["m.onnx", "labels.txt", "golden/a b.jpg"].map(|name| (path(name), digest)).into(),
-            golden: vec![Golden {
-                image: path("golden/a b.jpg"),
-                class: 3,
-                minimum_probability: Probability::new(0.71).unwrap(),
-            }],
+            golden: vec![Golden::at_least(path("golden/a b.jpg"), 3, Probability::new(0.71).unwrap())],
         }
     }
 
@@ -179,6 +188,7 @@ mod tests {
             prop_assert_eq!(manifest.golden(), &draft.golden[..]);
             prop_assert_eq!(manifest.files(), &draft.files);
             prop_assert_eq!(manifest.threshold(), draft.threshold);
+            prop_assert_eq!(manifest.latency_ceiling(), draft.latency_ceiling);
         }
     }
 }

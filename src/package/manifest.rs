@@ -1,6 +1,7 @@
 //! Reading `model.toml`: TOML to a document, the document to a [`Manifest`], every mistake noted on the way.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use margay_inference::ModelSpec;
 use serde_json::Value;
@@ -8,8 +9,8 @@ use serde_json::Value;
 use super::golden::Golden;
 use super::labels::LabelSource;
 use super::{
-    EngineHint, FORMAT, MANIFEST_FILE, MAX_FILES, MAX_MANIFEST_BYTES, MAX_NAME_CHARS, MAX_VERSION_CHARS, Manifest,
-    PackagePath, Sha256Digest, golden, input, labels, output,
+    EngineHint, FORMAT, MANIFEST_FILE, MAX_FILES, MAX_LATENCY_MS, MAX_MANIFEST_BYTES, MAX_NAME_CHARS,
+    MAX_VERSION_CHARS, Manifest, PackagePath, Sha256Digest, golden, input, labels, output,
 };
 use crate::document::{Field, Notes, Object, Unknown};
 use crate::problem::{Document, Problems};
@@ -64,14 +65,15 @@ fn read(mut manifest: Object<'_>) -> Option<Manifest> {
     let (input, output) = (input::read(&mut manifest), output::read(&mut manifest));
     let spec = input.zip(output).and_then(|(input, output)| checked(ModelSpec { input, output }, manifest.notes()));
     let labels = labels::read(&mut manifest);
-    let threshold = read_threshold(&mut manifest);
+    let (threshold, latency_ceiling) = read_thresholds(&mut manifest).unwrap_or_default();
     let files = read_files(&mut manifest);
     let golden = golden::read(&mut manifest);
     let notes = manifest.notes();
     manifest.finish(Unknown::Refuse);
 
     let (Model { name, version, file, engine }, labels, files) = (model?, labels?, files?);
-    let manifest = Manifest { name, version, model: file, engine, spec: spec?, labels, threshold, files, golden };
+    let manifest =
+        Manifest { name, version, model: file, engine, spec: spec?, labels, threshold, latency_ceiling, files, golden };
     check_digests(&manifest, notes);
     check_golden_classes(&manifest, notes);
     Some(manifest)
@@ -124,12 +126,20 @@ fn checked(spec: ModelSpec, notes: &Notes) -> Option<ModelSpec> {
     None
 }
 
-fn read_threshold(manifest: &mut Object<'_>) -> Option<Probability> {
+fn read_thresholds(manifest: &mut Object<'_>) -> Option<(Option<Probability>, Option<Duration>)> {
     let mut section = manifest.field("thresholds").object()?;
     let field = section.field("minimum_probability");
     let threshold = golden::probability(field.number(), |rule| field.refuse(rule, "write such a number"));
+    let field = section.field("maximum_latency_ms");
+    let ceiling = field.number().filter(|&milliseconds| {
+        let sound = (0.001..=MAX_LATENCY_MS).contains(&milliseconds);
+        if !sound {
+            field.refuse(format!("is 0.001 to {MAX_LATENCY_MS} milliseconds"), "write what the slowest device needs");
+        }
+        sound
+    });
     section.finish(Unknown::Refuse);
-    threshold
+    Some((threshold, ceiling.map(|milliseconds| Duration::from_secs_f64(milliseconds / 1e3))))
 }
 
 fn read_files(manifest: &mut Object<'_>) -> Option<BTreeMap<PackagePath, Sha256Digest>> {

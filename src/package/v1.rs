@@ -81,6 +81,7 @@ pub(super) fn derive<T: AsRef<str>>(files: &[T]) -> Result<Manifest, V1Error> {
         spec: ModelSpec { input: InputSpec::imagenet(V1_INPUT_SIZE), output: OutputSpec::logits() },
         labels: LabelSource::File(synset.clone()),
         threshold: None,
+        latency_ceiling: None,
         files: BTreeMap::new(),
         golden: Vec::new(),
     })

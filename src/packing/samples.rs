@@ -138,7 +138,7 @@ pub(super) async fn measure(
         return Err(missed(sample, &best.label, best.probability).into());
     }
     let least = least_probability(best.probability);
-    let golden = Golden { image, class, minimum_probability: least };
+    let golden = Golden { label: Some(best.label.clone()), ..Golden::at_least(image, class, least) };
     Ok(Measured { picture: sample.picture.clone(), label: best.label.clone(), probability: best.probability, golden })
 }
 

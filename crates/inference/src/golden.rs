@@ -14,6 +14,8 @@ pub struct GoldenSample {
     pub class: u32,
     /// The least probability it must have, 0 to 1.
     pub minimum_probability: f32,
+    /// The most it may have: 1, or less where the packer knows its probability to a tolerance.
+    pub maximum_probability: f32,
 }
 
 /// A model that does not pass its own package's sample.
@@ -43,10 +45,11 @@ pub enum GoldenError {
         /// The sample.
         name: String,
     },
-    /// Another class came first, or the right one with too little probability.
+    /// Another class came first, or the right one with another probability.
     #[error(
-        "the golden sample {name} should be class {expected_class} with at least {minimum_probability}, but the model \
-         says {class} ({label}) with {probability}: check the [input] section against the model's training"
+        "the golden sample {name} should be class {expected_class} with {minimum_probability} to {maximum_probability}, \
+         but the model says {class} ({label}) with {probability}: check the [input] section and the order of the labels \
+         against the model's training"
     )]
     Missed {
         /// The sample.
@@ -55,6 +58,8 @@ pub enum GoldenError {
         expected_class: u32,
         /// Its least probability.
         minimum_probability: f32,
+        /// Its greatest.
+        maximum_probability: f32,
         /// Class that came first.
         class: u32,
         /// Its label.
@@ -69,7 +74,7 @@ pub enum GoldenError {
 /// # Errors
 /// [`GoldenError`] when the picture cannot be read or classified, or the answer is not the expected one.
 pub fn verify(pipeline: &mut Pipeline, sample: GoldenSample) -> Result<f32, GoldenError> {
-    let GoldenSample { name, picture, class: expected_class, minimum_probability } = sample;
+    let GoldenSample { name, picture, class: expected_class, minimum_probability, maximum_probability } = sample;
     let still = match Still::from_bytes(picture) {
         Ok(still) => still,
         Err(source) => return Err(GoldenError::Picture { name, source }),
@@ -79,9 +84,17 @@ pub fn verify(pipeline: &mut Pipeline, sample: GoldenSample) -> Result<f32, Gold
         Err(source) => return Err(GoldenError::Classify { name, source }),
     };
     let Some(Prediction { label, class, probability }) = found else { return Err(GoldenError::Nothing { name }) };
-    if class == expected_class && probability >= minimum_probability {
+    if class == expected_class && (minimum_probability..=maximum_probability).contains(&probability) {
         return Ok(probability);
     }
     let label = label.to_string();
-    Err(GoldenError::Missed { name, expected_class, minimum_probability, class, label, probability })
+    Err(GoldenError::Missed {
+        name,
+        expected_class,
+        minimum_probability,
+        maximum_probability,
+        class,
+        label,
+        probability,
+    })
 }

@@ -1,6 +1,7 @@
 //! `margay model pack`: a package of an ONNX file and its labels.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use margay_inference::spec::input::Anchor;
@@ -71,6 +72,9 @@ pub(super) struct Arguments {
     /// Predictions below are not reported, unless the group says otherwise
     #[arg(long, value_name = "PROBABILITY")]
     threshold: Option<Probability>,
+    /// The longest that a frame of 640x480 may take on a device, in milliseconds; a slower model is refused there
+    #[arg(long, value_name = "MS")]
+    max_latency_ms: Option<f64>,
     /// A golden sample: a picture and the label that the model must find on it; may be repeated
     #[arg(long, value_name = "PICTURE=LABEL")]
     golden: Vec<Sample>,
@@ -155,6 +159,7 @@ impl Arguments {
             version: self.version.clone(),
             words,
             threshold: self.threshold,
+            latency_ceiling: self.max_latency_ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1e3).ok()),
             samples: self.golden.clone(),
             output: self.output.clone(),
         }

@@ -233,6 +233,7 @@ fn a_golden_sample_passes_only_with_its_class_and_probability() {
         picture: std::fs::read(models.join("photos/coral_parrot.jpg")).unwrap(),
         class,
         minimum_probability,
+        maximum_probability: 1.0,
     };
     assert!(verify_golden(&mut pipeline, sample(88, 0.9)).unwrap() > 0.9);
     for wrong in [sample(89, 0.0), sample(88, 0.9999)] {
