@@ -1,6 +1,6 @@
 //! `margay bench`: how fast a model is on this device, and what it takes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -12,16 +12,17 @@ use crate::classifier::one_shot::{MAX_PICTURES, OneShot};
 
 /// Measure a model on this device: latency by stage, frames a second, cold start, memory.
 ///
-/// The model runs in its sandbox, frame after frame, over the pictures given, or the package's golden samples, or a
-/// stand-in of 640x480. Percentiles are by nearest rank. What else runs on the device is measured with it.
+/// Without --model it is the bundled one. The model runs in its sandbox, frame after frame, over the pictures given, or the
+/// package's golden samples, or a stand-in of 640x480. Percentiles are by nearest rank. What else runs on the device is measured with it.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:  margay bench --model road-signs-1.0.0.tar.gz\n           margay bench --model squeezenet.tar.gz --frames 1000 --json photo.jpg"
+    after_help = "Examples:  margay bench\n           margay bench --model squeezenet.tar.gz --frames 1000 --json photo.jpg"
 )]
 pub(super) struct Arguments {
     /// The package: a .tar.gz or .zip, or the directory that it unpacks to
-    #[arg(long, value_name = "PACKAGE")]
-    model: PathBuf,
+    #[cfg_attr(feature = "demo", arg(long, value_name = "PACKAGE"))]
+    #[cfg_attr(not(feature = "demo"), arg(long, value_name = "PACKAGE", required = true))]
+    model: Option<PathBuf>,
     /// Pictures to take in turn: JPEG, PNG or BMP files
     #[arg(value_name = "PICTURE", num_args = 0..=MAX_PICTURES)]
     pictures: Vec<PathBuf>,
@@ -60,7 +61,7 @@ struct Report {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_fail(Code::Failure)?;
     runtime.block_on(async {
-        let package = model::Package::open(&arguments.model)?;
+        let package = open(arguments.model.as_deref())?;
         let start = Instant::now();
         let worker = package.load().await?;
         let cold_start = start.elapsed();
@@ -72,6 +73,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
         let report = report(arguments, &package, &worker, described, cold_start, result);
         if arguments.json { output::json(&report) } else { show(&report) }.or_fail(Code::Failure)
     })
+}
+
+/// The package that is named, or the bundled one.
+fn open(path: Option<&Path>) -> Result<model::Package, Failed> {
+    match path {
+        Some(path) => model::Package::open(path),
+        #[cfg(feature = "demo")]
+        None => {
+            let folder = tempfile::tempdir().or_fail(Code::Failure)?;
+            let archive = folder.path().join(super::demo::PACKAGE_NAME);
+            std::fs::write(&archive, super::demo::PACKAGE).or_fail(Code::Failure)?;
+            // Opening unpacks it elsewhere; the archive is done with then.
+            model::Package::open(&archive)
+        }
+        #[cfg(not(feature = "demo"))]
+        None => Err(Failed::new(Code::Usage, anyhow::anyhow!("name a package with --model"))),
+    }
 }
 
 /// The pictures to take, and what they are called in the report.

@@ -10,6 +10,8 @@ mod narration;
 mod provision;
 mod truth;
 
+pub(super) use assets::{PACKAGE, PACKAGE_NAME};
+
 use std::path::PathBuf;
 use std::time::Duration;
 

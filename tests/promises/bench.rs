@@ -31,6 +31,14 @@ fn every_stage_of_every_frame_is_in_the_report() {
 }
 
 #[test]
+fn the_bundled_model_needs_no_name() {
+    let output = program::run(&["bench", "--json", "--warm-up", "0", "--frames", "1"]);
+    program::assert_code(&output, 0);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["model"], &report["frames"]), (&"road-signs".into(), &1.into()));
+}
+
+#[test]
 fn pictures_can_be_given_and_one_that_is_none_is_named() {
     let report = bench(&["--frames", "3", "models/signs/frames/frame-000.jpg"]);
     assert_eq!(report["pictures"], "1 given");

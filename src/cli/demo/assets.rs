@@ -1,10 +1,10 @@
 //! What the demo brings along: the bundled package, and pictures that its model has never seen.
 
 /// The package's file name.
-pub(super) const PACKAGE_NAME: &str = "road-signs-1.0.0.tar.gz";
+pub(in crate::cli) const PACKAGE_NAME: &str = "road-signs-1.0.0.tar.gz";
 
 /// The bundled package (models/README.md).
-pub(super) const PACKAGE: &[u8] = include_bytes!("../../../models/signs/road-signs-1.0.0.tar.gz");
+pub(in crate::cli) const PACKAGE: &[u8] = include_bytes!("../../../models/signs/road-signs-1.0.0.tar.gz");
 
 /// What each picture shows, by file name.
 pub(super) const TRUTH: &str = include_str!("../../../models/signs/frames/truth.json");
