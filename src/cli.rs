@@ -3,6 +3,7 @@
 //! Only this module prints. What a command finds goes to standard output, as text or, with `--json`, as one JSON
 //! document a line; what it says about its work goes to standard error.
 
+mod camera;
 mod check;
 mod classify;
 #[cfg(feature = "demo")]
@@ -40,6 +41,7 @@ enum Command {
     Subscribe(subscribe::Arguments),
     Classify(classify::Arguments),
     Model(model::Arguments),
+    Camera(camera::Arguments),
     #[command(hide = true)]
     Worker(worker::Arguments),
 }
@@ -64,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Subscribe(arguments) => subscribe::run(arguments),
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
+        Command::Camera(arguments) => camera::run(&arguments),
         Command::Worker(arguments) => worker::run(&arguments),
     };
     exit::report(outcome)
