@@ -8,6 +8,8 @@ mod support;
 
 #[path = "promises/bad_input.rs"]
 mod bad_input;
+#[path = "promises/camera.rs"]
+mod camera;
 #[path = "promises/clock.rs"]
 mod clock;
 #[path = "promises/containment.rs"]
