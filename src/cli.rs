@@ -4,6 +4,7 @@
 //! document a line; what it says about its work goes to standard error.
 
 mod bench;
+mod camera;
 mod check;
 mod classify;
 #[cfg(feature = "demo")]
@@ -42,6 +43,7 @@ enum Command {
     Classify(classify::Arguments),
     Model(model::Arguments),
     Bench(bench::Arguments),
+    Camera(camera::Arguments),
     #[command(hide = true)]
     Worker(worker::Arguments),
 }
@@ -67,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Camera(arguments) => camera::run(&arguments),
         Command::Worker(arguments) => worker::run(&arguments),
     };
     exit::report(outcome)

@@ -16,6 +16,8 @@ mod accuracy;
 mod bad_input;
 #[path = "promises/bench.rs"]
 mod bench;
+#[path = "promises/camera.rs"]
+mod camera;
 #[path = "promises/clock.rs"]
 mod clock;
 #[path = "promises/containment.rs"]

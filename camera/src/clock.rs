@@ -85,6 +85,11 @@ pub(crate) fn since(zero: Timespec) -> Duration {
     Duration::new(seconds, nanoseconds)
 }
 
+/// A time as frames carry it; it fits for the next five hundred years of uptime.
+pub(crate) fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

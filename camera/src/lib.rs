@@ -5,6 +5,8 @@
 //! * [`ring`]: a sealed piece of shared memory through which one capture process hands frames to any number of
 //!   readers, without ever waiting for them;
 //! * [`source`]: the things that deliver frames, behind [`source::FrameSource`];
+//! * [`mod@v4l2`] has the cameras;
+//! * [`shared`]: the bytes of a frame where they lie;
 //! * [`clock`]: the time and the pacing that sources are given.
 //!
 //! The crate decodes PNG and BMP files, within limits, and nothing else: a JPEG passes through as it was found, so
@@ -17,7 +19,9 @@ pub mod frame;
 pub mod fuzz;
 pub mod picture;
 pub mod ring;
+pub mod shared;
 pub mod source;
+pub mod v4l2;
 
 pub use format::PixelFormat;
 pub use frame::{Capture, FrameMeta, Region, TimestampSource};

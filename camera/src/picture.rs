@@ -1,6 +1,6 @@
 //! Picture files that hold pixels, PNG and BMP, decoded within limits; a JPEG is told apart and left alone.
 
-use std::io::Cursor;
+use std::io::{self, Cursor};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use png::{ColorType, Transformations};
@@ -52,6 +52,24 @@ impl PictureLimits {
         }
         Ok(())
     }
+}
+
+/// A PNG file of packed RGB rows from the top, 8 bits a channel.
+///
+/// # Errors
+/// What `into` answers; `InvalidInput` where the pixels are not `width × height × 3` bytes.
+pub fn write_png(width: u32, height: u32, rgb: &[u8], into: impl io::Write) -> io::Result<()> {
+    let mut encoder = png::Encoder::new(into, width, height);
+    encoder.set_color(ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    let written = encoder.write_header().and_then(|mut writer| {
+        writer.write_image_data(rgb)?;
+        writer.finish()
+    });
+    written.map_err(|error| match error {
+        png::EncodingError::IoError(error) => error,
+        other => io::Error::new(io::ErrorKind::InvalidInput, other),
+    })
 }
 
 /// A decoded picture: packed RGB rows from the top.
@@ -239,6 +257,15 @@ mod tests {
             assert_eq!((width, height, rgb.len()), (5, 3, 45));
             assert_eq!(rgb[15 + 6..][..3], [2, 1, 200], "{format:?}");
         }
+    }
+
+    #[test]
+    fn a_written_png_reads_back_as_it_was() {
+        let rgb: Vec<u8> = (0..45).collect();
+        let mut file = Vec::new();
+        write_png(5, 3, &rgb, &mut file).unwrap();
+        assert_eq!(decode(PictureFormat::Png, &file, LIMITS).unwrap(), Picture { width: 5, height: 3, rgb });
+        assert!(write_png(5, 3, &[0; 44], Vec::new()).is_err());
     }
 
     #[test]

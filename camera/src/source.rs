@@ -1,4 +1,4 @@
-//! Where frames come from: a folder of images, a Motion-JPEG file, a test pattern; cameras by the same trait.
+//! Where frames come from: a camera, a folder of images, a Motion-JPEG file, a test pattern.
 //!
 //! A source delivers one frame at a time into a buffer of the caller's, at its own pace, and never blocks for longer
 //! than it is told (reading a file from a disk aside). What is wrong with one item is told as [`Next::Skipped`] and
@@ -14,11 +14,13 @@ mod mjpeg;
 mod pacer;
 mod pattern;
 mod still;
+mod thinning;
+mod v4l2;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use config::{FolderOrder, FolderSource, MjpegFileSource, SourceConfig, TestPatternSource};
+pub use config::{FolderOrder, FolderSource, MjpegFileSource, SourceConfig, TestPatternSource, V4l2Source};
 pub use error::{SkipReason, SourceError};
 pub use jpeg::{DamagedJpeg, Found, MjpegScanner};
 pub use limits::{MOST_FRAMES_PER_SECOND, MOST_ITEM_BYTES, MOST_ITEMS, MOST_SIDE};
@@ -27,6 +29,7 @@ pub use pattern::barcode;
 
 use crate::clock::{BootClock, Clock};
 use crate::frame::Capture;
+use crate::shared::FrameBytes;
 
 /// Something that delivers frames.
 pub trait FrameSource: Send + std::fmt::Debug {
@@ -36,6 +39,24 @@ pub trait FrameSource: Send + std::fmt::Debug {
     /// [`SourceError`] where the source cannot go on; [`SourceError::is_retryable`] says whether asking again, or
     /// opening it again, may help.
     fn next(&mut self, timeout: Duration, into: &mut Vec<u8>) -> Result<Next, SourceError>;
+
+    /// As [`FrameSource::next`], but gives a frame's bytes to `take` where they lie, so that those of a camera are copied
+    /// only once more, to where they are needed. `scratch` is memory for sources that have to make their bytes.
+    ///
+    /// # Errors
+    /// As [`FrameSource::next`].
+    fn deliver(
+        &mut self,
+        timeout: Duration,
+        scratch: &mut Vec<u8>,
+        take: &mut dyn FnMut(&Capture, FrameBytes<'_>),
+    ) -> Result<Next, SourceError> {
+        let next = self.next(timeout, scratch)?;
+        if let Next::Frame(capture) = &next {
+            take(capture, FrameBytes::Own(scratch));
+        }
+        Ok(next)
+    }
 }
 
 /// What a source had to say.
@@ -67,12 +88,13 @@ pub fn open(config: &SourceConfig) -> Result<Box<dyn FrameSource>, SourceError> 
 /// Opens a source that takes its time from `clock`.
 ///
 /// # Errors
-/// [`SourceError`] for numbers outside their limits, and for files and folders that are not there, cannot be read or
-/// hold nothing.
+/// [`SourceError`] for numbers outside their limits, for files and folders that are not there, cannot be read or hold
+/// nothing, and for cameras that cannot be had or deliver no first frame.
 pub fn open_with(config: &SourceConfig, clock: Arc<dyn Clock>) -> Result<Box<dyn FrameSource>, SourceError> {
     Ok(match config {
         SourceConfig::Folder(config) => Box::new(folder::Folder::open(config, clock)?),
         SourceConfig::MjpegFile(config) => Box::new(mjpeg::MjpegFile::open(config, clock)?),
         SourceConfig::TestPattern(config) => Box::new(pattern::TestPattern::open(config, clock)?),
+        SourceConfig::V4l2(config) => Box::new(v4l2::V4l2::open(config, clock)?),
     })
 }

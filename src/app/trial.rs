@@ -99,6 +99,9 @@ pub enum TrialError {
         #[source]
         source: CredentialsError,
     },
+    /// The camera cannot be used.
+    #[error("looking at the camera")]
+    Camera(#[from] margay_camera::v4l2::CameraError),
     /// A folder for the trial could not be made.
     #[error("making a folder for the trial")]
     Folder(#[source] std::io::Error),
@@ -177,14 +180,27 @@ async fn try_camera(
     let engine = try_model(connector, &staged).await?;
     let model = &staged.model.identity;
     tell(passed("model", format!("{} {} runs on {engine}", model.name, model.version)));
-    if let Camera::Volume(volume) = &connector.camera {
-        let path = &volume.source;
-        std::fs::metadata(path)
-            .map_err(|source| TrialError::Source { path: path.to_owned(), source })
-            .map_err(at(Step::Source))?;
-        tell(passed("camera", format!("{} is {}", connector.camera_name, path.display())));
+    if let Some(found) = look_at_camera(connector).map_err(at(Step::Source))? {
+        tell(passed("camera", format!("{} is {found}", connector.camera_name)));
     }
     Ok(())
+}
+
+/// Looks at what the frames are to come from, without taking any; `None` where they are drawn.
+fn look_at_camera(connector: &ImageClassifier) -> Result<Option<String>, TrialError> {
+    match &connector.camera {
+        Camera::TestPattern => Ok(None),
+        Camera::Volume(volume) => {
+            let path = &volume.source;
+            std::fs::metadata(path).map_err(|source| TrialError::Source { path: path.to_owned(), source })?;
+            Ok(Some(path.display().to_string()))
+        }
+        Camera::Device(camera) => {
+            let path = &camera.device.source;
+            let (identity, _) = margay_camera::v4l2::Camera::look(path)?;
+            Ok(Some(format!("{} at {}", identity.name, path.display())))
+        }
+    }
 }
 
 async fn try_model(connector: &ImageClassifier, staged: &Staged) -> Result<String, TrialFailure> {

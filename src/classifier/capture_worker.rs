@@ -64,25 +64,29 @@ fn task(channel: &WorkerChannel) -> Result<(SourceConfig, RingWriter), CaptureEr
     Ok((as_seen_here(source), RingWriter::map(ring)?))
 }
 
-/// The source with its paths where this worker finds them: without a file tree of its own, below a prefix (B-14).
+/// The source with its paths where this worker finds them: without a file tree of its own, below a prefix (B-14). A
+/// device is where it is on the host.
 fn as_seen_here(mut source: SourceConfig) -> SourceConfig {
     let path = match &mut source {
         SourceConfig::Folder(folder) => &mut folder.path,
         SourceConfig::MjpegFile(file) => &mut file.path,
-        SourceConfig::TestPattern(_) => return source,
+        SourceConfig::TestPattern(_) | SourceConfig::V4l2(_) => return source,
     };
     *path = margay_sandbox::resource_path(path);
     source
 }
 
 fn capture(channel: &WorkerChannel, source: &mut dyn FrameSource, mut ring: RingWriter) -> Result<(), CaptureError> {
-    let mut bytes = Vec::new();
+    let mut scratch = Vec::new();
     loop {
-        match source.next(FRAME_TIMEOUT, &mut bytes) {
-            Ok(Next::Frame(capture)) => match ring.publish(&capture, &bytes) {
+        let mut published = Ok(0);
+        let next =
+            source.deliver(FRAME_TIMEOUT, &mut scratch, &mut |capture, bytes| published = ring.publish(capture, bytes));
+        match next {
+            Ok(Next::Frame(capture)) => match published {
                 Ok(_) => {}
                 Err(error) if error.concerns_this_frame_only() => {
-                    channel.send(&FromCapture::Skipped { item: capture.item, why: explain(&error) })?;
+                    channel.send(&FromCapture::Skipped { item: capture.item, items: 1, why: explain(&error) })?;
                 }
                 Err(error) => {
                     ring.close(EndReason::Exhausted);
@@ -91,7 +95,7 @@ fn capture(channel: &WorkerChannel, source: &mut dyn FrameSource, mut ring: Ring
             },
             Ok(Next::Idle) => {}
             Ok(Next::Skipped { item, why }) => {
-                channel.send(&FromCapture::Skipped { item, why: explain(&why) })?;
+                channel.send(&FromCapture::Skipped { item, items: why.items(), why: explain(&why) })?;
             }
             Ok(Next::End) => {
                 ring.close(EndReason::SourceEnded);

@@ -25,11 +25,13 @@ pub enum ToCapture {
 pub enum FromCapture {
     /// The ring is mapped: no other writer needs it any more, and the source is open.
     Capturing,
-    /// An item of the source was passed over; it never became a frame.
+    /// Items of the source were passed over; they never became frames.
     Skipped {
-        /// The source's number of the item.
+        /// The source's number of the last of them.
         item: u64,
-        /// What was wrong with it.
+        /// How many.
+        items: u64,
+        /// What was wrong.
         why: String,
     },
     /// The source has no more frames; the ring is closed.

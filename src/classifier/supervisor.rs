@@ -262,9 +262,9 @@ impl Supervisor {
         }
         match message {
             FromCapture::Capturing => self.hand_out_ring().await,
-            FromCapture::Skipped { item, why } => {
-                self.capture.skipped += 1;
-                tracing::warn!(camera = self.settings.camera, item, why, "the source passed over an item");
+            FromCapture::Skipped { item, items, why } => {
+                self.capture.skipped = self.capture.skipped.saturating_add(items);
+                tracing::warn!(camera = self.settings.camera, item, items, why, "the source passed items over");
             }
             FromCapture::Ended => {
                 self.capture.state = CaptureState::Ended;

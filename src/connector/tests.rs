@@ -101,8 +101,9 @@ fn what_the_parameters_refer_to_is_in_the_group() {
         ("MLModelDestinationPath", Value::Null),
         ("CameraResourceId", json!("absent")),
         ("CameraResourceId", json!("model")),
-        ("CameraResourceId", json!("camera")),
         ("CameraSource", json!("test-pattern")),
+        ("CameraFormat", json!("yuyv")),
+        ("CameraWidth", json!("640")),
         ("CameraName", json!("a/b")),
         ("FramesPerSecond", json!("0")),
         ("FramesPerSecond", json!("1001")),
@@ -127,10 +128,45 @@ fn without(key: &str) -> Problem {
     one_error(&parameters)
 }
 
+/// The parameters of a camera, with one more.
+fn of_device(key: &str, value: Value) -> Value {
+    let mut parameters = with("CameraResourceId", json!("camera"));
+    parameters[key] = value;
+    parameters
+}
+
 #[test]
-fn a_device_is_refused_with_what_to_do_instead() {
-    let problem = one_error(&with("CameraResourceId", json!("camera")));
-    assert!(problem.hint.contains("LocalVolumeResourceData"), "{problem}");
+fn a_camera_is_asked_for_what_the_parameters_say() {
+    let camera = |parameters: &Value| match accepted(parameters).camera {
+        Camera::Device(camera) => (camera.format.name(), camera.width, camera.height, camera.device.source),
+        other => panic!("{other:?}"),
+    };
+    let path = std::path::PathBuf::from("/dev/video0");
+    assert_eq!(camera(&with("CameraResourceId", json!("camera"))), ("auto", 640, 480, path.clone()));
+    let mut asked = of_device("CameraFormat", json!("mjpeg"));
+    asked["CameraWidth"] = json!("1920");
+    asked["CameraHeight"] = json!("1080");
+    assert_eq!(camera(&asked), ("mjpeg", 1920, 1080, path));
+}
+
+#[test]
+fn a_camera_that_no_group_opens_is_warned_about() {
+    let warnings = read_one(&with("CameraResourceId", json!("camera"))).expect("accepted").warnings;
+    assert!(warnings.to_string().contains("AutoAddGroupOwner"), "{warnings}");
+}
+
+#[test]
+fn what_no_camera_can_be_asked_for_is_refused() {
+    for (key, value) in [
+        ("CameraFormat", json!("h264")),
+        ("CameraWidth", json!("0")),
+        ("CameraHeight", json!("16385")),
+        ("CameraHeight", json!("tall")),
+    ] {
+        assert_eq!(one_error(&of_device(key, value)).path, format!("{PARAMETERS}.{key}"));
+    }
+    let problem = one_error(&with("CameraWidth", json!("640")));
+    assert_eq!(problem.rule, "is for a camera, and the frames come from elsewhere");
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub struct Device {
     pub files: DeviceFiles,
     /// Parameters of the classifier's connector, to be changed before `write`.
     pub parameters: Value,
-    /// The folder or file that plays the camera.
+    /// The folder or file that plays the camera, or the node of one.
     pub camera: PathBuf,
     /// What the core may send to the cloud: the subscription's subject.
     pub subject: String,
@@ -108,15 +108,22 @@ impl Device {
             "ResourceDefinitionVersion": { "Resources": [
                 { "Id": "model", "Name": "model", "ResourceDataContainer": { "S3MachineLearningModelResourceData": {
                     "S3Uri": format!("s3://{BUCKET}/{KEY}"), "DestinationPath": "/models/signs" } } },
-                { "Id": "camera", "Name": "camera", "ResourceDataContainer": { "LocalVolumeResourceData": {
-                    "SourcePath": self.camera, "DestinationPath": "/camera/road",
-                    "GroupOwnerSetting": { "AutoAddGroupOwner": true } } } }
+                { "Id": "camera", "Name": "camera", "ResourceDataContainer": self.camera_resource() }
             ] },
             "ConnectorDefinitionVersion": { "Connectors": [
                 { "Id": "classifier", "ConnectorArn": CONNECTOR, "Parameters": self.parameters } ] },
             "SubscriptionDefinitionVersion": { "Subscriptions": [
                 { "Id": "out", "Source": CONNECTOR, "Target": "cloud", "Subject": self.subject } ] }
         })
+    }
+
+    fn camera_resource(&self) -> Value {
+        let group = json!({ "AutoAddGroupOwner": true });
+        if self.camera.starts_with("/dev") {
+            return json!({ "LocalDeviceResourceData": { "SourcePath": self.camera, "GroupOwnerSetting": group } });
+        }
+        json!({ "LocalVolumeResourceData": {
+            "SourcePath": self.camera, "DestinationPath": "/camera/road", "GroupOwnerSetting": group } })
     }
 
     /// Starts the core.

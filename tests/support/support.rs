@@ -34,6 +34,15 @@ pub fn skipped(tier: &str, how: &str) -> bool {
     false
 }
 
+/// The path in an environment variable that a script sets; without it the tier is the script's.
+pub fn skipped_unless_set(variable: &str, script: &str) -> Option<std::path::PathBuf> {
+    let path = std::env::var_os(variable).map(Into::into);
+    if path.is_none() {
+        println!("skipped: camera machine: {script}");
+    }
+    path
+}
+
 /// `normal`, or the count that `MARGAY_TEST_SCALE` multiplies it to.
 pub fn scaled(normal: u64) -> u64 {
     let scale = std::env::var("MARGAY_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1);

@@ -1,4 +1,4 @@
-//! The only unsafe code of the crate: mapping a ring's memory and touching it through atomics.
+//! With `v4l2/kernel.rs` the only unsafe code of the crate: mapping a ring's memory and touching it through atomics.
 //!
 //! Everything outside sees a [`Mapping`]: a piece of memory that other processes change at any time, read and written
 //! in words by offset. It refuses offsets outside the memory and ones that are not aligned, and memory that could
@@ -26,10 +26,7 @@ use rustix::thread::futex;
 
 use super::RingGeometry;
 use crate::clock::timespec;
-
-/// The bytes that the payload is copied by: a machine word, which every supported processor can load from read-only
-/// memory in one piece.
-const WORD: usize = size_of::<usize>();
+use crate::shared::{SharedBytes, WORD};
 
 /// What a mapping allows.
 pub(super) trait Access {
@@ -179,6 +176,13 @@ impl Mapping<ReadWrite> {
             let mut padded = [0; WORD];
             padded[..rest.len()].copy_from_slice(rest);
             last.store(usize::from_ne_bytes(padded), Ordering::Relaxed);
+        }
+    }
+
+    /// Copies bytes that others may change meanwhile to `offset`; what follows in the last machine word is undefined.
+    pub(super) fn copy_across(&self, offset: usize, bytes: SharedBytes<'_>) {
+        for (word, from) in self.words(offset, bytes.len()).iter().zip(bytes.words()) {
+            word.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }
 

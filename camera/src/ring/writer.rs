@@ -12,6 +12,7 @@ use super::mapping::{Mapping, ReadWrite};
 use super::memory::RingError;
 use super::slot;
 use crate::frame::{Capture, FrameFault};
+use crate::shared::FrameBytes;
 
 /// How many frames a ring takes at most: at 30 a second they last for four and a half years.
 const MOST_FRAMES: u32 = u32::MAX - 1;
@@ -51,8 +52,9 @@ impl RingWriter {
     ///
     /// # Errors
     /// [`PublishError`]; nothing was published then, and the ring is as it was.
-    pub fn publish(&mut self, capture: &Capture, bytes: &[u8]) -> Result<u64, PublishError> {
-        let bytes_used = self.admit(capture, bytes)?;
+    pub fn publish<'a>(&mut self, capture: &Capture, bytes: impl Into<FrameBytes<'a>>) -> Result<u64, PublishError> {
+        let bytes = bytes.into();
+        let bytes_used = self.admit(capture, bytes.len())?;
         let ordinal = self.published;
         let slot = SlotLayout::of(&self.header.geometry, ordinal);
         // A sequence lock, the writer's half: whoever reads any of the stores below the fence is bound to see `begun`
@@ -63,7 +65,10 @@ impl RingWriter {
         for (at, word) in (slot.description()..).step_by(4).zip(words) {
             self.memory.store(at, word);
         }
-        self.memory.copy_in(slot.payload(), bytes);
+        match bytes {
+            FrameBytes::Own(bytes) => self.memory.copy_in(slot.payload(), bytes),
+            FrameBytes::Shared(bytes) => self.memory.copy_across(slot.payload(), bytes),
+        }
         self.published = ordinal + 1;
         self.memory.publish(layout::PUBLISHED_AT, self.published);
         self.signal();
@@ -75,11 +80,11 @@ impl RingWriter {
         self.end(reason);
     }
 
-    fn admit(&self, capture: &Capture, bytes: &[u8]) -> Result<u32, PublishError> {
+    fn admit(&self, capture: &Capture, bytes: usize) -> Result<u32, PublishError> {
         let limit = self.slot_bytes();
-        let length = u32::try_from(bytes.len()).ok().filter(|&length| length <= limit);
-        let length = length.ok_or(PublishError::TooLarge { bytes: bytes.len(), limit })?;
-        capture.check(bytes.len()).map_err(PublishError::Frame)?;
+        let length = u32::try_from(bytes).ok().filter(|&length| length <= limit);
+        let length = length.ok_or(PublishError::TooLarge { bytes, limit })?;
+        capture.check(bytes).map_err(PublishError::Frame)?;
         if self.published >= MOST_FRAMES {
             return Err(PublishError::Exhausted { frames: MOST_FRAMES });
         }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::MOST_ITEM_BYTES;
 use crate::format::PixelFormat;
+use crate::v4l2::FormatWish;
 
 /// A source and its settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +18,8 @@ pub enum SourceConfig {
     MjpegFile(MjpegFileSource),
     /// A drawn picture with a counter.
     TestPattern(TestPatternSource),
+    /// A camera.
+    V4l2(V4l2Source),
 }
 
 /// JPEG, PNG and BMP files in a folder (not in folders within it), by their names' endings; hidden files are left out.
@@ -79,10 +82,28 @@ pub struct TestPatternSource {
     pub frames: Option<u64>,
 }
 
+/// A camera of the kernel's video interface, set to the nearest it has to what is asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct V4l2Source {
+    /// The device node, or a link to it: those under `/dev/v4l/by-id` stay the same whatever else is plugged in.
+    pub path: PathBuf,
+    /// The format.
+    #[serde(default)]
+    pub format: FormatWish,
+    /// Width in pixels, from 1 to [`super::MOST_SIDE`].
+    pub width: u32,
+    /// Height in pixels, from 1 to [`super::MOST_SIDE`].
+    pub height: u32,
+    /// Frames a second, above 0 and at most [`super::MOST_FRAMES_PER_SECOND`]. Of a camera that only has faster rates,
+    /// as many are let through; a slower one delivers what it can.
+    pub frames_per_second: f64,
+}
+
 impl SourceConfig {
     /// The bytes that a ring's slot needs so that no frame of the source is too large for it.
     ///
-    /// For files this is the most that any source delivers; a ring takes memory only for what was written.
+    /// For files and cameras this is the most that any source delivers; a ring takes memory only for what was written.
     #[must_use]
     pub fn slot_bytes(&self) -> u32 {
         let most = u32::try_from(MOST_ITEM_BYTES).unwrap_or(u32::MAX);
@@ -106,6 +127,9 @@ mod tests {
         let pattern = r#"{"kind": "test_pattern", "width": 640, "height": 480, "frames_per_second": 30, "frames": 3}"#;
         let pattern: SourceConfig = serde_json::from_str(pattern).unwrap();
         assert_eq!(pattern.slot_bytes(), 640 * 480 * 3);
+        let camera = r#"{"kind": "v4l2", "path": "/dev/video0", "width": 640, "height": 480, "frames_per_second": 5}"#;
+        let SourceConfig::V4l2(camera) = serde_json::from_str(camera).unwrap() else { panic!("a camera") };
+        assert_eq!((camera.format, camera.width), (FormatWish::Auto, 640));
         let written = serde_json::to_string(&pattern).unwrap();
         assert_eq!(serde_json::from_str::<SourceConfig>(&written).unwrap(), pattern);
     }
@@ -115,6 +139,7 @@ mod tests {
         for document in [
             r#"{"kind": "webcam", "path": "/dev/video0"}"#,
             r#"{"path": "/frames", "frames_per_second": 1}"#,
+            r#"{"kind": "v4l2", "path": "/dev/video0", "width": 640, "height": 480, "frames_per_second": 5, "format": "h264"}"#,
             r#"{"kind": "mjpeg_file", "path": "/x", "frames_per_second": 1, "loop": true}"#,
         ] {
             assert!(serde_json::from_str::<SourceConfig>(document).is_err(), "{document}");

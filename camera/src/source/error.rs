@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::jpeg::DamagedJpeg;
 use crate::picture::PictureError;
+use crate::v4l2::CameraError;
 
 /// A source cannot be opened, or cannot go on.
 #[derive(Debug, Error)]
@@ -80,6 +81,19 @@ pub enum SourceError {
         /// The largest side.
         most: u32,
     },
+    /// The size asked of a camera is outside the limits.
+    #[error("no camera is asked for {width}x{height}: give 1x1 to {most}x{most}")]
+    CameraSize {
+        /// Width asked for, in pixels.
+        width: u32,
+        /// Height asked for, in pixels.
+        height: u32,
+        /// The largest side.
+        most: u32,
+    },
+    /// The camera cannot be had, or cannot go on.
+    #[error(transparent)]
+    Camera(#[from] CameraError),
 }
 
 impl SourceError {
@@ -99,7 +113,12 @@ impl SourceError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Missing { .. } | Self::Unreadable { .. } | Self::Empty { .. } => true,
-            Self::WrongKind { .. } | Self::TooManyItems { .. } | Self::Rate { .. } | Self::PatternSize { .. } => false,
+            Self::Camera(error) => error.is_retryable(),
+            Self::WrongKind { .. }
+            | Self::TooManyItems { .. }
+            | Self::Rate { .. }
+            | Self::PatternSize { .. }
+            | Self::CameraSize { .. } => false,
         }
     }
 }
@@ -163,4 +182,28 @@ pub enum SkipReason {
         #[source]
         fault: DamagedJpeg,
     },
+    /// Frames of a camera were lost.
+    #[error(
+        "frames were lost: {missed} before they could be fetched, {damaged} damaged, {passed_over} passed over for \
+         newer ones"
+    )]
+    Lost {
+        /// Frames that the driver counted and never handed over.
+        missed: u64,
+        /// Frames that it marked as damaged, or that are incomplete.
+        damaged: u64,
+        /// Frames that were handed back unread, because this process was late.
+        passed_over: u64,
+    },
+}
+
+impl SkipReason {
+    /// How many items it concerns.
+    #[must_use]
+    pub const fn items(&self) -> u64 {
+        match self {
+            Self::Lost { missed, damaged, passed_over } => *missed + *damaged + *passed_over,
+            _ => 1,
+        }
+    }
 }

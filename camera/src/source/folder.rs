@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::config::FolderSource;
 use super::error::SourceError;
 use super::listing::images_in;
-use super::pacer::{Pacer, nanoseconds};
+use super::pacer::Pacer;
 use super::still::{self, Still};
 use super::{FrameSource, Next};
-use crate::clock::Clock;
+use crate::clock::{Clock, nanoseconds};
 use crate::frame::{Capture, TimestampSource};
 
 /// How long a folder that is empty, or gone, is left alone before it is listed again.

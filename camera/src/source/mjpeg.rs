@@ -10,10 +10,10 @@ use super::config::MjpegFileSource;
 use super::error::{SkipReason, SourceError};
 use super::jpeg::{Found, MjpegScanner};
 use super::limits::MOST_ITEM_BYTES;
-use super::pacer::{Pacer, nanoseconds};
+use super::pacer::Pacer;
 use super::still::{self, Opened};
 use super::{FrameSource, Next};
-use crate::clock::Clock;
+use crate::clock::{Clock, nanoseconds};
 use crate::format::PixelFormat;
 use crate::frame::{Capture, TimestampSource};
 

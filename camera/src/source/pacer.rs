@@ -50,11 +50,6 @@ impl Pacer {
     }
 }
 
-/// A time as frames carry it; it fits for the next five hundred years of uptime.
-pub(super) fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

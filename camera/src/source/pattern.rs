@@ -13,9 +13,9 @@ use self::canvas::{Canvas, Color, Rectangle};
 use super::config::TestPatternSource;
 use super::error::SourceError;
 use super::limits::MOST_SIDE;
-use super::pacer::{Pacer, nanoseconds};
+use super::pacer::Pacer;
 use super::{FrameSource, Next};
-use crate::clock::Clock;
+use crate::clock::{Clock, nanoseconds};
 use crate::format::PixelFormat;
 use crate::frame::{Capture, TimestampSource};
 

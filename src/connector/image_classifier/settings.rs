@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use margay_camera::source::{FolderOrder, FolderSource, MjpegFileSource, SourceConfig, TestPatternSource};
-use margay_sandbox::{Bind, GroupRule};
+use margay_camera::source::{FolderOrder, FolderSource, MjpegFileSource, SourceConfig, TestPatternSource, V4l2Source};
+use margay_sandbox::{Access, Bind, Device, GroupRule};
 
-use super::{Camera, ImageClassifier};
+use super::{Camera, DeviceCamera, ImageClassifier};
 use crate::classifier::{CameraAccess, Settings, WorkerIdentity};
 use crate::group::GroupOwner;
 
@@ -37,6 +37,13 @@ impl ImageClassifier {
                 let (width, height) = PATTERN_SIZE;
                 SourceConfig::TestPattern(TestPatternSource { width, height, frames_per_second, frames: None })
             }
+            Camera::Device(camera) => SourceConfig::V4l2(V4l2Source {
+                path: camera.device.source.clone(),
+                format: camera.format,
+                width: camera.width,
+                height: camera.height,
+                frames_per_second,
+            }),
             Camera::Volume(volume) if is_motion_jpeg(&volume.source) => SourceConfig::MjpegFile(MjpegFileSource {
                 path: volume.destination.clone(),
                 frames_per_second,
@@ -56,13 +63,15 @@ impl ImageClassifier {
         match &self.camera {
             Camera::TestPattern => CameraAccess::Nothing,
             Camera::Volume(volume) => {
-                let group = match &volume.group_owner {
-                    GroupOwner::None => GroupRule::None,
-                    GroupOwner::Automatic => GroupRule::OwnerOfSource,
-                    GroupOwner::Named(name) => GroupRule::Name(name.clone()),
-                };
+                let group = group_rule(&volume.group_owner);
                 CameraAccess::Files(Bind { group, ..Bind::read_only(&volume.source, &volume.destination) })
             }
+            // V4L2 wants to be opened for writing, too: setting a format is one.
+            Camera::Device(DeviceCamera { device, .. }) => CameraAccess::Device(Device {
+                path: device.source.clone(),
+                access: Access::ReadWrite,
+                group: group_rule(&device.group_owner),
+            }),
         }
     }
 
@@ -73,6 +82,14 @@ impl ImageClassifier {
     }
 }
 
+fn group_rule(owner: &GroupOwner) -> GroupRule {
+    match owner {
+        GroupOwner::None => GroupRule::None,
+        GroupOwner::Automatic => GroupRule::OwnerOfSource,
+        GroupOwner::Named(name) => GroupRule::Name(name.clone()),
+    }
+}
+
 fn is_motion_jpeg(path: &Path) -> bool {
     path.extension().is_some_and(|ending| MOTION_JPEG.iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }
@@ -80,7 +97,9 @@ fn is_motion_jpeg(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::group::{LocalVolume, RunAs};
+    use margay_camera::v4l2::FormatWish;
+
+    use crate::group::{LocalDevice, LocalVolume, RunAs};
     use crate::units::{ByteSize, FramesPerSecond, Probability};
 
     fn classifier(camera: Camera, run_as: RunAs) -> ImageClassifier {
@@ -123,6 +142,26 @@ mod tests {
             let settings = classifier(volume(source, GroupOwner::Automatic), RunAs::default()).settings();
             assert!(matches!(settings.source, SourceConfig::MjpegFile(_)), "{source}");
         }
+    }
+
+    #[test]
+    fn a_camera_is_shown_as_its_node_with_the_group_that_owns_it_and_nothing_else() {
+        let path = Path::new("/dev/v4l/by-id/usb-HD_Webcam-video-index0");
+        let device = LocalDevice { source: path.into(), group_owner: GroupOwner::Automatic };
+        let camera = DeviceCamera { device, format: FormatWish::Mjpeg, width: 1280, height: 720 };
+        let settings = classifier(Camera::Device(camera), RunAs::default()).settings();
+        let SourceConfig::V4l2(source) = settings.source else { panic!("a camera") };
+        let expected = V4l2Source {
+            path: path.into(),
+            format: FormatWish::Mjpeg,
+            width: 1280,
+            height: 720,
+            frames_per_second: 2.0,
+        };
+        assert_eq!(source, expected);
+        let CameraAccess::Device(device) = settings.access else { panic!("a device") };
+        let expected = Device { path: path.into(), access: Access::ReadWrite, group: GroupRule::OwnerOfSource };
+        assert_eq!(device, expected);
     }
 
     #[test]
