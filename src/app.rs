@@ -1,7 +1,9 @@
 //! The core: its services built from the configuration, its tasks, and their end in good order.
 
+mod heartbeat;
 mod publishing;
 mod report;
+mod service_manager;
 mod services;
 pub mod status;
 pub mod trial;
@@ -15,6 +17,7 @@ use tokio::sync::watch;
 
 use self::publishing::Publisher;
 use self::report::{CameraSources, Report};
+use self::service_manager::ServiceManager;
 pub use self::services::{Services, ServicesError, connection, identity_files};
 use crate::classifier::Classifier;
 use crate::config::Config;
@@ -69,13 +72,14 @@ pub enum AppError {
 /// network or the cloud may mend is retried and shown by `margay status`.
 pub async fn run(config: Config, deployable: Deployable, warnings: Problems) -> Result<(), AppError> {
     let mut signals = Signals::listen().map_err(AppError::Signals)?;
+    let manager = ServiceManager::of_environment();
     let core = Core::start(config, &deployable, &warnings).await?;
-    loop {
-        match signals.next().await {
-            Order::Stop => break,
-            Order::DeployAgain => core.deploy_again(),
-        }
+    manager.ready();
+    tokio::select! {
+        () = core.obey(&mut signals, &manager) => {}
+        () = heartbeat::keep(&manager, || heartbeat::pulse(core.report.clone())) => {}
     }
+    manager.stopping();
     core.stop().await;
     Ok(())
 }
@@ -84,6 +88,7 @@ pub async fn run(config: Config, deployable: Deployable, warnings: Problems) -> 
 struct Core {
     config: Arc<Config>,
     link: Link,
+    report: Arc<Report>,
     cameras: Vec<Camera>,
     tasks: tokio::task::JoinSet<()>,
 }
@@ -142,7 +147,8 @@ impl Core {
             cameras: reported,
             warnings: warnings.iter().map(ToString::to_string).collect(),
         });
-        tasks.spawn(status::serve(listener, move || report.clone().now()));
+        let asked = report.clone();
+        tasks.spawn(status::serve(listener, move || asked.clone().now()));
         tasks.spawn(async move {
             if let Err(error) = token_exchange.serve().await {
                 tracing::error!(%error, "the token exchange endpoint ended");
@@ -152,7 +158,16 @@ impl Core {
         tasks.spawn(async move { credentials.run().await });
         tasks.spawn(end_pauses(link.clone(), services.credentials.clone()));
         tasks.spawn(keep_time(services));
-        Ok(Self { config, link, cameras, tasks })
+        Ok(Self { config, link, report, cameras, tasks })
+    }
+
+    /// Does what signals ask for until one says stop.
+    async fn obey(&self, signals: &mut Signals, manager: &ServiceManager) {
+        while let Order::DeployAgain = signals.next().await {
+            manager.reloading();
+            self.deploy_again();
+            manager.ready();
+        }
     }
 
     /// Reads the group document anew and has every package looked at again. What the document changes beside its

@@ -26,3 +26,5 @@ mod layers;
 mod ledger;
 #[path = "promises/outage.rs"]
 mod outage;
+#[path = "promises/service.rs"]
+mod service;
