@@ -9,8 +9,8 @@
 # Needs qemu-user-static, qemu-system-arm, cpio; fetches kernel, busybox and glibc for arm64 from Debian's mirror.
 set -euo pipefail
 tarball=$(realpath "$1")
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 cd "$(dirname "$0")/../.."
+. tests/artefacts/debian.sh
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 step() { printf -- '-- %s\n' "$*"; }
@@ -23,16 +23,8 @@ for tool in qemu-aarch64-static qemu-system-aarch64 cpio; do
 done
 
 step "Debian's arm64 kernel, busybox and glibc"
-mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial" "$work/debs" "$work/system"
-cat >"$work/apt/sources" <<EOF
-deb [arch=arm64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror bookworm main
-EOF
-private=(-o APT::Architecture=arm64 -o APT::Architectures=arm64 -o Dir::State="$work/apt" -o Dir::State::status=/dev/null
-    -o Dir::Cache="$work/apt/cache" -o Dir::Etc::sourcelist="$work/apt/sources" -o Dir::Etc::sourceparts=/dev/null
-    -o APT::Sandbox::User=root -qq)
-apt-get "${private[@]}" update
-kernel=$(apt-cache "${private[@]}" depends linux-image-arm64 | awk '/Depends: linux-image-/ { print $2; exit }')
-(cd "$work/debs" && apt-get "${private[@]}" download "$kernel" busybox-static libc6)
+download arm64 "$work/debs" linux-image busybox-static libc6
+mkdir "$work/system"
 for package in "$work"/debs/busybox-static* "$work"/debs/libc6*; do dpkg-deb -x "$package" "$work/system"; done
 dpkg-deb --fsys-tarfile "$work"/debs/linux-image* | tar -C "$work" -xf - --wildcards './boot/vmlinuz-*'
 

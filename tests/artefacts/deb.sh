@@ -7,8 +7,7 @@
 # ROOT is a directory that debootstrap --variant=minbase made; without it one is made. Needs root and debootstrap.
 set -euo pipefail
 package=$(realpath "$1")
-suite=bookworm
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+. "$(dirname "$0")/debian.sh"
 
 if [ -z "${MARGAY_IN_NAMESPACE:-}" ]; then
     [ "$(id -u)" = 0 ] || { echo "skipped: deb: run as root"; exit "${MARGAY_TEST_REQUIRE:-0}"; }
@@ -67,17 +66,7 @@ step "the demo, as the package has it"
 inside margay demo --frames 5 --keep --dir /tmp/demo
 
 step "a core on V1's paths, without its cloud: it classifies with the model that it has"
-cp -r "$work/root/tmp/demo/greengrass/." "$work/root/greengrass"
-cp -r "$work/root/tmp/demo/frames" "$work/root/greengrass/frames"
-python3 - "$work/root/greengrass" <<'EOF'
-import json, pathlib, sys
-for name in ("config/config.json", "ggc/deployment/group/group.json"):
-    path = pathlib.Path(sys.argv[1], name)
-    text = path.read_text().replace("/tmp/demo/greengrass", "/greengrass").replace("/tmp/demo/frames", "/greengrass/frames")
-    document = json.loads(text)
-    document.get("margay", {}).pop("statusSocket", None)
-    path.write_text(json.dumps(document, indent=2))
-EOF
+on_paths_of_v1 /tmp/demo "$work/root"
 (cd "$work/root/greengrass" && find config certs frames ggc/deployment/group -type f | sort) >"$work/operators"
 inside margay run &
 core=$!
