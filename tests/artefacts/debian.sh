@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the tests of packages: files of Debian's packages, without installing them on the machine that tests.
 
 mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
