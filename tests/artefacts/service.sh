@@ -42,6 +42,7 @@ rm -rf "$root/demo"
 
 cat >"$root/probe" <<'EOF'
 #!/bin/sh
+export SYSTEMD_COLORS=0
 wait_up() {
     i=0
     while [ $i -lt 90 ] && ! margay status 2>/dev/null | grep -q ' [1-9][0-9]* classified'; do
@@ -55,9 +56,10 @@ sleep 12 # a sign of life carries the line
 systemctl --no-pager -n 0 status margay
 margay status --containment
 systemctl reload margay && echo "reload: $(systemctl is-active margay)"
+systemctl stop margay && echo "stopped: $(value Result)"
 mkdir -p /run/systemd/system/margay.service.d
 printf '[Service]\nWatchdogSec=8\n' >/run/systemd/system/margay.service.d/watchdog.conf
-systemctl daemon-reload && systemctl restart margay
+systemctl daemon-reload && systemctl start margay
 wait_up
 sleep 20
 echo "fed: $(value NRestarts) restarts"
@@ -65,7 +67,6 @@ kill -STOP "$(value MainPID)"
 sleep 30
 wait_up
 echo "starved: $(value NRestarts) restarts, $(systemctl is-active margay)"
-systemctl stop margay && echo "stopped: $(value Result)"
 systemd-analyze --no-pager security margay | tail -n 1
 poweroff -f
 EOF
