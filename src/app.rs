@@ -1,8 +1,10 @@
 //! The core: its services built from the configuration, its tasks, and their end in good order.
 
+mod heartbeat;
 mod preview;
 mod publishing;
 mod report;
+mod service_manager;
 mod services;
 pub mod status;
 pub mod trial;
@@ -17,6 +19,7 @@ use tokio::sync::watch;
 use self::preview::Preview;
 use self::publishing::Publisher;
 use self::report::{CameraSources, Report};
+use self::service_manager::ServiceManager;
 pub use self::services::{Services, ServicesError, connection, identity_files};
 use crate::classifier::Classifier;
 use crate::config::Config;
@@ -71,13 +74,14 @@ pub enum AppError {
 /// network or the cloud may mend is retried and shown by `margay status`.
 pub async fn run(config: Config, deployable: Deployable, warnings: Problems) -> Result<(), AppError> {
     let mut signals = Signals::listen().map_err(AppError::Signals)?;
+    let manager = ServiceManager::of_environment();
     let core = Core::start(config, &deployable, &warnings).await?;
-    loop {
-        match signals.next().await {
-            Order::Stop => break,
-            Order::DeployAgain => core.deploy_again(),
-        }
+    manager.ready();
+    tokio::select! {
+        () = core.obey(&mut signals, &manager) => {}
+        () = heartbeat::keep(&manager, || heartbeat::pulse(core.report.clone())) => {}
     }
+    manager.stopping();
     core.stop().await;
     Ok(())
 }
@@ -86,6 +90,7 @@ pub async fn run(config: Config, deployable: Deployable, warnings: Problems) -> 
 struct Core {
     config: Arc<Config>,
     link: Link,
+    report: Arc<Report>,
     cameras: Vec<Camera>,
     tasks: tokio::task::JoinSet<()>,
 }
@@ -148,13 +153,23 @@ impl Core {
             warnings: warnings.iter().map(ToString::to_string).chain(preview.failure()).collect(),
         });
         preview.start(&mut tasks, report.clone());
-        tasks.spawn(status::serve(listener, move || report.clone().now()));
+        let asked = report.clone();
+        tasks.spawn(status::serve(listener, move || asked.clone().now()));
         tasks.spawn(lend_credentials(token_exchange));
         let credentials = services.credentials.clone();
         tasks.spawn(async move { credentials.run().await });
         tasks.spawn(end_pauses(link.clone(), services.credentials.clone()));
         tasks.spawn(keep_time(services));
-        Ok(Self { config, link, cameras, tasks })
+        Ok(Self { config, link, report, cameras, tasks })
+    }
+
+    /// Does what signals ask for until one says stop.
+    async fn obey(&self, signals: &mut Signals, manager: &ServiceManager) {
+        while let Order::DeployAgain = signals.next().await {
+            manager.reloading();
+            self.deploy_again();
+            manager.ready();
+        }
     }
 
     /// Reads the group document anew and has every package looked at again. What the document changes beside its

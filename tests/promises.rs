@@ -42,3 +42,5 @@ mod packing;
 mod page;
 #[path = "promises/self_test.rs"]
 mod self_test;
+#[path = "promises/service.rs"]
+mod service;

@@ -39,7 +39,7 @@ pub struct LastGood {
 }
 
 impl LastGood {
-    /// Uses the file at `path`, whose directory must exist by the first [`LastGood::keep`].
+    /// Uses the file at `path`; its directory is made when it is first written.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), written: Mutex::new(None) }
     }
@@ -77,6 +77,9 @@ fn read(path: &Path) -> Option<OffsetDateTime> {
 
 fn replace(path: &Path, moment: OffsetDateTime) -> io::Result<()> {
     let temporary = path.with_extension("new");
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
     let mut file = File::create(&temporary)?;
     writeln!(file, "{}", moment.unix_timestamp())?;
     file.sync_all()?;
@@ -95,7 +98,7 @@ mod tests {
     #[test]
     fn a_restarted_device_in_1970_begins_where_the_last_run_ended() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("last-good-time");
+        let path = directory.path().join("var/state/last-good-time");
         let present = RELEASE_DATE + time::Duration::days(300);
 
         let first = FixedClock::at(OffsetDateTime::UNIX_EPOCH);

@@ -192,6 +192,11 @@ impl Link {
         self.state.clone()
     }
 
+    /// Whether the link's task is there; it ends by itself only when it is drained.
+    pub fn is_running(&self) -> bool {
+        self.state.has_changed().is_ok()
+    }
+
     /// The ledger at this moment.
     pub fn counters(&self) -> LinkCounters {
         self.shared.spool().counters()

@@ -131,6 +131,11 @@ impl Device {
         Core::start(&self.config_path(), &self.log_path())
     }
 
+    /// Starts the core with variables of the environment.
+    pub fn start_with(&self, variables: &[(&str, &str)]) -> Core {
+        Core::start_with(&self.config_path(), &self.log_path(), variables)
+    }
+
     /// The core's status, if it answers.
     pub fn status(&self) -> Option<CoreStatus> {
         status::ask(&self.folder.path().join("status.sock")).ok()

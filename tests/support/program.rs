@@ -33,8 +33,15 @@ pub struct Core(Child);
 impl Core {
     /// Starts `margay run` with `config`; its log goes to `log`.
     pub fn start(config: &Path, log: &Path) -> Self {
+        Self::start_with(config, log, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub fn start_with(config: &Path, log: &Path, variables: &[(&str, &str)]) -> Self {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
-        let child = margay().arg("run").arg("--config").arg(config).stdout(Stdio::null()).stderr(log).spawn();
+        let mut command = margay();
+        command.envs(variables.iter().copied()).arg("run").arg("--config").arg(config);
+        let child = command.stdout(Stdio::null()).stderr(log).spawn();
         Self(child.expect("the core starts"))
     }
 

@@ -47,7 +47,12 @@ fn run(channel: &Channel) -> Result<(), Failure> {
     // PID 1 takes these from a descriptor; blocked from the start, none is lost.
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&forwarded_and_child()), None).during(Step::Clone)?;
     let flags = namespaces(&received.message) | CloneFlags::CLONE_PARENT;
-    let task = Task { order: received.message, descriptors: received.descriptors, core: identity::own_account() };
+    let task = Task {
+        order: received.message,
+        descriptors: received.descriptors,
+        core: identity::own_account(),
+        own: program::own_path()?,
+    };
     match raw::clone_process(flags).during(Step::Clone)? {
         Some(pid) => channel.send(&Report::Cloned(pid), &[]).during(Step::Clone),
         None => init::run(channel, task),

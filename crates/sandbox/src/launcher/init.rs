@@ -5,6 +5,7 @@
 //! dumpable), and has a system call list of its own.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::process;
 
 use nix::fcntl::OFlag;
@@ -36,6 +37,8 @@ pub(super) struct Task {
     pub descriptors: Vec<OwnedFd>,
     /// The user and group of the core, as seen before a user namespace hides them.
     pub core: Account,
+    /// Where the core's own program is, as seen before a mount namespace hides it.
+    pub own: PathBuf,
 }
 
 /// What the set-up leaves for the worker.
@@ -67,7 +70,7 @@ fn set_up(task: &Task) -> Result<Prepared, Failure> {
     if order.confinement == Confinement::UserNamespace {
         identity::map_user(order, task.core)?;
     }
-    let program = program::resolve(&order.plan.program)?;
+    let program = program::resolve(&order.plan.program, &task.own)?;
     let prepared = if order.confinement.has_namespaces() {
         root::enter(order, program)?
     } else {

@@ -48,20 +48,25 @@ pub(super) struct Executable {
     pub nameless: Option<OwnedFd>,
 }
 
-/// Finds out what a program needs.
-pub(super) fn resolve(program: &Program) -> Result<Resolved, Failure> {
+/// The path of this program's own file. To be asked before there is a mount namespace: afterwards the kernel answers
+/// relative to the mounts that were left, which in a chroot is no path of ours.
+pub(super) fn own_path() -> Result<PathBuf, Failure> {
+    fs::read_link(OWN_EXECUTABLE).during_at(Step::OpenSource, Path::new(OWN_EXECUTABLE))
+}
+
+/// Finds out what a program needs; `own` is where this program's own file is.
+pub(super) fn resolve(program: &Program, own: &Path) -> Result<Resolved, Failure> {
     match program {
-        Program::This => this(),
+        Program::This => this(own.to_owned()),
         Program::Path(path) => other(path),
     }
 }
 
 /// This very program: what it has loaded is what it needs.
-fn this() -> Result<Resolved, Failure> {
+fn this(host: PathBuf) -> Result<Resolved, Failure> {
     let own = Path::new(OWN_EXECUTABLE);
     let opened = open(own, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).during_at(Step::OpenSource, own)?;
     let is_nameless = rustix::fs::fstat(&opened).during_at(Step::OpenSource, own)?.st_nlink == 0;
-    let host = fs::read_link(own).during_at(Step::OpenSource, own)?;
     let mut needs = raw::loaded_objects();
     if !needs.is_empty() {
         needs.extend(existing(LOADER_CACHE));
