@@ -1,0 +1,82 @@
+//! An HTTP proxy on loopback, for tests: it opens ways by CONNECT to where the test says, and keeps what it was asked.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::Proxies;
+use crate::config::{NetworkProxy, ProxyScheme};
+use crate::secret::Secret;
+
+/// What the proxy does with a request to connect to a host.
+pub(crate) enum Verdict {
+    /// Opens a way to this port of loopback.
+    To(u16),
+    /// Answers this and closes.
+    Say(&'static str),
+}
+
+/// A running proxy.
+pub(crate) struct TestingProxy {
+    port: u16,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl TestingProxy {
+    /// Asks `judge` about each host.
+    pub(crate) async fn start(judge: impl Fn(&str) -> Verdict + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let (heard, judge) = (heads.clone(), Arc::new(judge));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (heard, judge) = (heard.clone(), judge.clone());
+                tokio::spawn(async move { serve(stream, &heard, judge.as_ref()).await });
+            }
+        });
+        Self { port, heads }
+    }
+
+    /// A client's setting for this proxy, with a user's name and password.
+    pub(crate) fn setting(&self) -> Proxies {
+        let configured = NetworkProxy {
+            scheme: ProxyScheme::Http,
+            host: "127.0.0.1".parse().unwrap(),
+            port: self.port,
+            username: Some("Mary_Major".to_owned()),
+            password: Some(Secret::new("pass@word1357")),
+            no_proxy: vec!["direct.example".parse().unwrap()],
+        };
+        Proxies::new(Some(&configured), |_| None).unwrap()
+    }
+
+    /// The heads of the requests so far.
+    pub(crate) fn heard(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
+    }
+}
+
+async fn serve(mut stream: TcpStream, heard: &Mutex<Vec<String>>, judge: &(dyn Fn(&str) -> Verdict + Send + Sync)) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => return,
+        }
+    }
+    let head = String::from_utf8(head).unwrap();
+    let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
+    heard.lock().unwrap().push(head);
+    match judge(&target) {
+        Verdict::To(port) => {
+            let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.unwrap();
+            let _ = copy_bidirectional(&mut stream, &mut server).await;
+        }
+        Verdict::Say(answer) => {
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    }
+}
