@@ -5,6 +5,7 @@
 
 mod check;
 mod classify;
+mod credentials;
 #[cfg(feature = "demo")]
 mod demo;
 pub mod exit;
@@ -37,6 +38,7 @@ enum Command {
     Run(run::Arguments),
     Check(check::Arguments),
     Status(status::Arguments),
+    Credentials(credentials::Arguments),
     Subscribe(subscribe::Arguments),
     Classify(classify::Arguments),
     Model(model::Arguments),
@@ -61,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Credentials(arguments) => credentials::run(&arguments),
         Command::Subscribe(arguments) => subscribe::run(arguments),
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
