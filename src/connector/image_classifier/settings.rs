@@ -80,14 +80,14 @@ fn is_motion_jpeg(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::group::{LocalVolume, RunAs};
+    use crate::group::{LocalVolume, ModelSource, RunAs};
     use crate::units::{ByteSize, FramesPerSecond, Probability};
 
     fn classifier(camera: Camera, run_as: RunAs) -> ImageClassifier {
         ImageClassifier {
             arn: "arn:aws:greengrass:r::/connectors/MargayImageClassifier/versions/1".parse().expect("an ARN"),
             model_resource: "model".parse().expect("an id"),
-            model_uri: "s3://bucket/model.zip".parse().expect("a URI"),
+            model_source: ModelSource::S3("s3://bucket/model.zip".parse().expect("a URI")),
             model_destination: "/ml_model".into(),
             camera_name: "gate".parse().expect("a name"),
             camera,
