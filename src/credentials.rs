@@ -12,6 +12,7 @@ pub mod diagnosis;
 mod error;
 mod lease;
 mod listener;
+pub mod namespace;
 mod provider;
 mod roles;
 mod state;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::config::CredentialRetry;
-use crate::http::{BodyError, TransportError};
+use crate::http::{BodyError, TransportCause, TransportError};
 
 /// Why no credentials could be had. Cloneable: one failed fetch answers everybody who waited for it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -137,6 +137,16 @@ impl CredentialsError {
         match self {
             Self::Refused { refusal, .. } => Some(refusal),
             _ => None,
+        }
+    }
+
+    /// Whether the connection was cut, which another one may not be.
+    pub(super) fn is_interruption(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } | Self::Body { source: BodyError::Broken(source), .. } => {
+                source.cause == TransportCause::Interrupted
+            }
+            _ => false,
         }
     }
 

@@ -21,6 +21,10 @@ use crate::name::{Endpoint, RoleAlias, ThingName};
 /// The whole exchange, connection included; beyond this the provider counts as unreachable.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A connection that was cut is tried once more after a part of this, so that a fleet whose server restarted does not
+/// come back at one moment.
+const RETRY_JITTER: Duration = Duration::from_millis(200);
+
 /// The longest life that credentials are believed to have: AWS grants at most twelve hours.
 const MAX_LIFETIME: Duration = Duration::from_secs(12 * 3600);
 
@@ -180,7 +184,11 @@ impl CredentialsProvider {
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
             let settings = shared.settings();
-            let outcome = shared.fetch(&settings).await;
+            let mut outcome = shared.fetch(&settings).await;
+            if outcome.as_ref().is_err_and(CredentialsError::is_interruption) {
+                tokio::time::sleep(RETRY_JITTER.mul_f64(fastrand::f64())).await;
+                outcome = shared.fetch(&settings).await;
+            }
             shared.land(epoch, settings.role_alias.as_str(), outcome);
             drop(aloft);
         });

@@ -282,4 +282,6 @@ fn json(status: StatusCode, document: &impl Serialize) -> Response {
 }
 
 #[cfg(test)]
+mod nucleus_cases;
+#[cfg(test)]
 mod tests;

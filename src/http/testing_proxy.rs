@@ -39,6 +39,24 @@ impl TestingProxy {
         Self { port, heads }
     }
 
+    /// No proxy: a port that leads to `port` of loopback, but hangs up where `cut` says so. Gives its number.
+    pub(crate) async fn start_as_relay(port: u16, cut: impl Fn() -> bool + Send + 'static) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let own = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                if cut() {
+                    continue;
+                }
+                tokio::spawn(async move {
+                    let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                    let _ = copy_bidirectional(&mut stream, &mut server).await;
+                });
+            }
+        });
+        own
+    }
+
     /// A client's setting for this proxy, with a user's name and password.
     pub(crate) fn setting(&self) -> Proxies {
         let configured = NetworkProxy {

@@ -12,37 +12,39 @@ use tokio::net::TcpStream;
 
 use super::{Lender, PATH, TokenExchange};
 use crate::clock::{Clock, SkewedClock, SystemClock};
-use crate::credentials::TokenRegistry;
 use crate::credentials::fixture::Fixture;
 use crate::credentials::listener::MAX_CONNECTIONS;
+use crate::credentials::{Roles, TokenRegistry};
 use crate::secret::Secret;
 
 /// An endpoint, the cloud behind it, and one function with a token.
-struct Scene {
-    fixture: Fixture,
-    uri: String,
-    token: Secret,
-    tokens: Arc<TokenRegistry>,
+pub(super) struct Scene {
+    pub(super) fixture: Fixture,
+    pub(super) uri: String,
+    pub(super) token: Secret,
+    pub(super) tokens: Arc<TokenRegistry>,
+    pub(super) roles: Roles,
     lender: Lender,
 }
 
 impl Scene {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::at(Arc::new(SystemClock::new())).await
     }
 
-    async fn at(clock: Arc<dyn Clock>) -> Self {
+    pub(super) async fn at(clock: Arc<dyn Clock>) -> Self {
         let fixture = Fixture::start().await;
         let tokens = Arc::new(TokenRegistry::new());
-        let exchange = TokenExchange::bind(0, fixture.roles_at(clock), tokens.clone()).await.unwrap();
+        let roles = fixture.roles_at(clock);
+        let exchange = TokenExchange::bind(0, roles.clone(), tokens.clone()).await.unwrap();
         let uri = exchange.uri();
         let lender = exchange.lender();
         let token = lender.lend("function-a").unwrap().token().clone();
         tokio::spawn(exchange.serve());
-        Self { fixture, uri, token, tokens, lender }
+        Self { fixture, uri, token, tokens, roles, lender }
     }
 
-    async fn ask(&self, method: Method, uri: &str, token: Option<&str>) -> Response {
+    pub(super) async fn ask(&self, method: Method, uri: &str, token: Option<&str>) -> Response {
         let mut request = Request::new(method, uri.parse().unwrap());
         if let Some(token) = token {
             request.headers_mut().insert(AUTHORIZATION, token.parse().unwrap());
@@ -50,12 +52,12 @@ impl Scene {
         self.fixture.plain_tls(Arc::new(SystemClock::new())).send(request).await.unwrap()
     }
 
-    async fn get(&self) -> Response {
+    pub(super) async fn get(&self) -> Response {
         self.ask(Method::GET, &self.uri, Some(self.token.expose())).await
     }
 }
 
-async fn json(response: Response) -> serde_json::Value {
+pub(super) async fn json(response: Response) -> serde_json::Value {
     assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
     serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
 }
