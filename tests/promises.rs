@@ -12,6 +12,8 @@ mod bad_input;
 mod clock;
 #[path = "promises/containment.rs"]
 mod containment;
+#[path = "promises/credentials.rs"]
+mod credentials;
 #[path = "promises/demo.rs"]
 mod demo;
 #[path = "promises/documents.rs"]
@@ -26,3 +28,7 @@ mod layers;
 mod ledger;
 #[path = "promises/outage.rs"]
 mod outage;
+#[path = "promises/s3_peers.rs"]
+mod s3_peers;
+#[path = "promises/token_exchange.rs"]
+mod token_exchange;

@@ -3,6 +3,8 @@
 pub mod device;
 pub mod package;
 pub mod program;
+pub mod python;
+pub mod relay;
 pub mod schema;
 pub mod viewer;
 
