@@ -24,7 +24,7 @@ pub enum TrainingJobError {
     #[error("asking for the model of the training job {job} without credentials")]
     NoCredentials {
         /// The job.
-        job: TrainingJobArn,
+        job: Box<TrainingJobArn>,
         /// Why.
         #[source]
         source: Box<CredentialsError>,
@@ -33,7 +33,7 @@ pub enum TrainingJobError {
     #[error("asking for the model of the training job {job}")]
     Unsigned {
         /// The job.
-        job: TrainingJobArn,
+        job: Box<TrainingJobArn>,
         /// Why.
         #[source]
         source: SignError,
@@ -42,25 +42,25 @@ pub enum TrainingJobError {
     #[error("asking for the model of the training job {job}")]
     Transport {
         /// The job.
-        job: TrainingJobArn,
+        job: Box<TrainingJobArn>,
         /// Why.
         #[source]
-        source: TransportError,
+        source: Box<TransportError>,
     },
     /// The description broke off or was too long.
     #[error("reading the description of the training job {job}")]
     Body {
         /// The job.
-        job: TrainingJobArn,
+        job: Box<TrainingJobArn>,
         /// Why.
         #[source]
-        source: BodyError,
+        source: Box<BodyError>,
     },
     /// SageMaker refused.
     #[error("asking for the model of the training job {job}: {endpoint} answered {status} {code}; {remedy}")]
     Refused {
         /// The job.
-        job: TrainingJobArn,
+        job: Box<TrainingJobArn>,
         /// SageMaker's endpoint.
         endpoint: String,
         /// The HTTP status.
@@ -74,7 +74,7 @@ pub enum TrainingJobError {
     #[error("the training job {job} has no model: its status is {status}")]
     NotCompleted {
         /// The job.
-        job: TrainingJobArn,
+        job: Box<TrainingJobArn>,
         /// `InProgress`, `Failed`, `Stopping` or `Stopped`.
         status: String,
     },
@@ -82,7 +82,7 @@ pub enum TrainingJobError {
     #[error("the description of the training job {job} {what}")]
     Unexpected {
         /// The job.
-        job: TrainingJobArn,
+        job: Box<TrainingJobArn>,
         /// What is odd.
         what: &'static str,
     },
@@ -92,11 +92,12 @@ impl TrainingJobError {
     /// Whether another attempt after a pause may succeed by itself.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Transport { .. } | Self::Body { source: BodyError::Broken(_), .. } => true,
+            Self::Transport { .. } => true,
+            Self::Body { source, .. } => matches!(**source, BodyError::Broken(_)),
             Self::NoCredentials { source, .. } => source.is_retryable(),
             Self::Refused { status, .. } => *status == 429 || *status >= 500,
             Self::NotCompleted { status, .. } => status == "InProgress" || status == "Stopping",
-            Self::Unsigned { .. } | Self::Body { .. } | Self::Unexpected { .. } => false,
+            Self::Unsigned { .. } | Self::Unexpected { .. } => false,
         }
     }
 }
@@ -121,13 +122,17 @@ impl S3Client {
     /// When SageMaker cannot be asked, refuses, or the job has left no model.
     pub async fn model_of(&self, job: &TrainingJobArn) -> Result<S3Uri, TrainingJobError> {
         let credentials = self.credentials.get().await;
-        let credentials = credentials
-            .map_err(|source| TrainingJobError::NoCredentials { job: job.clone(), source: Box::new(source) })?;
+        let credentials = credentials.map_err(|source| TrainingJobError::NoCredentials {
+            job: Box::new(job.clone()),
+            source: Box::new(source),
+        })?;
         match self.describe(job, &credentials).await {
             Err(TrainingJobError::Refused { code, .. }) if is_about_credentials(&code) => {
                 let others = self.credentials.get_other_than(&credentials).await;
-                let others = others
-                    .map_err(|source| TrainingJobError::NoCredentials { job: job.clone(), source: Box::new(source) })?;
+                let others = others.map_err(|source| TrainingJobError::NoCredentials {
+                    job: Box::new(job.clone()),
+                    source: Box::new(source),
+                })?;
                 self.describe(job, &others).await
             }
             outcome => outcome,
@@ -145,10 +150,11 @@ impl S3Client {
         headers.insert("x-amz-target", HeaderValue::from_static("SageMaker.DescribeTrainingJob"));
         let scope = Scope { service: "sagemaker", region: job.region(), now: self.http.clock().now() };
         sign_request(&mut request, credentials, scope, SignableBody::Bytes(body.as_bytes()))
-            .map_err(|source| TrainingJobError::Unsigned { job: job.clone(), source })?;
+            .map_err(|source| TrainingJobError::Unsigned { job: Box::new(job.clone()), source })?;
         *request.body_mut() = Some(body.into());
         let response = self.http.send(request).await;
-        let response = response.map_err(|source| TrainingJobError::Transport { job: job.clone(), source })?;
+        let response = response
+            .map_err(|source| TrainingJobError::Transport { job: Box::new(job.clone()), source: source.into() })?;
         artifacts(job, endpoint, response).await
     }
 }
@@ -156,11 +162,11 @@ impl S3Client {
 async fn artifacts(job: &TrainingJobArn, endpoint: String, response: Response) -> Result<S3Uri, TrainingJobError> {
     let status = response.status().as_u16();
     let body = read_body(response, MAX_DESCRIPTION).await;
-    let body = body.map_err(|source| TrainingJobError::Body { job: job.clone(), source })?;
+    let body = body.map_err(|source| TrainingJobError::Body { job: Box::new(job.clone()), source: source.into() })?;
     if status != 200 {
         let code = code_of(&body);
         let remedy = remedy(&code);
-        return Err(TrainingJobError::Refused { job: job.clone(), endpoint, status, code, remedy });
+        return Err(TrainingJobError::Refused { job: Box::new(job.clone()), endpoint, status, code, remedy });
     }
     read(job, &body)
 }
@@ -170,14 +176,14 @@ fn read(job: &TrainingJobArn, body: &[u8]) -> Result<S3Uri, TrainingJobError> {
         serde_json::from_slice(body).map_err(|_| unexpected(job, "has no TrainingJobStatus"))?;
     if description.training_job_status != "Completed" {
         let status = description.training_job_status.chars().filter(char::is_ascii_alphanumeric).take(32).collect();
-        return Err(TrainingJobError::NotCompleted { job: job.clone(), status });
+        return Err(TrainingJobError::NotCompleted { job: Box::new(job.clone()), status });
     }
     let artifacts = description.model_artifacts.ok_or_else(|| unexpected(job, "names no ModelArtifacts"))?;
     artifacts.s3_model_artifacts.parse().map_err(|_| unexpected(job, "names model artifacts that are no object in S3"))
 }
 
 fn unexpected(job: &TrainingJobArn, what: &'static str) -> TrainingJobError {
-    TrainingJobError::Unexpected { job: job.clone(), what }
+    TrainingJobError::Unexpected { job: Box::new(job.clone()), what }
 }
 
 /// The error's name, without the namespace that JSON 1.1 puts before it.

@@ -10,13 +10,13 @@ use margay::app::Services;
 use margay::config;
 use margay::name::S3Uri;
 use margay::package::Sha256Digest;
-use margay::s3::{Problem, Replace, S3Client, Wanted};
+use margay::s3::{DownloadError, Problem, Replace, S3Client, Wanted};
 use serde_json::{Value, json};
 
 use crate::support::device::Device;
 use crate::support::python::{self, python_with};
 use crate::support::relay::Relay;
-use crate::support::{has_tool, scaled};
+use crate::support::{has_tool, scaled, skipped};
 
 /// Keys that a wrong encoding or signature would miss.
 const KEYS: [&str; 6] =
@@ -343,4 +343,51 @@ fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// Set in the process of its own that sees a small file system; its value is where.
+const SMALL_DISK: &str = "MARGAY_TEST_SMALL_DISK";
+
+#[test]
+fn a_disk_that_is_too_small_is_told_before_the_first_byte_and_one_that_fills_up_while_it_does() {
+    if let Some(folder) = std::env::var_os(SMALL_DISK) {
+        return on_a_small_disk(PathBuf::from(folder));
+    }
+    if !rustix::process::geteuid().is_root() {
+        skipped("root", "run as root: mounting a small file system takes CAP_SYS_ADMIN");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // In a mount namespace of its own, so that nothing is left mounted.
+    let mount = "mount -t tmpfs -o size=1m small \"$1\" && exec \"$0\" \"$2\" --exact --nocapture";
+    let name = "s3_peers::a_disk_that_is_too_small_is_told_before_the_first_byte_and_one_that_fills_up_while_it_does";
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", mount])
+        .arg(std::env::current_exe().unwrap())
+        .args([folder.path().to_str().unwrap(), name])
+        .env(SMALL_DISK, folder.path())
+        .output()
+        .unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+fn on_a_small_disk(folder: PathBuf) {
+    let device = Device::new();
+    let config = config::load(&device.config_path()).unwrap().document;
+    let client = Services::build(&config).unwrap().s3;
+    let target = folder.join("download");
+    device.cloud.put_object("models", "large", content(2 << 20));
+    let refused = device.runtime.block_on(client.download(&uri("large"), &target, None, |_| {})).unwrap_err();
+    let DownloadError::DiskFull { source, .. } = &refused else { panic!("{refused:?}") };
+    assert!(source.to_string().contains("2.0 MiB needed"), "{source}");
+    assert_eq!(std::fs::metadata(&target).unwrap().len(), 0, "not a byte was written");
+
+    device.cloud.put_object("models", "fits", content(900_000));
+    let fill = |_| {
+        let _ = std::fs::write(folder.join("filler"), vec![1; 600_000]);
+    };
+    let refused = device.runtime.block_on(client.download(&uri("fits"), &target, None, fill)).unwrap_err();
+    assert!(matches!(&refused, DownloadError::DiskFull { .. }), "{refused:?}");
+    assert!(!refused.is_retryable());
 }
