@@ -338,3 +338,27 @@ async fn credentials_are_fetched_from_aws_own_names_through_a_proxy() {
     provider.get().await.unwrap();
     assert!(proxy.heard()[0].starts_with("CONNECT c1x.credentials.iot.eu-central-1.amazonaws.com:443 HTTP/1.1"));
 }
+
+#[tokio::test]
+async fn a_proxy_over_tls_is_trusted_by_the_same_authorities() {
+    let fixture = Fixture::start().await;
+    let port = fixture.cloud.credentials_endpoint().rsplit_once(':').unwrap().1.parse().unwrap();
+    let (proxy, authority) = TestingProxy::start_with_tls(move |_| Verdict::To(port)).await;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let endpoint: crate::name::Endpoint = "c1x.credentials.iot.eu-central-1.amazonaws.com".parse().unwrap();
+    let through = |files: &crate::identity::IdentityFiles| {
+        let tls = Identity::load(files).unwrap().client_config(&[], clock.clone());
+        let http = HttpClient::through(proxy.setting(), &tls, Timeouts::default(), clock.clone()).unwrap();
+        CredentialsProvider::new(ProviderSettings { endpoint: endpoint.clone(), ..settings(&fixture) }, http)
+    };
+    let mut files = identity_files(&fixture.device);
+    let error = through(&files).get().await.unwrap_err();
+    assert_eq!(cause(&error), TransportCause::ServerUntrusted, "{error:?}");
+    assert!(proxy.heard().is_empty(), "it was told nothing");
+
+    let both = std::fs::read_to_string(&files.ca).unwrap() + &authority;
+    files.ca = fixture.directory.path().join("both.pem");
+    std::fs::write(&files.ca, both).unwrap();
+    through(&files).get().await.unwrap();
+    assert!(proxy.heard()[0].contains("Basic "), "{:?}", proxy.heard());
+}

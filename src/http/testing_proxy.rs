@@ -1,9 +1,13 @@
-//! An HTTP proxy on loopback, for tests: it opens ways by CONNECT to where the test says, and keeps what it was asked.
+//! An HTTP or HTTPS proxy on loopback, for tests: it opens ways by CONNECT to where the test says, and keeps what it was
+//! asked.
 
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 use super::Proxies;
 use crate::config::{NetworkProxy, ProxyScheme};
@@ -19,6 +23,7 @@ pub(crate) enum Verdict {
 
 /// A running proxy.
 pub(crate) struct TestingProxy {
+    scheme: ProxyScheme,
     port: u16,
     heads: Arc<Mutex<Vec<String>>>,
 }
@@ -36,7 +41,26 @@ impl TestingProxy {
                 tokio::spawn(async move { serve(stream, &heard, judge.as_ref()).await });
             }
         });
-        Self { port, heads }
+        Self { scheme: ProxyScheme::Http, port, heads }
+    }
+
+    /// The same over TLS, with the authority that clients have to trust, PEM.
+    pub(crate) async fn start_with_tls(judge: impl Fn(&str) -> Verdict + Send + Sync + 'static) -> (Self, String) {
+        let (acceptor, authority) = tls();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let (heard, judge) = (heads.clone(), Arc::new(judge));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (heard, judge, acceptor) = (heard.clone(), judge.clone(), acceptor.clone());
+                tokio::spawn(async move {
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    serve(stream, &heard, judge.as_ref()).await;
+                });
+            }
+        });
+        (Self { scheme: ProxyScheme::Https, port, heads }, authority)
     }
 
     /// No proxy: a port that leads to `port` of loopback, but hangs up where `cut` says so. Gives its number.
@@ -60,7 +84,7 @@ impl TestingProxy {
     /// A client's setting for this proxy, with a user's name and password.
     pub(crate) fn setting(&self) -> Proxies {
         let configured = NetworkProxy {
-            scheme: ProxyScheme::Http,
+            scheme: self.scheme,
             host: "127.0.0.1".parse().unwrap(),
             port: self.port,
             username: Some("Mary_Major".to_owned()),
@@ -76,7 +100,28 @@ impl TestingProxy {
     }
 }
 
-async fn serve(mut stream: TcpStream, heard: &Mutex<Vec<String>>, judge: &(dyn Fn(&str) -> Verdict + Send + Sync)) {
+/// A certificate for 127.0.0.1 by an authority of its own.
+fn tls() -> (TlsAcceptor, String) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "the proxy's authority");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate =
+        CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+        .unwrap();
+    (TlsAcceptor::from(Arc::new(config)), authority.pem())
+}
+
+async fn serve<S>(mut stream: S, heard: &Mutex<Vec<String>>, judge: &(dyn Fn(&str) -> Verdict + Send + Sync))
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
