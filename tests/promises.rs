@@ -28,6 +28,8 @@ mod layers;
 mod ledger;
 #[path = "promises/outage.rs"]
 mod outage;
+#[path = "promises/proxy.rs"]
+mod proxy;
 #[path = "promises/s3_peers.rs"]
 mod s3_peers;
 #[path = "promises/token_exchange.rs"]

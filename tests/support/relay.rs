@@ -62,3 +62,51 @@ async fn lead(client: TcpStream, port: u16, cut: Option<u64>, passed: Arc<Atomic
     }
     upwards.abort();
 }
+
+/// An HTTP proxy on loopback: opens ways by CONNECT to where `route` leads a `host:port`, and keeps what it was asked.
+pub struct ConnectProxy {
+    pub port: u16,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl ConnectProxy {
+    pub async fn start(route: impl Fn(&str) -> Option<u16> + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = Self { port: listener.local_addr().unwrap().port(), asked: Arc::default() };
+        let asked = proxy.asked.clone();
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let Some(target) = target_of(&mut client).await else { continue };
+                let port = route(&target);
+                asked.lock().unwrap().push(target);
+                tokio::spawn(async move {
+                    let Some(port) = port else {
+                        return client.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").await;
+                    };
+                    client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
+                    let mut server = TcpStream::connect(("127.0.0.1", port)).await?;
+                    tokio::io::copy_bidirectional(&mut client, &mut server).await.map(|_| ())
+                });
+            }
+        });
+        proxy
+    }
+
+    /// The hosts that ways were asked to, without repeats.
+    pub fn asked(&self) -> Vec<String> {
+        let mut asked = self.asked.lock().unwrap().clone();
+        asked.sort();
+        asked.dedup();
+        asked
+    }
+}
+
+/// Reads a request's head; gives what it wants to be connected to.
+async fn target_of(client: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(client.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).ok()?;
+    head.strip_prefix("CONNECT ")?.split(' ').next().map(str::to_owned)
+}
