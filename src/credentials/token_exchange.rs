@@ -6,7 +6,7 @@
 //! fetched; with 503 while the provider, which refused or could not be reached, is left alone; with 500 where it gave
 //! nonsense. The last three carry a JSON body `{"code","message"}` and `Retry-After`.
 //!
-//! A function in a network namespace of its own has a loopback of its own: [`TokenExchange::serve_on`] takes a listener
+//! A function in a network namespace of its own has a loopback of its own: [`Lender::serve_on`] takes a listener
 //! that was bound there.
 //!
 //! Refuses other addresses than loopback, bodies, and more than a handful of connections at a time.
