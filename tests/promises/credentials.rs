@@ -122,6 +122,24 @@ fn what_is_explained_holds_no_secret() {
 }
 
 #[test]
+fn a_function_whose_role_cannot_be_had_is_shown_with_its_own_cause() {
+    let mut device = Device::new();
+    let function = "arn:aws:lambda:eu-central-1:123456789012:function:counter:1";
+    device.config["margay"]["credentials"]["functionRoleAliases"] = json!({ function: "Missing" });
+    let (code, document) = exchange(&device);
+    assert_eq!((code, &document["error"]), (Some(5), &Value::Null), "the core's own are there: {document:#}");
+    let role = &document["functions"]["Missing"];
+    assert_eq!((&role["functions"], &role["error"]["status"]), (&json!([function]), &json!(403)), "{document:#}");
+    let output = program::run(&["credentials", "--try", "--config", device.config_path().to_str().unwrap()]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    for told in
+        ["functions    arn:aws:lambda", "role alias   Missing at", "answer       403 \"Access Denied\"", "likely cause"]
+    {
+        assert!(text.contains(told), "{told:?} is not in:\n{text}");
+    }
+}
+
+#[test]
 fn without_a_core_the_command_says_so_and_can_try_itself() {
     let device = Device::new();
     let output = program::run(&["credentials", "--config", device.config_path().to_str().unwrap()]);
