@@ -504,18 +504,10 @@ async fn a_connection_cut_at_twenty_random_offsets_costs_no_byte_twice_but_for_6
     scene.put(&bytes);
     // Each request is cut somewhere in what an even share would be, so that all cuts fit the object.
     let share = bytes.len() as u64 / (CUTS + 1);
-    scene.fault(S3Fault::Truncate { after: random.u64(1..share) }, Lasting::Next(1));
-    let (mut cuts, target) = (1, scene.target());
+    let cuts = std::iter::repeat_with(|| S3Fault::Truncate { after: random.u64(1..share) });
     let counters = scene.fixture.cloud.counters();
-    let cut_again = |_| {
-        // Every request takes its fault when it begins; the next one's is laid out when this one's has been taken.
-        if counters.served().s3 == cuts && cuts < CUTS {
-            cuts += 1;
-            scene.fault(S3Fault::Truncate { after: random.u64(1..share) }, Lasting::Next(1));
-        }
-    };
-    let download = scene.client.download(&uri(), &target, None, cut_again).await.unwrap().unwrap();
-    assert_eq!(download.sha256, Sha256Digest::of(&bytes));
+    scene.fixture.cloud.faults().s3_in_turn(cuts.take(usize::try_from(CUTS).unwrap()));
+    scene.expect(&bytes).await;
     let served = counters.served();
     assert_eq!(served.s3, CUTS + 1, "each cut is followed by one request");
     let twice = served.s3_bytes - bytes.len() as u64;

@@ -175,9 +175,7 @@ fn a_rotated_certificate_and_another_role_alias_are_taken_over_by_the_running_co
     // A configuration that cannot be read leaves everything as it is.
     let path: PathBuf = device.config_path();
     std::fs::write(&path, "{").unwrap();
-    while !device.log().contains("is not used") {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    device.wait_for("the refusal", |_| device.log().contains("is not used"));
     assert_eq!(device.status().unwrap().credentials.core.role_alias, "Second");
 }
 
