@@ -8,6 +8,7 @@ mod classify;
 mod credentials;
 #[cfg(feature = "demo")]
 mod demo;
+mod enter_namespace;
 pub mod exit;
 mod model;
 mod output;
@@ -44,6 +45,8 @@ enum Command {
     Model(model::Arguments),
     #[command(hide = true)]
     Worker(worker::Arguments),
+    #[command(hide = true)]
+    EnterNamespace(enter_namespace::Arguments),
 }
 
 /// Runs the command that the process was started with.
@@ -68,6 +71,7 @@ pub fn main() -> ExitCode {
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
         Command::Worker(arguments) => worker::run(&arguments),
+        Command::EnterNamespace(arguments) => enter_namespace::run(&arguments),
     };
     exit::report(outcome)
 }

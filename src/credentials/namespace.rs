@@ -1,9 +1,11 @@
 //! A listener on the loopback of another network namespace, for the token exchange endpoint of a function that has one:
 //! AWS SDKs speak HTTP to loopback only, and the host's loopback is not the function's.
 //!
-//! A thread enters the namespace, brings its loopback interface up, binds, and ends; the socket stays where it was made.
-//! It takes CAP_SYS_ADMIN and CAP_NET_ADMIN, as a core that runs as root has them. A core without them cannot enter a
-//! namespace that a user namespace owns; there the function's launcher, which is in it, has to bind and pass the socket.
+//! A core that runs as root sends a thread: it enters the namespace, brings its loopback interface up, binds, and ends;
+//! the socket stays where it was made. The namespaces of an ordinary user's core belong to a user namespace, which only
+//! a process of its own may enter: [`entrant`].
+
+pub mod entrant;
 
 use std::fs::File;
 use std::io;
@@ -18,7 +20,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// A namespace's loopback could not be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("listening for a function's credential requests in its network namespace {}: the core could not {step}", path.display())]
+#[error("listening for a function's credential requests in the network namespace {}: the core could not {step}", path.display())]
 pub struct NamespaceError {
     /// The namespace.
     pub path: PathBuf,
@@ -29,25 +31,48 @@ pub struct NamespaceError {
     pub source: io::Error,
 }
 
-/// Listens on 127.0.0.1:`port` (0 takes any) of the network namespace at `path`, such as `/proc/<pid>/ns/net`.
+/// What failed, and what the kernel said.
+type Step = (&'static str, io::Error);
+
+/// Listens on 127.0.0.1:`port` (0 takes any) of the network namespace of the process `pid`. `program` is `margay` itself,
+/// such as `/proc/self/exe`.
 ///
 /// Blocks for a moment. The interface `lo` of the namespace is up afterwards.
 ///
 /// # Errors
 /// [`NamespaceError`] names the step; nothing is left behind but the interface.
-pub fn listen_in(path: &Path, port: u16) -> Result<TcpListener, NamespaceError> {
-    let failed = |(step, source)| NamespaceError { path: path.to_owned(), step, source };
-    let namespace = OwnedFd::from(File::open(path).map_err(|source| failed(("open it", source)))?);
-    // Of its own, so that no other code ever runs in the namespace.
-    let worker = thread::Builder::new().name("namespace".to_owned()).spawn(move || bind_inside(&namespace, port));
-    let worker = worker.map_err(|source| failed(("start a thread", source)))?;
-    let panicked = || ("finish", io::Error::other("its thread panicked"));
-    worker.join().unwrap_or_else(|_| Err(panicked())).map_err(failed)
+pub fn listen_in(program: &Path, pid: u32, port: u16) -> Result<TcpListener, NamespaceError> {
+    let listener = match listen_by_thread(pid, port) {
+        Err((_, error)) if error.kind() == io::ErrorKind::PermissionDenied => entrant::start(program, pid, port),
+        outcome => outcome,
+    };
+    named(pid, listener)
 }
 
-fn bind_inside(namespace: &OwnedFd, port: u16) -> Result<TcpListener, (&'static str, io::Error)> {
-    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
-        .map_err(|error| ("enter it", error.into()))?;
+fn named<T>(pid: u32, outcome: Result<T, Step>) -> Result<T, NamespaceError> {
+    let path = || PathBuf::from(format!("/proc/{pid}/ns/net"));
+    outcome.map_err(|(step, source)| NamespaceError { path: path(), step, source })
+}
+
+fn open(pid: u32, kind: &str) -> Result<OwnedFd, Step> {
+    let opened = File::open(format!("/proc/{pid}/ns/{kind}"));
+    opened.map(OwnedFd::from).map_err(|error| ("open it", error))
+}
+
+fn listen_by_thread(pid: u32, port: u16) -> Result<TcpListener, Step> {
+    let namespace = open(pid, "net")?;
+    let inside = move || {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+            .map_err(|error| ("enter it", error.into()))?;
+        raise_and_bind(port)
+    };
+    // Of its own, so that no other code ever runs in the namespace.
+    let worker = thread::Builder::new().name("namespace".to_owned()).spawn(inside);
+    let worker = worker.map_err(|error| ("start a thread", error))?;
+    worker.join().unwrap_or_else(|_| Err(("finish", io::Error::other("its thread panicked"))))
+}
+
+fn raise_and_bind(port: u16) -> Result<TcpListener, Step> {
     raise_loopback().map_err(|error| ("bring its loopback interface up", error))?;
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| ("bind 127.0.0.1", error))
 }
@@ -97,9 +122,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_namespace_that_is_none_is_named() {
-        let error = listen_in(Path::new("/dev/null"), 0).unwrap_err();
-        assert!(error.to_string().contains("/dev/null: the core could not enter it"), "{error}");
-        assert!(listen_in(Path::new("/proc/self/ns/no"), 0).is_err());
+    fn a_process_that_is_none_is_named() {
+        let error = listen_in(Path::new("/proc/self/exe"), u32::MAX, 0).unwrap_err();
+        assert!(error.to_string().contains("/proc/4294967295/ns/net: the core could not open it"), "{error}");
+    }
+
+    #[test]
+    fn only_an_acknowledgement_says_that_the_interface_is_up() {
+        let mut answer = vec![0; 36];
+        assert_eq!(acknowledged(&answer), None);
+        answer[4] = 2;
+        assert_eq!(acknowledged(&answer), Some(0));
+        answer[16..20].copy_from_slice(&(-1i32).to_ne_bytes());
+        assert_eq!(acknowledged(&answer), Some(-1));
+        assert_eq!(acknowledged(&answer[..10]), None);
     }
 }

@@ -1,6 +1,7 @@
 //! A function finds its credentials by AWS's own client, unchanged, and as quickly as that gives up.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,13 +139,16 @@ fn boto3_finds_the_token_in_its_file_and_a_wrong_token_is_a_403() {
 struct Elsewhere(Child);
 
 impl Elsewhere {
-    fn new() -> Option<Self> {
-        let child = Command::new("unshare").args(["--net", "sleep", "600"]).spawn().ok()?;
+    /// By `unshare` with these options; none where the kernel or the container does not allow it.
+    fn new(options: &[&str]) -> Option<Self> {
+        let sleep = ["sleep", "600"];
+        let child = Command::new("unshare").args(options).args(sleep).stderr(Stdio::null()).spawn().ok()?;
         let own = std::fs::read_link("/proc/self/ns/net").ok()?;
-        let elsewhere = Self(child);
+        let mut elsewhere = Self(child);
         // Until the namespace exists, the link is still ours.
-        for _ in 0..500 {
-            if std::fs::read_link(elsewhere.namespace()).is_ok_and(|theirs| theirs != own) {
+        while elsewhere.0.try_wait().ok()?.is_none() {
+            let theirs = std::fs::read_link(format!("/proc/{}/ns/net", elsewhere.0.id()));
+            if theirs.is_ok_and(|theirs| theirs != own) {
                 return Some(elsewhere);
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -152,8 +156,12 @@ impl Elsewhere {
         None
     }
 
-    fn namespace(&self) -> String {
-        format!("/proc/{}/ns/net", self.0.id())
+    /// Runs `script` by bash inside; gives what it printed.
+    fn run(&self, options: &[&str], script: &str) -> String {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.0.id().to_string()]).args(options).args(["bash", "-c", script]);
+        let output = command.output().unwrap();
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
     }
 }
 
@@ -164,35 +172,55 @@ impl Drop for Elsewhere {
     }
 }
 
-#[test]
-fn a_function_in_a_network_namespace_of_its_own_finds_the_endpoint_on_its_own_loopback() {
-    if !rustix::process::geteuid().is_root() {
-        skipped("root", "run as root: entering a network namespace takes CAP_SYS_ADMIN");
-        return;
-    }
+/// Lends to a function in namespaces made with these options of `unshare`, and asks from inside.
+fn lends_into(unshare: &[&str], nsenter: &[&str]) {
     if !has_tool("nsenter", "util-linux") {
         return;
     }
-    let scene = Scene::new();
-    let Some(elsewhere) = Elsewhere::new() else {
-        skipped("network namespaces", "a kernel and a container that allow `unshare --net`");
+    let Some(elsewhere) = Elsewhere::new(unshare) else {
+        skipped("network namespaces", "a kernel and a container that allow `unshare --user --net`");
         return;
     };
-    let listener = namespace::listen_in(elsewhere.namespace().as_ref(), 0).unwrap();
+    let scene = Scene::new();
+    let program = Path::new(env!("CARGO_BIN_EXE_margay"));
+    let listener = namespace::listen_in(program, elsewhere.0.id(), 0).unwrap();
     let address = listener.local_addr().unwrap();
     let lease = scene.lender.lend_on(address, "function").unwrap();
     let lender = scene.lender.clone();
     scene.device.runtime.spawn(async move { lender.serve_on(listener).await });
 
-    let request = format!(
-        "exec 3<>/dev/tcp/127.0.0.1/{}; printf 'GET /2016-11-01/credentialprovider/ HTTP/1.1\\r\\nhost: h\\r\\nauthorization: {}\\r\\n\\r\\n' >&3; cat <&3",
-        address.port(),
-        lease.token().expose()
-    );
-    let inside = format!("--net={}", elsewhere.namespace());
-    let output = Command::new("nsenter").args([&inside, "bash", "-c", &request]).output().unwrap();
-    let answer = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("SecretAccessKey"), "{output:?}");
-    let outside = std::net::TcpStream::connect(address);
-    assert!(outside.is_err(), "the host's loopback is another one");
+    let (port, token) = (address.port(), lease.token().expose());
+    let head =
+        format!("GET /2016-11-01/credentialprovider/ HTTP/1.1\\r\\nhost: h\\r\\nauthorization: {token}\\r\\n\\r\\n");
+    let request = format!("exec 3<>/dev/tcp/127.0.0.1/{port}; printf '{head}' >&3; cat <&3");
+    let answer = elsewhere.run(nsenter, &request);
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("SecretAccessKey"), "{answer}");
+    assert!(std::net::TcpStream::connect(address).is_err(), "the host's loopback is another one");
+}
+
+#[test]
+fn a_function_in_a_network_namespace_of_its_own_finds_the_endpoint_on_its_own_loopback() {
+    if !rustix::process::geteuid().is_root() {
+        skipped("root", "run as root: a network namespace of the host's own takes CAP_SYS_ADMIN");
+        return;
+    }
+    lends_into(&["--net"], &["--net"]);
+}
+
+#[test]
+fn so_does_one_whose_namespaces_belong_to_an_ordinary_users_core() {
+    lends_into(&["--user", "--net"], &["--user", "--preserve-credentials", "--net"]);
+}
+
+#[test]
+fn the_process_that_enters_for_an_ordinary_users_core_passes_a_socket_back() {
+    let Some(elsewhere) = Elsewhere::new(&["--user", "--net"]) else {
+        skipped("network namespaces", "a kernel and a container that allow `unshare --user --net`");
+        return;
+    };
+    let program = Path::new(env!("CARGO_BIN_EXE_margay"));
+    let listener = namespace::entrant::listen_by(program, elsewhere.0.id(), 0).unwrap();
+    assert!(listener.local_addr().unwrap().ip().is_loopback());
+    let gone = namespace::entrant::listen_by(program, u32::MAX, 0).unwrap_err();
+    assert!(gone.source.to_string().contains("the core could not open it"), "{gone:?}");
 }
