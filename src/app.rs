@@ -1,8 +1,10 @@
 //! The core: its services built from the configuration, its tasks, and their end in good order.
 
+pub mod credentials;
 mod heartbeat;
 mod preview;
 mod publishing;
+mod reload;
 mod report;
 mod service_manager;
 mod services;
@@ -10,6 +12,7 @@ pub mod status;
 pub mod trial;
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +28,7 @@ use crate::classifier::Classifier;
 use crate::config::Config;
 use crate::connector::image_classifier::ImageClassifier;
 use crate::credentials::token_exchange::TokenExchange;
-use crate::credentials::{CredentialsProvider, TokenRegistry};
+use crate::credentials::{Roles, TokenRegistry};
 use crate::deployment::{Deployment, Stager};
 use crate::documents::{self, Deployable};
 use crate::group::{Party, Spooler, Subscription};
@@ -67,15 +70,21 @@ pub enum AppError {
     Signals(#[source] io::Error),
 }
 
-/// Runs the core until SIGTERM or SIGINT.
+/// Runs the core until SIGTERM or SIGINT. `config` was read from `config_path`.
 ///
 /// # Errors
 /// Only what makes it pointless to run: the documents, the device's files, the store, a socket. Everything that the
 /// network or the cloud may mend is retried and shown by `margay status`.
-pub async fn run(config: Config, deployable: Deployable, warnings: Problems) -> Result<(), AppError> {
+pub async fn run(
+    config_path: &Path,
+    config: Config,
+    deployable: Deployable,
+    warnings: Problems,
+) -> Result<(), AppError> {
     let mut signals = Signals::listen().map_err(AppError::Signals)?;
     let manager = ServiceManager::of_environment();
-    let core = Core::start(config, &deployable, &warnings).await?;
+    let mut core = Core::start(config, &deployable, &warnings).await?;
+    core.watch_identity(config_path);
     manager.ready();
     tokio::select! {
         () = core.obey(&mut signals, &manager) => {}
@@ -89,6 +98,7 @@ pub async fn run(config: Config, deployable: Deployable, warnings: Problems) -> 
 /// The running parts.
 struct Core {
     config: Arc<Config>,
+    services: Services,
     link: Link,
     report: Arc<Report>,
     cameras: Vec<Camera>,
@@ -98,7 +108,7 @@ struct Core {
 struct Camera {
     classifier: Classifier,
     resource: crate::name::ResourceId,
-    uri: watch::Sender<crate::name::S3Uri>,
+    uri: watch::Sender<crate::group::ModelSource>,
 }
 
 impl Core {
@@ -122,7 +132,7 @@ impl Core {
             let topic = publisher.topic.clone();
             let classifier =
                 Classifier::start(connector.settings(), move |observation| publisher.publish(observation))?;
-            let (uri, uri_changes) = watch::channel(connector.model_uri.clone());
+            let (uri, uri_changes) = watch::channel(connector.model_source.clone());
             let resource = connector.model_resource.clone();
             let deployment = Deployment::new(resource.clone(), uri_changes, stager.clone(), classifier.clone());
             reported.push(CameraSources {
@@ -135,12 +145,9 @@ impl Core {
             tasks.spawn(deployment.run());
             cameras.push(Camera { classifier, resource, uri });
         }
-        let token_exchange = TokenExchange::bind(
-            config.token_exchange.port,
-            services.credentials.clone(),
-            Arc::new(TokenRegistry::new()),
-        )
-        .await?;
+        let token_exchange =
+            TokenExchange::bind(config.token_exchange.port, services.roles.clone(), Arc::new(TokenRegistry::new()))
+                .await?;
         let listener = status::listen(&config.directories.status_socket)?;
         let report = Arc::new(Report {
             config: config.clone(),
@@ -156,11 +163,16 @@ impl Core {
         let asked = report.clone();
         tasks.spawn(status::serve(listener, move || asked.clone().now()));
         tasks.spawn(lend_credentials(token_exchange));
-        let credentials = services.credentials.clone();
-        tasks.spawn(async move { credentials.run().await });
-        tasks.spawn(end_pauses(link.clone(), services.credentials.clone()));
-        tasks.spawn(keep_time(services));
-        Ok(Self { config, link, report, cameras, tasks })
+        let roles = services.roles.clone();
+        tasks.spawn(async move { roles.run().await });
+        tasks.spawn(end_pauses(link.clone(), services.roles.clone()));
+        tasks.spawn(keep_time(services.clone()));
+        Ok(Self { config, services, link, report, cameras, tasks })
+    }
+
+    fn watch_identity(&mut self, config_path: &Path) {
+        let config = Config::clone(&self.config);
+        self.tasks.spawn(reload::watch(config_path.to_owned(), config, self.services.clone()));
     }
 
     /// Does what signals ask for until one says stop.
@@ -180,7 +192,7 @@ impl Core {
                 for camera in &self.cameras {
                     let wanted = accepted.document.image_classifiers.iter();
                     if let Some(connector) = wanted.into_iter().find(|c| c.model_resource == camera.resource) {
-                        camera.uri.send_replace(connector.model_uri.clone());
+                        camera.uri.send_replace(connector.model_source.clone());
                     }
                 }
             }
@@ -258,7 +270,7 @@ async fn lend_credentials(token_exchange: TokenExchange) {
 }
 
 /// A link that comes up tells that the network is back: credentials need not wait for the end of their pause.
-async fn end_pauses(link: Link, credentials: CredentialsProvider) {
+async fn end_pauses(link: Link, credentials: Roles) {
     let mut state = link.state();
     while state.changed().await.is_ok() {
         if state.borrow_and_update().is_connected() {

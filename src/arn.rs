@@ -8,9 +8,11 @@ use crate::name::{NameError, Region, ThingName};
 
 mod connector;
 mod function;
+mod training_job;
 
 pub use connector::ConnectorArn;
 pub use function::FunctionArn;
+pub use training_job::TrainingJobArn;
 
 /// Why a text is not the ARN that it was meant to be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

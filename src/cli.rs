@@ -7,8 +7,10 @@ mod bench;
 mod camera;
 mod check;
 mod classify;
+mod credentials;
 #[cfg(feature = "demo")]
 mod demo;
+mod enter_namespace;
 pub mod exit;
 mod model;
 mod output;
@@ -39,6 +41,7 @@ enum Command {
     Run(run::Arguments),
     Check(check::Arguments),
     Status(status::Arguments),
+    Credentials(credentials::Arguments),
     Subscribe(subscribe::Arguments),
     Classify(classify::Arguments),
     Model(model::Arguments),
@@ -46,6 +49,8 @@ enum Command {
     Camera(camera::Arguments),
     #[command(hide = true)]
     Worker(worker::Arguments),
+    #[command(hide = true)]
+    EnterNamespace(enter_namespace::Arguments),
 }
 
 /// Runs the command that the process was started with.
@@ -65,12 +70,14 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Credentials(arguments) => credentials::run(&arguments),
         Command::Subscribe(arguments) => subscribe::run(arguments),
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Camera(arguments) => camera::run(&arguments),
         Command::Worker(arguments) => worker::run(&arguments),
+        Command::EnterNamespace(arguments) => enter_namespace::run(&arguments),
     };
     exit::report(outcome)
 }

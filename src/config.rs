@@ -25,7 +25,7 @@ mod s3;
 #[cfg(test)]
 mod tests;
 
-pub use additions::{CredentialsProvider, Page, TokenExchange};
+pub use additions::{CredentialRetry, CredentialsProvider, Page, TokenExchange};
 pub use core_thing::CoreThing;
 pub use crypto::{Crypto, Pkcs11};
 pub use directories::Directories;

@@ -5,12 +5,16 @@
 //! credentials nor throws good ones away. Credentials that are still valid are served while the provider is down, and
 //! a provider that refuses is asked again only after a pause that fits the refusal.
 //!
-//! Refuses to write a secret anywhere. Serves [`s3`](crate::s3) and the functions' AWS SDKs.
+//! Refuses to write a secret anywhere but a function's own token into that function's own file. Serves [`s3`](crate::s3) and the functions' AWS SDKs.
 
 mod answer;
+pub mod diagnosis;
 mod error;
+mod lease;
 mod listener;
+pub mod namespace;
 mod provider;
+mod roles;
 mod state;
 pub mod token_exchange;
 mod tokens;
@@ -27,7 +31,9 @@ use time::OffsetDateTime;
 
 use crate::secret::Secret;
 pub use error::{CredentialsError, Refusal};
+pub use lease::{Lease, TokenFileError};
 pub use provider::{CredentialsProvider, ProviderSettings, ProviderState};
+pub use roles::Roles;
 pub use tokens::{MAX_HOLDERS, TokenError, TokenRegistry};
 
 /// Temporary credentials of the role behind the role alias.

@@ -13,9 +13,10 @@ use tokio::sync::watch;
 use crate::backoff::Backoff;
 use crate::classifier::model_directory::{ModelDirectory, ModelDirectoryError};
 use crate::classifier::{ActivationError, Classifier, DeployedModel};
+use crate::group::ModelSource;
 use crate::name::{ResourceId, S3Uri};
 use crate::payload;
-use crate::s3::{DownloadError, Progress as Received, S3Client};
+use crate::s3::{DownloadError, Progress as Received, S3Client, TrainingJobError};
 use crate::store::{InstalledModel, Store, StoreError};
 
 /// Attempts to fetch a package, from the first pause to the longest.
@@ -49,6 +50,9 @@ pub struct Progress {
 /// Why a deployment failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DeploymentError {
+    /// The training job that made the package gives none.
+    #[error("looking for the package of a training job")]
+    TrainingJob(#[from] Box<TrainingJobError>),
     /// The package could not be fetched.
     #[error("fetching the package {uri}")]
     Download {
@@ -92,6 +96,7 @@ impl DeploymentError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Download { .. } => true,
+            Self::TrainingJob(source) => source.is_retryable(),
             Self::Store { source, .. } => source.is_retryable(),
             Self::Package { .. } => false,
             Self::Activation { source, .. } => !matches!(**source, ActivationError::Refused { .. }),
@@ -130,7 +135,7 @@ impl Stager {
             .ok()
     }
 
-    /// The package that `uri` names now, fetched only if the store does not have it yet; `progress` is told of each
+    /// The package that `source` names now, fetched only if the store does not have it yet; `progress` is told of each
     /// piece that arrives.
     ///
     /// # Errors
@@ -138,9 +143,13 @@ impl Stager {
     pub async fn stage(
         &self,
         resource: &ResourceId,
-        uri: &S3Uri,
+        source: &ModelSource,
         progress: impl FnMut(Received) + Send,
     ) -> Result<Staged, DeploymentError> {
+        let uri = &match source {
+            ModelSource::S3(uri) => uri.clone(),
+            ModelSource::TrainingJob(job) => self.s3.model_of(job).await.map_err(Box::new)?,
+        };
         let known = self.store.current(resource).ok().flatten();
         let download = self.store.download_path().map_err(|source| stored(uri, source))?;
         let etag = known.as_ref().and_then(|known| known.etag_of(uri));
@@ -187,7 +196,7 @@ impl Stager {
 #[derive(Debug)]
 pub struct Deployment {
     resource: ResourceId,
-    uri: watch::Receiver<S3Uri>,
+    uri: watch::Receiver<ModelSource>,
     stager: Stager,
     classifier: Classifier,
     progress: watch::Sender<Progress>,
@@ -197,7 +206,12 @@ pub struct Deployment {
 impl Deployment {
     /// A deployment of `resource` into `classifier`. It fetches what `uri` says, and looks again whenever that is
     /// written, be it with the same value.
-    pub fn new(resource: ResourceId, uri: watch::Receiver<S3Uri>, stager: Stager, classifier: Classifier) -> Self {
+    pub fn new(
+        resource: ResourceId,
+        uri: watch::Receiver<ModelSource>,
+        stager: Stager,
+        classifier: Classifier,
+    ) -> Self {
         let progress = watch::Sender::new(Progress { state: State::Fetching, failure: None });
         Self { resource, uri, stager, classifier, progress, running: None }
     }
@@ -249,9 +263,10 @@ impl Deployment {
     }
 
     async fn deploy(&mut self) -> Result<(), DeploymentError> {
-        let uri = self.uri.borrow_and_update().clone();
+        let source = self.uri.borrow_and_update().clone();
         self.tell(State::Fetching, None);
-        let staged = self.stager.stage(&self.resource, &uri, |_| {}).await?;
+        let staged = self.stager.stage(&self.resource, &source, |_| {}).await?;
+        let uri = staged.installed.origin().clone();
         if self.running.as_deref() != Some(&staged.model.identity.digest) {
             self.tell(State::Activating, None);
             self.activate(&staged)

@@ -64,6 +64,7 @@ fn host(config: Option<&Config>) -> Host<'_> {
         thing_arn: config.map(|config| &config.core_thing.thing_arn),
         // Without a configuration, its refusal is problem enough.
         allow_functions_to_run_as_root: config.is_none_or(|config| config.runtime.allow_functions_to_run_as_root),
+        virtual_hosted_s3: config.is_none_or(|config| config.s3.is_virtual_hosted_over_tls()),
     }
 }
 

@@ -35,7 +35,7 @@ pub use function::{Encoding, Function};
 pub use local::{GroupOwner, LocalDevice, LocalVolume};
 pub use logger::{LogComponent, LogLevel, LogTarget, Logger};
 pub use member::Member;
-pub use model::{ModelOwner, S3Model};
+pub use model::{ModelOwner, ModelSource, S3Model};
 pub use resource::{Resource, ResourceData, Secret};
 pub use spooler::{Spooler, Storage, SubscriptionQuality};
 pub use subscription::{Party, Subscription};
@@ -50,6 +50,8 @@ pub struct Host<'a> {
     pub thing_arn: Option<&'a ThingArn>,
     /// Whether functions may run with user or group 0 (`runtime.allowFunctionsToRunAsRoot`, A-31).
     pub allow_functions_to_run_as_root: bool,
+    /// Whether S3 is reached over TLS at hosts named after buckets, as at AWS; their names may have no periods then (B-10).
+    pub virtual_hosted_s3: bool,
 }
 
 /// What is deployed to a core.
@@ -118,7 +120,7 @@ fn read(value: &Value, host: Host<'_>, notes: &Notes) -> Option<Group> {
         notes.warning("", None, "is empty: nothing is deployed", "write a group document, or leave it so to recover");
     }
     let devices = member::read_devices(&mut top);
-    let resources = resource::read_all(&mut top);
+    let resources = resource::read_all(&mut top, host.virtual_hosted_s3);
     let functions = functions::read(&mut top);
     functions::check(&functions, host, notes);
     access::check(&functions.users, &resources, notes);

@@ -1,16 +1,19 @@
-//! HTTPS as the core speaks it: one client a trust set, no redirects, every wait bounded, and the clock learns from
-//! each answer's `Date`.
+//! HTTPS as the core speaks it: one client a trust set, no redirects, every wait bounded, through a proxy where there is
+//! one, and the clock learns from each answer's `Date`.
 //!
 //! It refuses to follow redirects, because a signed request must not go where it was not signed for, and to return
 //! unbounded bodies. Serves [`credentials`](crate::credentials) and [`s3`](crate::s3), which own the meaning of
 //! statuses and bodies.
 
+mod proxies;
 mod transport;
 
 #[cfg(test)]
+pub(crate) mod testing_proxy;
+#[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -19,6 +22,7 @@ use rustls::ClientConfig;
 use time::OffsetDateTime;
 
 use crate::clock::{Clock, Learnt};
+pub use proxies::{Proxies, ProxyVariableError};
 pub use transport::{TransportCause, TransportError};
 
 /// What the core calls itself, e.g. `margay/0.1.0`.
@@ -48,32 +52,51 @@ pub struct ClientError {
     source: reqwest::Error,
 }
 
-/// An HTTPS client with its trust, its identity if any, and its clock. Cheap to clone.
+/// An HTTPS client with its trust, its identity if any, and its clock. Cheap to clone; clones share everything.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
-    client: reqwest::Client,
+    shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
 }
 
+#[derive(Debug)]
+struct Shared {
+    client: RwLock<reqwest::Client>,
+    timeouts: Timeouts,
+    proxies: Proxies,
+}
+
 impl HttpClient {
-    /// A client that uses `tls`, as built by [`identity`](crate::identity), for every https URL.
+    /// A client that uses `tls`, as built by [`identity`](crate::identity), for every https URL, and no proxy.
     ///
     /// # Errors
     /// When reqwest does not accept the configuration.
     pub fn new(tls: &ClientConfig, timeouts: Timeouts, clock: Arc<dyn Clock>) -> Result<Self, ClientError> {
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls.clone())
-            .user_agent(USER_AGENT)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .http1_only()
-            .connect_timeout(timeouts.connect)
-            .read_timeout(timeouts.idle)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(2)
-            .build()?;
-        Ok(Self { client, clock })
+        Self::through(Proxies::default(), tls, timeouts, clock)
+    }
+
+    /// The same through `proxies`. What passes an HTTP proxy is TLS with the server all the same.
+    ///
+    /// # Errors
+    /// As for [`HttpClient::new`].
+    pub fn through(
+        proxies: Proxies,
+        tls: &ClientConfig,
+        timeouts: Timeouts,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ClientError> {
+        let client = RwLock::new(client(tls, timeouts, &proxies)?);
+        Ok(Self { shared: Arc::new(Shared { client, timeouts, proxies }), clock })
+    }
+
+    /// Uses `tls` from the next request on, for all clones. Requests under way end as they began.
+    ///
+    /// # Errors
+    /// As for [`HttpClient::new`]; what was used before stays in use.
+    pub fn change_tls(&self, tls: &ClientConfig) -> Result<(), ClientError> {
+        let changed = client(tls, self.shared.timeouts, &self.shared.proxies)?;
+        *self.shared.client.write().unwrap_or_else(PoisonError::into_inner) = changed;
+        Ok(())
     }
 
     /// Sends `request`; returns when the head of the answer is there, whatever its status.
@@ -84,7 +107,11 @@ impl HttpClient {
     /// When no answer came.
     pub async fn send(&self, request: Request) -> Result<Response, TransportError> {
         let url = request.url().clone();
-        let response = self.client.execute(request).await.map_err(|source| TransportError::new(&url, source))?;
+        let client = self.shared.client.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let response = client.execute(request).await.map_err(|source| {
+            let error = TransportError::new(&url, source);
+            error.through(self.shared.proxies.on_the_way_to(&url))
+        })?;
         if url.scheme() == "https"
             && let Some(date) = date(&response)
         {
@@ -115,6 +142,23 @@ impl HttpClient {
             Learnt::Agrees | Learnt::Skewed(_) => {}
         }
     }
+}
+
+fn client(tls: &ClientConfig, timeouts: Timeouts, proxies: &Proxies) -> Result<reqwest::Client, ClientError> {
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls.clone())
+        .user_agent(USER_AGENT)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .proxy(proxies.rule())
+        .http1_only()
+        .connect_timeout(timeouts.connect)
+        .read_timeout(timeouts.idle)
+        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(2)
+        .build()?;
+    Ok(client)
 }
 
 /// The answer's `Date`, if it has a readable one.

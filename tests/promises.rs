@@ -22,6 +22,8 @@ mod camera;
 mod clock;
 #[path = "promises/containment.rs"]
 mod containment;
+#[path = "promises/credentials.rs"]
+mod credentials;
 #[path = "promises/demo.rs"]
 mod demo;
 #[path = "promises/documents.rs"]
@@ -44,3 +46,9 @@ mod page;
 mod self_test;
 #[path = "promises/service.rs"]
 mod service;
+#[path = "promises/proxy.rs"]
+mod proxy;
+#[path = "promises/s3_peers.rs"]
+mod s3_peers;
+#[path = "promises/token_exchange.rs"]
+mod token_exchange;

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::credentials::CredentialsStatus;
 use super::preview::Preview;
 use super::services::Services;
-use super::status::{
-    CameraStatus, ClockStatus, CoreStatus, CredentialsStatus, DeploymentStatus, LinkStatus, RouterStatus,
-};
+use super::status::{CameraStatus, ClockStatus, CoreStatus, DeploymentStatus, LinkStatus, RouterStatus};
 use crate::classifier::{Classifier, explain};
 use crate::config::Config;
 use crate::deployment::Progress;
+use crate::group::ModelSource;
 use crate::mqtt::link::Link;
-use crate::name::{ResourceId, S3Uri};
+use crate::name::ResourceId;
 use crate::payload;
 use crate::router::Router;
 use crate::topic::Topic;
@@ -24,7 +24,7 @@ use crate::topic::Topic;
 pub(super) struct CameraSources {
     pub(super) topic: Topic,
     pub(super) resource: ResourceId,
-    pub(super) uri: watch::Receiver<S3Uri>,
+    pub(super) uri: watch::Receiver<ModelSource>,
     pub(super) progress: watch::Receiver<Progress>,
     pub(super) classifier: Classifier,
 }
@@ -80,14 +80,7 @@ impl Report {
     }
 
     fn credentials(&self) -> CredentialsStatus {
-        let state = self.services.credentials.state();
-        let provider = self.config.credentials.as_ref();
-        CredentialsStatus {
-            endpoint: provider.map_or_else(String::new, |provider| provider.endpoint.to_string()),
-            role_alias: provider.map_or_else(String::new, |provider| provider.role_alias.to_string()),
-            valid_until: state.expiration.map(payload::timestamp),
-            failure: state.error.as_ref().map(|error| explain(error)),
-        }
+        CredentialsStatus::of(&self.services.roles)
     }
 
     fn link(&self) -> LinkStatus {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::clock::last_good::LastGood;
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
-use crate::credentials::{CredentialsProvider, ProviderSettings};
-use crate::http::{ClientError, HttpClient, Timeouts};
+use crate::config::{self, Config};
+use crate::credentials::{CredentialsProvider, ProviderSettings, Roles};
+use crate::http::{ClientError, HttpClient, Proxies, ProxyVariableError, Timeouts};
 use crate::identity::{Identity, IdentityError, IdentityFiles, Roots};
 use crate::mqtt::connection::{BrokerAddress, ConnectionSettings};
 use crate::s3::S3Client;
@@ -23,6 +23,9 @@ pub enum ServicesError {
     /// The HTTPS clients cannot be built.
     #[error(transparent)]
     Http(#[from] ClientError),
+    /// The environment names a proxy that is none.
+    #[error(transparent)]
+    Proxy(#[from] ProxyVariableError),
     /// config.json names no credentials provider.
     #[error("config.json names no credentials provider: write margay.credentials.endpoint and roleAlias")]
     NoCredentials,
@@ -35,12 +38,16 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     /// Where the last confirmed time is kept for the next start.
     pub last_good: Arc<LastGood>,
-    /// The device's identity.
+    /// The device's identity as it was at the start.
     pub identity: Arc<Identity>,
-    /// Temporary credentials.
+    /// Temporary credentials of the core's role alias.
     pub credentials: CredentialsProvider,
+    /// Those of all role aliases.
+    pub roles: Roles,
     /// Models.
     pub s3: S3Client,
+    mutual_tls: HttpClient,
+    s3_tls: HttpClient,
 }
 
 impl Services {
@@ -63,23 +70,47 @@ impl Services {
         let identity = Identity::load(&identity_files(config))?;
         identity.check_validity(clock.as_ref())?;
         let provider = config.credentials.as_ref().ok_or(ServicesError::NoCredentials)?;
-        let settings = ProviderSettings {
-            endpoint: provider.endpoint.clone(),
-            role_alias: provider.role_alias.clone(),
-            thing: config.core_thing.thing_arn.thing().clone(),
-        };
-        let mutual_tls = identity.client_config(&[], clock.clone());
-        let http = HttpClient::new(&mutual_tls, Timeouts::default(), clock.clone())?;
-        let credentials = CredentialsProvider::new(settings, http);
-        let s3_tls = s3_roots(config, &identity)?.client_config(clock.clone());
-        let s3_http = HttpClient::new(&s3_tls, Timeouts::default(), clock.clone())?;
-        let s3 = S3Client::new(config.s3.clone(), s3_http, credentials.clone());
-        Ok(Self { clock, last_good: Arc::new(last_good), identity: Arc::new(identity), credentials, s3 })
+        let proxies = Proxies::new(config.core_thing.network_proxy.as_ref(), |name| std::env::var(name).ok())?;
+        let tls = identity.client_config(&[], clock.clone());
+        let mutual_tls = HttpClient::through(proxies.clone(), &tls, Timeouts::default(), clock.clone())?;
+        let settings = provider_settings(config, provider);
+        let roles = Roles::new(settings, provider.function_role_aliases.clone(), mutual_tls.clone());
+        let credentials = roles.core().clone();
+        let tls = s3_roots(config, &identity)?.client_config(clock.clone());
+        let s3_tls = HttpClient::through(proxies, &tls, Timeouts::default(), clock.clone())?;
+        let s3 = S3Client::new(config.s3.clone(), s3_tls.clone(), credentials.clone());
+        let (last_good, identity) = (Arc::new(last_good), Arc::new(identity));
+        Ok(Self { clock, last_good, identity, credentials, roles, s3, mutual_tls, s3_tls })
+    }
+
+    /// Takes certificate, key, authorities, thing, role aliases and the provider's endpoint from `config` and its files
+    /// from now on, for credentials and S3. The MQTT link keeps the identity that it was started with.
+    ///
+    /// # Errors
+    /// [`ServicesError`]; everything stays as it was.
+    pub fn change_identity(&self, config: &Config) -> Result<(), ServicesError> {
+        let identity = Identity::load(&identity_files(config))?;
+        identity.check_validity(self.clock.as_ref())?;
+        let provider = config.credentials.as_ref().ok_or(ServicesError::NoCredentials)?;
+        let s3 = s3_roots(config, &identity)?.client_config(self.clock.clone());
+        self.mutual_tls.change_tls(&identity.client_config(&[], self.clock.clone()))?;
+        self.s3_tls.change_tls(&s3)?;
+        self.roles.change(provider_settings(config, provider), provider.function_role_aliases.clone());
+        Ok(())
     }
 
     /// What a connection to the cloud's broker needs.
     pub fn connection(&self, config: &Config) -> ConnectionSettings {
         connection(config, &self.identity, self.clock.clone(), config.mqtt.client_id.as_str())
+    }
+}
+
+fn provider_settings(config: &Config, provider: &config::CredentialsProvider) -> ProviderSettings {
+    ProviderSettings {
+        endpoint: provider.endpoint.clone(),
+        role_alias: provider.role_alias.clone(),
+        thing: config.core_thing.thing_arn.thing().clone(),
+        retry: provider.retry,
     }
 }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixListener;
 
+use super::credentials::CredentialsStatus;
 use crate::classifier::ClassifierStatus;
 use crate::deployment::State;
 use crate::page::PageStatus;
@@ -60,19 +61,6 @@ pub struct ClockStatus {
     pub confirmed_by_server: bool,
     /// The system's clock plus this is the core's time, in milliseconds.
     pub correction_ms: i64,
-}
-
-/// The temporary credentials, without a secret.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct CredentialsStatus {
-    /// The credentials provider, `host:port`.
-    pub endpoint: String,
-    /// The role alias.
-    pub role_alias: String,
-    /// Until when they hold, RFC 3339; `None` while there are none.
-    pub valid_until: Option<String>,
-    /// Why the last attempt failed, if it did.
-    pub failure: Option<String>,
 }
 
 /// The link to the cloud.

@@ -173,10 +173,10 @@ async fn try_camera(
     let store = Store::open(folder.path()).map_err(at(Step::Download))?;
     let stager = Stager::new(services.s3.clone(), Arc::new(store));
     let staged = stager
-        .stage(&connector.model_resource, &connector.model_uri, |received| tell(Told::Receiving(received)))
+        .stage(&connector.model_resource, &connector.model_source, |received| tell(Told::Receiving(received)))
         .await
         .map_err(at_deployment)?;
-    tell(passed("package", format!("{}, {}", connector.model_uri, staged.model.identity.digest)));
+    tell(passed("package", format!("{}, {}", connector.model_source, staged.model.identity.digest)));
     let engine = try_model(connector, &staged).await?;
     let model = &staged.model.identity;
     tell(passed("model", format!("{} {} runs on {engine}", model.name, model.version)));
@@ -243,7 +243,9 @@ fn at<E: Into<TrialError>>(step: Step) -> impl Fn(E) -> TrialFailure {
 fn at_deployment(error: DeploymentError) -> TrialFailure {
     let step = match error {
         DeploymentError::Package { .. } | DeploymentError::Activation { .. } => Step::Model,
-        DeploymentError::Download { .. } | DeploymentError::Store { .. } => Step::Download,
+        DeploymentError::TrainingJob(_) | DeploymentError::Download { .. } | DeploymentError::Store { .. } => {
+            Step::Download
+        }
     };
     at(step)(error)
 }

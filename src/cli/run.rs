@@ -44,7 +44,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failed> {
         .enable_all()
         .build()
         .or_fail(Code::Failure)?;
-    let outcome = runtime.block_on(app::run(documents.config, documents.deployable, documents.warnings));
+    let outcome =
+        runtime.block_on(app::run(&arguments.config, documents.config, documents.deployable, documents.warnings));
     outcome.map_err(|error| Failed::new(code(&error), error))
 }
 
@@ -61,7 +62,9 @@ fn start_log(json: bool) {
 
 fn code(error: &AppError) -> Code {
     match error {
-        AppError::Services(ServicesError::NoCredentials) | AppError::Spool(_) => Code::Configuration,
+        AppError::Services(ServicesError::NoCredentials | ServicesError::Proxy(_)) | AppError::Spool(_) => {
+            Code::Configuration
+        }
         AppError::Services(ServicesError::Identity(_) | ServicesError::Http(_)) => Code::Identity,
         AppError::Plan(_) => Code::Sandbox,
         AppError::Status(_) | AppError::Store(_) | AppError::TokenExchange(_) | AppError::Signals(_) => Code::Failure,

@@ -97,7 +97,7 @@ fn clock_line(core: &CoreStatus) -> String {
 }
 
 fn credentials_line(core: &CoreStatus) -> String {
-    let credentials = &core.credentials;
+    let credentials = &core.credentials.core;
     let mut line = format!("credentials  {} at {}", credentials.role_alias, credentials.endpoint);
     match &credentials.valid_until {
         Some(until) => line.push_str(&format!(", until {until}")),

@@ -1,7 +1,11 @@
 //! `margay.credentials`, `margay.tokenExchange` and `margay.page`: where the device certificate is exchanged for temporary credentials,
 //! and where workers may borrow them. V1 took both from its own cloud.
 
-use crate::document::{Object, Unknown};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::arn::FunctionArn;
+use crate::document::{Field, Object, Unknown};
 use crate::name::{Endpoint, RoleAlias};
 
 /// AWS IoT's credentials provider listens on the HTTPS port.
@@ -14,7 +18,38 @@ pub struct CredentialsProvider {
     pub endpoint: Endpoint,
     /// The role alias whose role the credentials carry.
     pub role_alias: RoleAlias,
+    /// How long the provider is left alone after it refused (`credentialRetryInSec`).
+    pub retry: CredentialRetry,
+    /// Functions whose credentials carry another role, by ARN (`functionRoleAliases`).
+    pub function_role_aliases: BTreeMap<String, RoleAlias>,
 }
+
+/// Pauses after the provider's refusals, by class. The names are those of the Greengrass nucleus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CredentialRetry {
+    /// After a status of 400 to 499 (`clientError`): an operator may mend it within minutes.
+    pub client_error: Duration,
+    /// After 500 to 599 (`serverError`): it usually passes by itself.
+    pub server_error: Duration,
+    /// After anything else (`unknownError`).
+    pub unknown_error: Duration,
+}
+
+impl Default for CredentialRetry {
+    fn default() -> Self {
+        Self {
+            client_error: Duration::from_secs(120),
+            server_error: Duration::from_secs(60),
+            unknown_error: Duration::from_secs(300),
+        }
+    }
+}
+
+/// The pauses that may be chosen, in seconds: the longest is a session of twelve hours less five minutes.
+const RETRY_RANGE: std::ops::RangeInclusive<u64> = 10..=42_900;
+
+/// As many as a group has functions.
+const ROLE_ALIASES_LIMIT: usize = 256;
 
 impl CredentialsProvider {
     /// The port to connect to.
@@ -31,9 +66,42 @@ impl CredentialsProvider {
         let endpoint = endpoint.parsed::<Endpoint>();
         let role_alias = credentials.field("roleAlias").required("write the role alias that the core may assume");
         let role_alias = role_alias.parsed::<RoleAlias>();
+        let retry = CredentialRetry::read(credentials.field("credentialRetryInSec").section());
+        let function_role_aliases = read_function_role_aliases(&credentials.field("functionRoleAliases"));
         credentials.finish(Unknown::Refuse);
-        Some(Self { endpoint: endpoint?, role_alias: role_alias? })
+        Some(Self { endpoint: endpoint?, role_alias: role_alias?, retry, function_role_aliases })
     }
+}
+
+impl CredentialRetry {
+    fn read(mut section: Object<'_>) -> Self {
+        let mut seconds = |key| section.field(key).integer(RETRY_RANGE, "seconds").map(Duration::from_secs);
+        let (client, server, unknown) = (seconds("clientError"), seconds("serverError"), seconds("unknownError"));
+        section.finish(Unknown::Refuse);
+        let default = Self::default();
+        Self {
+            client_error: client.unwrap_or(default.client_error),
+            server_error: server.unwrap_or(default.server_error),
+            unknown_error: unknown.unwrap_or(default.unknown_error),
+        }
+    }
+}
+
+fn read_function_role_aliases(field: &Field<'_>) -> BTreeMap<String, RoleAlias> {
+    let Some(object) = field.object() else { return BTreeMap::new() };
+    let mut aliases = BTreeMap::new();
+    for (arn, alias) in object.into_entries() {
+        if let Err(error) = arn.parse::<FunctionArn>() {
+            alias.refuse(format!("stands under the ARN of a function: {error}"), "write the ARN as the group does");
+        }
+        if let Some(alias) = alias.parsed::<RoleAlias>() {
+            aliases.insert(arn.to_owned(), alias);
+        }
+    }
+    if aliases.len() > ROLE_ALIASES_LIMIT {
+        field.refuse(format!("names at most {ROLE_ALIASES_LIMIT} functions"), "let functions share the core's role");
+    }
+    aliases
 }
 
 /// The endpoint on loopback that lends credentials to local code.

@@ -65,8 +65,8 @@ impl CoreThing {
 
 fn read_proxy(field: &Field<'_>) -> Option<NetworkProxy> {
     if field.is_present() {
-        let rule = "names a proxy, and this version connects to its endpoints directly";
-        field.warn(rule, "let the core reach its endpoints without the proxy");
+        let rule = "names a proxy, which is used for credentials and S3; MQTT connects directly in this version";
+        field.warn(rule, "let the core reach its broker without the proxy");
     }
     field.object().and_then(NetworkProxy::read)
 }

@@ -94,12 +94,19 @@ fn margay(config: &Config) -> Value {
         "credentials": config.credentials.as_ref().map(|provider| json!({
             "endpoint": provider.endpoint.to_string(),
             "roleAlias": provider.role_alias,
+            "credentialRetryInSec": {
+                "clientError": provider.retry.client_error.as_secs(),
+                "serverError": provider.retry.server_error.as_secs(),
+                "unknownError": provider.retry.unknown_error.as_secs(),
+            },
+            "functionRoleAliases": provider.function_role_aliases,
         })),
         "s3": {
             "endpoint": s3.endpoint.as_ref().map(ToString::to_string),
             "region": s3.region,
             "addressing": s3.addressing.as_str(),
             "caPath": s3.ca_path.as_deref().map(path),
+            "maxBytesPerSecond": s3.max_bytes_per_second,
         },
         "mqtt": {"host": config.mqtt.host.as_str(), "port": config.mqtt.port},
         "tokenExchange": {"port": config.token_exchange.port},

@@ -10,6 +10,9 @@ use super::{CoreThing, path};
 
 const ENDPOINT_HINT: &str = "write https://host or https://host:port";
 
+/// Below 1 KiB a second a connection looks dead; above a GiB there is nothing to limit.
+const BANDWIDTH_RANGE: std::ops::RangeInclusive<u64> = 1024..=1 << 30;
+
 /// How a bucket stands in the address of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Addressing {
@@ -58,14 +61,22 @@ pub struct S3 {
     pub addressing: Addressing,
     /// An authority that the server's certificate may also be signed by, PEM (`caPath`).
     pub ca_path: Option<PathBuf>,
+    /// The most bytes a second that all transfers together may take (`maxBytesPerSecond`); without it, no limit.
+    pub max_bytes_per_second: Option<u64>,
 }
 
 impl S3 {
+    /// Whether the bucket's name is part of a host that a certificate has to cover.
+    pub fn is_virtual_hosted_over_tls(&self) -> bool {
+        self.addressing == Addressing::Virtual && self.endpoint.as_ref().is_none_or(|endpoint| endpoint.tls)
+    }
+
     pub(super) fn read(mut section: Object<'_>, root: &Path, core_thing: Option<&CoreThing>) -> Option<Self> {
         let endpoint = read_endpoint(&section.field("endpoint"));
         let region = section.field("region").parsed::<Region>();
         let addressing = section.field("addressing").choice(&Addressing::NAMES);
         let ca_path = path::read(&section.field("caPath"), root);
+        let max_bytes_per_second = section.field("maxBytesPerSecond").integer(BANDWIDTH_RANGE, "bytes a second");
         section.finish(Unknown::Refuse);
         let default_addressing = if endpoint.is_some() { Addressing::Path } else { Addressing::Virtual };
         Some(Self {
@@ -73,6 +84,7 @@ impl S3 {
             addressing: addressing.unwrap_or(default_addressing),
             endpoint,
             ca_path,
+            max_bytes_per_second,
         })
     }
 }

@@ -303,6 +303,41 @@ fn the_effective_configuration_reads_back_as_itself() {
 }
 
 #[test]
+fn pauses_role_aliases_and_bandwidth_are_read_within_their_ranges() {
+    let arn = "arn:aws:lambda:us-west-2:123456789012:function:counter:1";
+    let document = |pause: Value, alias: &str, bandwidth: u64| {
+        let mut document = guides_default();
+        document["margay"] = json!({
+            "credentials": {"endpoint": "h", "roleAlias": "r", "credentialRetryInSec": {"clientError": pause},
+                "functionRoleAliases": {arn: alias}},
+            "s3": {"maxBytesPerSecond": bandwidth}
+        });
+        document
+    };
+    let config = accepted(&document(json!(10), "counter-role", 65536)).document;
+    let provider = config.credentials.as_ref().expect("a provider");
+    assert_eq!(provider.retry.client_error.as_secs(), 10);
+    assert_eq!((provider.retry.server_error.as_secs(), provider.retry.unknown_error.as_secs()), (60, 300));
+    assert_eq!(provider.function_role_aliases[arn].as_str(), "counter-role");
+    assert_eq!(config.s3.max_bytes_per_second, Some(65536));
+    assert_eq!(accepted(&config.effective()).document.credentials, config.credentials);
+
+    for (refused, path) in [
+        (document(json!(9), "r", 65536), "credentialRetryInSec.clientError"),
+        (document(json!(42_901), "r", 65536), "credentialRetryInSec.clientError"),
+        (document(json!(60), "no alias", 65536), "functionRoleAliases"),
+        (document(json!(60), "r", 10), "s3.maxBytesPerSecond"),
+    ] {
+        let problems = Config::parse(&refused.to_string(), Path::new(ROOT)).expect_err("it is refused").to_string();
+        assert!(problems.contains(path), "{problems}");
+    }
+    let mut no_arn = document(json!(60), "r", 65536);
+    no_arn["margay"]["credentials"]["functionRoleAliases"] = json!({"counter": "r"});
+    let problems = Config::parse(&no_arn.to_string(), Path::new(ROOT)).expect_err("it is refused").to_string();
+    assert!(problems.contains("functionRoleAliases.counter"), "{problems}");
+}
+
+#[test]
 fn a_document_over_the_limit_is_refused_unread() {
     let text = " ".repeat(SIZE_LIMIT + 1);
     let problems = Config::parse(&text, Path::new(ROOT)).expect_err("it is too large");

@@ -10,9 +10,9 @@ use margay_camera::v4l2::FormatWish;
 use crate::arn::ConnectorArn;
 use crate::document::{Field, Notes, Object, Unknown};
 use crate::group::{
-    Connector, Group, GroupOwner, LocalDevice, LocalVolume, Party, Resource, ResourceData, RunAs, S3Model,
+    Connector, Group, GroupOwner, LocalDevice, LocalVolume, ModelSource, Party, Resource, ResourceData, RunAs, S3Model,
 };
-use crate::name::{CameraName, ResourceId, S3Uri};
+use crate::name::{CameraName, ResourceId};
 use crate::topic::Topic;
 use crate::units::{ByteSize, FramesPerSecond, Probability};
 
@@ -50,7 +50,7 @@ pub struct ImageClassifier {
     /// The machine learning resource (`MLModelResourceId`).
     pub model_resource: ResourceId,
     /// Where the resource's package is.
-    pub model_uri: S3Uri,
+    pub model_source: ModelSource,
     /// Where the model appears in the inference sandbox (`MLModelDestinationPath`).
     pub model_destination: PathBuf,
     /// The camera's name (`CameraName`).
@@ -118,7 +118,7 @@ pub(super) fn read(connector: &Connector, group: &Group, notes: &Notes) -> Optio
     let classifier = ImageClassifier {
         arn: connector.arn.clone(),
         model_resource,
-        model_uri: model.uri.clone(),
+        model_source: model.source.clone(),
         model_destination: model.destination.clone(),
         camera_name: camera_name?,
         camera: camera?,

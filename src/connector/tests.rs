@@ -42,7 +42,7 @@ fn with(key: &str, value: Value) -> Value {
 }
 
 fn group(document: &Value) -> Group {
-    let host = Host { thing_arn: None, allow_functions_to_run_as_root: false };
+    let host = Host { thing_arn: None, allow_functions_to_run_as_root: false, virtual_hosted_s3: true };
     Group::parse(&document.to_string(), host).unwrap_or_else(|problems| panic!("refused:\n{problems}")).document
 }
 
@@ -67,7 +67,7 @@ fn defaults_fill_in_what_is_not_said() {
     let accepted = read_one(&minimal()).expect("the fewest parameters");
     assert!(accepted.warnings.is_empty(), "{}", accepted.warnings);
     let classifier = accepted.document;
-    assert_eq!(classifier.model_uri.to_string(), "s3://models/squeezenet.tar.gz");
+    assert_eq!(classifier.model_source.to_string(), "s3://models/squeezenet.tar.gz");
     assert_eq!(classifier.topic.as_str(), "margay/core-1/camera/predictions");
     assert_eq!((classifier.top_k, classifier.threshold), (5, None));
     assert_eq!(classifier.frames_per_second.get(), 5.0);

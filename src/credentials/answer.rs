@@ -59,14 +59,17 @@ pub(super) fn granted(body: &[u8]) -> Result<Granted, &'static str> {
     })
 }
 
-/// Reads the message of a refusal, if the body has one that can be shown.
+/// Reads the message of a refusal, or the refusal itself where it has none: proxies and portals answer in HTML.
 pub(super) fn message(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Refused {
         #[serde(alias = "Message")]
         message: String,
     }
-    let Refused { message } = serde_json::from_slice(body).ok()?;
+    let message = match serde_json::from_slice(body) {
+        Ok(Refused { message }) => message,
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
+    };
     let shown: String = message.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE).collect();
     (!shown.is_empty()).then_some(shown)
 }
@@ -108,8 +111,8 @@ mod tests {
     fn a_refusals_message_is_shown_without_control_characters() {
         assert_eq!(message(br#"{"message":"Access Denied"}"#).as_deref(), Some("Access Denied"));
         assert_eq!(message(br#"{"message":"a\u001b[31mb\n"}"#).as_deref(), Some("a[31mb"));
-        assert_eq!(message(b"<html>"), None);
-        assert_eq!(message(&[0xff; 10]), None);
+        assert_eq!(message(b"<html>log in\r\n</html>").as_deref(), Some("<html>log in</html>"));
+        assert_eq!(message(b""), None);
         let long = format!(r#"{{"message":"{}"}}"#, "x".repeat(5000));
         assert_eq!(message(long.as_bytes()).map(|shown| shown.len()), Some(MAX_MESSAGE));
     }

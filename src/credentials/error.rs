@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::http::{BodyError, TransportError};
+use crate::config::CredentialRetry;
+use crate::http::{BodyError, TransportCause, TransportError};
 
 /// Why no credentials could be had. Cloneable: one failed fetch answers everybody who waited for it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -67,7 +68,7 @@ pub enum CredentialsError {
 pub struct Refusal {
     /// The HTTP status.
     pub status: u16,
-    /// The body's `message`, shortened and without control characters.
+    /// The body's `message`, or the body itself where it has none; shortened and without control characters.
     pub message: Option<String>,
 }
 
@@ -102,24 +103,17 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// A client error may be mended by an operator within minutes (peers.md 5e).
-const CLIENT_ERROR_PAUSE: Duration = Duration::from_secs(120);
-/// A server error usually passes by itself.
-const SERVER_ERROR_PAUSE: Duration = Duration::from_secs(60);
-/// Nobody knows.
-const UNKNOWN_PAUSE: Duration = Duration::from_secs(300);
-
 impl CredentialsError {
     /// How long the provider is left alone after this error; `None` when the connection's own backoff decides.
-    pub(super) fn pause(&self) -> Option<Duration> {
+    pub(super) fn pause(&self, retry: &CredentialRetry) -> Option<Duration> {
         match self {
             Self::Unreachable { .. } | Self::Body { source: BodyError::Broken(_), .. } => None,
             Self::Refused { refusal, .. } => Some(match refusal.status {
-                400..=499 => CLIENT_ERROR_PAUSE,
-                500..=599 => SERVER_ERROR_PAUSE,
-                _ => UNKNOWN_PAUSE,
+                400..=499 => retry.client_error,
+                500..=599 => retry.server_error,
+                _ => retry.unknown_error,
             }),
-            Self::Body { .. } | Self::Malformed { .. } | Self::AlreadyExpired { .. } => Some(UNKNOWN_PAUSE),
+            Self::Body { .. } | Self::Malformed { .. } | Self::AlreadyExpired { .. } => Some(retry.unknown_error),
         }
     }
 
@@ -135,6 +129,33 @@ impl CredentialsError {
             Self::Body { .. } => "ProviderBroken",
             Self::Malformed { .. } => "ProviderMalformed",
             Self::AlreadyExpired { .. } => "ProviderExpired",
+        }
+    }
+
+    /// The provider's status and words, if it refused.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused { refusal, .. } => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// Whether the connection was cut, which another one may not be.
+    pub(super) fn is_interruption(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } | Self::Body { source: BodyError::Broken(source), .. } => {
+                source.cause == TransportCause::Interrupted
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the provider gave an answer that nobody can use, as opposed to none or a refusal.
+    pub fn is_nonsense(&self) -> bool {
+        match self {
+            Self::Body { source, .. } => matches!(source, BodyError::TooLarge { .. }),
+            Self::Malformed { .. } | Self::AlreadyExpired { .. } => true,
+            Self::Unreachable { .. } | Self::Refused { .. } => false,
         }
     }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use margay_localcloud::{DeviceFiles, LocalCloud, Settings};
 use tempfile::TempDir;
 
-use super::{CredentialsProvider, ProviderSettings};
+use super::{CredentialsProvider, ProviderSettings, Roles};
 use crate::clock::{Clock, SystemClock};
+use crate::config::CredentialRetry;
 use crate::http::{HttpClient, Timeouts};
 use crate::identity::{Identity, IdentityFiles};
 
@@ -22,8 +23,15 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// A cloud whose settings `change` has changed.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let cloud = LocalCloud::start(Settings::new(directory.path().join("cloud"))).await.unwrap();
+        let mut settings = Settings::new(directory.path().join("cloud"));
+        change(&mut settings);
+        let cloud = LocalCloud::start(settings).await.unwrap();
         let device = cloud.provision_thing(THING, &directory.path().join("certs")).unwrap();
         Self { cloud, device, directory }
     }
@@ -46,13 +54,14 @@ impl Fixture {
         change: impl FnOnce(&mut ProviderSettings),
         clock: Arc<dyn Clock>,
     ) -> CredentialsProvider {
-        let mut settings = ProviderSettings {
-            endpoint: self.cloud.credentials_endpoint().parse().unwrap(),
-            role_alias: self.cloud.role_alias().parse().unwrap(),
-            thing: THING.parse().unwrap(),
-        };
+        let mut settings = settings(self);
         change(&mut settings);
         CredentialsProvider::new(settings, self.mutual_tls(clock))
+    }
+
+    /// The core's role alias alone.
+    pub(crate) fn roles_at(&self, clock: Arc<dyn Clock>) -> Roles {
+        Roles::new(settings(self), std::collections::BTreeMap::new(), self.mutual_tls(clock))
     }
 
     /// An HTTPS client that shows the device's certificate.
@@ -65,6 +74,16 @@ impl Fixture {
     pub(crate) fn plain_tls(&self, clock: Arc<dyn Clock>) -> HttpClient {
         let tls = self.identity().roots().client_config(Arc::clone(&clock));
         HttpClient::new(&tls, Timeouts::default(), clock).unwrap()
+    }
+}
+
+/// What the thing asks for, with the right role alias.
+pub(crate) fn settings(fixture: &Fixture) -> ProviderSettings {
+    ProviderSettings {
+        endpoint: fixture.cloud.credentials_endpoint().parse().unwrap(),
+        role_alias: fixture.cloud.role_alias().parse().unwrap(),
+        thing: THING.parse().unwrap(),
+        retry: CredentialRetry::default(),
     }
 }
 

@@ -1,20 +1,20 @@
 //! A TCP listener for neighbours that may misbehave: a bounded number of connections, each with a bounded life.
 //!
 //! Functions are users' code. One that opens connections and says nothing must not keep the others from their
-//! credentials, so every connection ends after [`LIFE`], and no more than [`MAX_CONNECTIONS`] are open at a time;
-//! later ones wait in the kernel's queue.
+//! credentials: every connection ends after [`LIFE`], and where [`MAX_CONNECTIONS`] are open, the oldest makes room for
+//! a new one. An answer takes less than a second, so only who does not ask is ever the oldest for long.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 /// The most connections open at a time.
@@ -29,12 +29,23 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The bounded listener.
 pub(super) struct BoundedListener {
     listener: TcpListener,
-    permits: Arc<Semaphore>,
+    /// The open connections, oldest first; dropping one of these closes it.
+    open: VecDeque<oneshot::Sender<()>>,
 }
 
 impl BoundedListener {
     pub(super) fn new(listener: TcpListener) -> Self {
-        Self { listener, permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
+        Self { listener, open: VecDeque::with_capacity(MAX_CONNECTIONS) }
+    }
+
+    fn admit(&mut self, stream: TcpStream) -> BoundedConnection {
+        self.open.retain(|connection| !connection.is_closed());
+        if self.open.len() >= MAX_CONNECTIONS {
+            self.open.pop_front();
+        }
+        let (open, dismissed) = oneshot::channel();
+        self.open.push_back(open);
+        BoundedConnection { stream, end: Box::pin(tokio::time::sleep(LIFE)), dismissed }
     }
 }
 
@@ -44,9 +55,8 @@ impl axum::serve::Listener for BoundedListener {
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
-            let permit = Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed");
             match self.listener.accept().await {
-                Ok((stream, peer)) => return (BoundedConnection::new(stream, permit), peer),
+                Ok((stream, peer)) => return (self.admit(stream), peer),
                 Err(error) => {
                     tracing::debug!(%error, "accepting a connection to the token exchange endpoint");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -60,21 +70,19 @@ impl axum::serve::Listener for BoundedListener {
     }
 }
 
-/// A connection that fails when its life is over.
+/// A connection that fails when its life is over, or when it has to make room.
 pub(super) struct BoundedConnection {
     stream: TcpStream,
     end: Pin<Box<Sleep>>,
-    _permit: OwnedSemaphorePermit,
+    dismissed: oneshot::Receiver<()>,
 }
 
 impl BoundedConnection {
-    fn new(stream: TcpStream, permit: OwnedSemaphorePermit) -> Self {
-        Self { stream, end: Box::pin(tokio::time::sleep(LIFE)), _permit: permit }
-    }
-
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        ready!(self.end.as_mut().poll(cx));
-        Poll::Ready(io::ErrorKind::TimedOut.into())
+        if self.end.as_mut().poll(cx).is_ready() || Pin::new(&mut self.dismissed).poll(cx).is_ready() {
+            return Poll::Ready(io::ErrorKind::TimedOut.into());
+        }
+        Poll::Pending
     }
 }
 

@@ -12,13 +12,18 @@ use tokio::sync::{Notify, watch};
 use super::Credentials;
 use super::answer::{self, MAX_DOCUMENT};
 use super::error::{CredentialsError, Refusal};
-use super::state::{Decision, State};
+use super::state::{Change, Decision, State};
 use crate::clock::Clock;
+use crate::config::CredentialRetry;
 use crate::http::{HttpClient, date, read_body};
 use crate::name::{Endpoint, RoleAlias, ThingName};
 
 /// The whole exchange, connection included; beyond this the provider counts as unreachable.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A connection that was cut is tried once more after a part of this, so that a fleet whose server restarted does not
+/// come back at one moment.
+const RETRY_JITTER: Duration = Duration::from_millis(200);
 
 /// The longest life that credentials are believed to have: AWS grants at most twelve hours.
 const MAX_LIFETIME: Duration = Duration::from_secs(12 * 3600);
@@ -28,7 +33,7 @@ const MAX_LIFETIME: Duration = Duration::from_secs(12 * 3600);
 const MAX_NAP: Duration = Duration::from_secs(30);
 
 /// What to ask for, and where.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderSettings {
     /// The iot:CredentialProvider endpoint, `<prefix>.credentials.iot.<region>.amazonaws.com`; port 443 by default.
     pub endpoint: Endpoint,
@@ -36,6 +41,8 @@ pub struct ProviderSettings {
     pub role_alias: RoleAlias,
     /// The thing that the device certificate is attached to (header `x-amzn-iot-thingname`).
     pub thing: ThingName,
+    /// Pauses after refusals.
+    pub retry: CredentialRetry,
 }
 
 /// The state of the credentials, for `margay status` and metrics. Holds no secret.
@@ -51,6 +58,10 @@ pub struct ProviderState {
     pub last_fetch: Option<OffsetDateTime>,
     /// Why the last fetch failed; none after a success.
     pub error: Option<CredentialsError>,
+    /// When it failed.
+    pub failed: Option<OffsetDateTime>,
+    /// Whether the provider is being asked at this moment.
+    pub fetching: bool,
     /// When the provider will be asked again.
     pub next_try_in: Option<Duration>,
     /// Requests made.
@@ -67,7 +78,7 @@ pub struct CredentialsProvider {
 
 #[derive(Debug)]
 struct Shared {
-    settings: ProviderSettings,
+    settings: Mutex<ProviderSettings>,
     http: HttpClient,
     state: Mutex<State>,
     /// Wakes the background task when the state changed under it.
@@ -77,8 +88,28 @@ struct Shared {
 impl CredentialsProvider {
     /// Asks nothing yet. `http` must show the device's identity.
     pub fn new(settings: ProviderSettings, http: HttpClient) -> Self {
-        let shared = Shared { settings, http, state: Mutex::new(State::new()), changed: Notify::new() };
+        let state = Mutex::new(State::new(settings.retry));
+        let shared = Shared { settings: Mutex::new(settings), http, state, changed: Notify::new() };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// What is asked for, and where.
+    pub fn settings(&self) -> ProviderSettings {
+        self.shared.settings()
+    }
+
+    /// Asks by `settings` from now on, with whatever identity the HTTP client shows now, and forgets every refusal.
+    /// Credentials of another role, thing or provider are dropped; those that would be fetched again are served until
+    /// they have been renewed.
+    pub fn change(&self, settings: ProviderSettings) {
+        let mut current = self.shared.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        let asks_the_same = (&current.endpoint, &current.role_alias, &current.thing)
+            == (&settings.endpoint, &settings.role_alias, &settings.thing);
+        let change = if asks_the_same { Change::Identity } else { Change::Role };
+        self.shared.state().changed(change, settings.retry);
+        *current = settings;
+        drop(current);
+        self.shared.changed.notify_one();
     }
 
     /// Credentials that are valid now: the held ones, or new ones. Callers that come while a fetch is under way wait
@@ -148,12 +179,17 @@ impl CredentialsProvider {
             return landing;
         }
         let (aloft, landing) = watch::channel(());
-        state.took_off(landing.clone());
+        let epoch = state.took_off(landing.clone());
         drop(state);
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
-            let outcome = shared.fetch().await;
-            shared.land(outcome);
+            let settings = shared.settings();
+            let mut outcome = shared.fetch(&settings).await;
+            if outcome.as_ref().is_err_and(CredentialsError::is_interruption) {
+                tokio::time::sleep(RETRY_JITTER.mul_f64(fastrand::f64())).await;
+                outcome = shared.fetch(&settings).await;
+            }
+            shared.land(epoch, settings.role_alias.as_str(), outcome);
             drop(aloft);
         });
         landing
@@ -165,13 +201,16 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn settings(&self) -> ProviderSettings {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn boottime(&self) -> Duration {
         self.http.clock().boottime()
     }
 
-    fn land(&self, outcome: Result<Credentials, CredentialsError>) {
+    fn land(&self, epoch: u64, role_alias: &str, outcome: Result<Credentials, CredentialsError>) {
         let clock = self.http.clock();
-        let role_alias = self.settings.role_alias.as_str();
         match &outcome {
             Ok(credentials) => {
                 tracing::info!(role_alias, access_key_id = credentials.access_key_id, expiration = %credentials.expiration, "credentials granted");
@@ -180,17 +219,17 @@ impl Shared {
                 tracing::warn!(role_alias, class = error.class(), error = error as &dyn Error, "no credentials");
             }
         }
-        self.state().landed(outcome, clock.boottime(), clock.now());
+        self.state().landed(epoch, outcome, (clock.boottime(), clock.now()));
         self.changed.notify_one();
     }
 
-    async fn fetch(&self) -> Result<Credentials, CredentialsError> {
-        let role_alias = || self.settings.role_alias.to_string();
+    async fn fetch(&self, settings: &ProviderSettings) -> Result<Credentials, CredentialsError> {
+        let role_alias = || settings.role_alias.to_string();
         // Counting the lifetime from before the request makes an early end of a slow answer's delay, never a late one.
         let asked_at = self.boottime();
         let response = self
             .http
-            .send(self.request()?)
+            .send(request(settings)?)
             .await
             .map_err(|source| CredentialsError::Unreachable { role_alias: role_alias(), source })?;
         let date = date(&response).unwrap_or_else(|| self.http.clock().now());
@@ -199,11 +238,11 @@ impl Shared {
         if status != 200 {
             let message = body.ok().and_then(|body| answer::message(&body));
             let refusal = Refusal { status, message };
-            let thing = self.settings.thing.to_string();
+            let thing = settings.thing.to_string();
             return Err(CredentialsError::Refused { role_alias: role_alias(), thing, refusal });
         }
         let body = body.map_err(|source| CredentialsError::Body { role_alias: role_alias(), source })?;
-        let granted = answer::granted(&body).map_err(|problem| self.malformed(problem))?;
+        let granted = answer::granted(&body).map_err(|problem| malformed(settings, problem))?;
         let expiration = granted.expiration;
         let lifetime = Duration::try_from(expiration - date)
             .ok()
@@ -217,24 +256,24 @@ impl Shared {
             expires_at: asked_at + lifetime.min(MAX_LIFETIME),
         })
     }
+}
 
-    fn request(&self) -> Result<Request, CredentialsError> {
-        let ProviderSettings { endpoint, role_alias, thing } = &self.settings;
-        let url = format!("https://{endpoint}/role-aliases/{role_alias}/credentials");
-        let url = url.parse().map_err(|_| self.malformed("its endpoint does not make a URL"))?;
-        let thing = HeaderValue::from_str(thing.as_str())
-            .map_err(|_| self.malformed("its thing name does not fit a header"))?;
-        let mut request = Request::new(Method::GET, url);
-        request.headers_mut().insert("x-amzn-iot-thingname", thing);
-        *request.timeout_mut() = Some(TOTAL_TIMEOUT);
-        Ok(request)
-    }
+fn request(settings: &ProviderSettings) -> Result<Request, CredentialsError> {
+    let ProviderSettings { endpoint, role_alias, thing, .. } = settings;
+    let url = format!("https://{endpoint}/role-aliases/{role_alias}/credentials");
+    let url = url.parse().map_err(|_| malformed(settings, "its endpoint does not make a URL"))?;
+    let thing = HeaderValue::from_str(thing.as_str())
+        .map_err(|_| malformed(settings, "its thing name does not fit a header"))?;
+    let mut request = Request::new(Method::GET, url);
+    request.headers_mut().insert("x-amzn-iot-thingname", thing);
+    *request.timeout_mut() = Some(TOTAL_TIMEOUT);
+    Ok(request)
+}
 
-    fn malformed(&self, problem: &'static str) -> CredentialsError {
-        CredentialsError::Malformed {
-            role_alias: self.settings.role_alias.to_string(),
-            endpoint: self.settings.endpoint.to_string(),
-            problem,
-        }
+fn malformed(settings: &ProviderSettings, problem: &'static str) -> CredentialsError {
+    CredentialsError::Malformed {
+        role_alias: settings.role_alias.to_string(),
+        endpoint: settings.endpoint.to_string(),
+        problem,
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::error::CredentialsError;
 use super::{Credentials, ProviderState};
 use crate::backoff::Backoff;
+use crate::config::CredentialRetry;
 
 /// The shortest pause after a connection failure.
 const CONNECTION_FLOOR: Duration = Duration::from_secs(1);
@@ -45,7 +46,17 @@ struct Held {
 #[derive(Debug)]
 struct Failure {
     error: CredentialsError,
+    at: OffsetDateTime,
     retry_at: Duration,
+}
+
+/// What a changed configuration makes of the credentials that are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// They are of another role or thing: nobody may have them any more.
+    Role,
+    /// They are what would be fetched now, too: they are served until they have been renewed, which is due at once.
+    Identity,
 }
 
 /// All times are CLOCK_BOOTTIME.
@@ -54,17 +65,22 @@ pub(super) struct State {
     held: Option<Held>,
     failure: Option<Failure>,
     under_way: Option<watch::Receiver<()>>,
+    /// Counts changes; a fetch that began under an earlier one lands nowhere.
+    epoch: u64,
+    retry: CredentialRetry,
     backoff: Backoff,
     fetches: u64,
     failures: u64,
 }
 
 impl State {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(retry: CredentialRetry) -> Self {
         Self {
             held: None,
             failure: None,
             under_way: None,
+            epoch: 0,
+            retry,
             backoff: Backoff::new(CONNECTION_FLOOR, CONNECTION_CEILING),
             fetches: 0,
             failures: 0,
@@ -96,17 +112,39 @@ impl State {
         self.under_way.clone().filter(|landing| landing.has_changed().is_ok())
     }
 
-    pub(super) fn took_off(&mut self, landing: watch::Receiver<()>) {
+    /// Notes a fetch under way; gives the epoch that it belongs to.
+    pub(super) fn took_off(&mut self, landing: watch::Receiver<()>) -> u64 {
         self.fetches += 1;
         self.under_way = Some(landing);
+        self.epoch
+    }
+
+    /// The certificate, a key, the authorities or what is asked for is another one from now on.
+    pub(super) fn changed(&mut self, change: Change, retry: CredentialRetry) {
+        self.epoch += 1;
+        self.under_way = None;
+        self.failure = None;
+        self.backoff.reset();
+        self.retry = retry;
+        match change {
+            Change::Role => self.held = None,
+            Change::Identity => {
+                if let Some(held) = &mut self.held {
+                    held.renew_at = Duration::ZERO;
+                }
+            }
+        }
     }
 
     pub(super) fn landed(
         &mut self,
+        epoch: u64,
         outcome: Result<Credentials, CredentialsError>,
-        boottime: Duration,
-        now: OffsetDateTime,
+        (boottime, now): (Duration, OffsetDateTime),
     ) {
+        if epoch != self.epoch {
+            return;
+        }
         self.under_way = None;
         match outcome {
             Ok(credentials) => {
@@ -118,8 +156,8 @@ impl State {
             }
             Err(error) => {
                 self.failures += 1;
-                let pause = error.pause().unwrap_or_else(|| self.backoff.next());
-                self.failure = Some(Failure { error, retry_at: boottime + pause });
+                let pause = error.pause(&self.retry).unwrap_or_else(|| self.backoff.next());
+                self.failure = Some(Failure { error, at: now, retry_at: boottime + pause });
             }
         }
     }
@@ -131,7 +169,7 @@ impl State {
     }
 
     pub(super) fn forget_connection_failure(&mut self) {
-        if self.failure.as_ref().is_some_and(|failure| failure.error.pause().is_none()) {
+        if self.failure.as_ref().is_some_and(|failure| failure.error.pause(&self.retry).is_none()) {
             self.failure = None;
             self.backoff.reset();
         }
@@ -145,6 +183,8 @@ impl State {
             expires_in: valid.map(|held| held.credentials.expires_at.saturating_sub(boottime)),
             last_fetch: self.held.as_ref().map(|held| held.fetched),
             error: self.failure.as_ref().map(|failure| failure.error.clone()),
+            failed: self.failure.as_ref().map(|failure| failure.at),
+            fetching: self.under_way().is_some(),
             next_try_in: (self.fetches > 0).then(|| self.due().saturating_sub(boottime)),
             fetches: self.fetches,
             failures: self.failures,
@@ -204,8 +244,8 @@ mod tests {
     #[test]
     fn each_class_of_refusal_has_its_pause() {
         for (status, pause) in [(400, 120), (403, 120), (499, 120), (500, 60), (503, 60), (301, 300), (204, 300)] {
-            let mut state = State::new();
-            state.landed(Err(refused(status)), BOOT, NOW);
+            let mut state = State::new(CredentialRetry::default());
+            state.landed(0, Err(refused(status)), (BOOT, NOW));
             let last = BOOT + seconds(pause) - Duration::from_millis(1);
             assert!(matches!(state.decide(last), Decision::Refuse(_)), "{status} is remembered");
             assert!(matches!(state.decide(BOOT + seconds(pause)), Decision::Fetch), "{status} is forgotten");
@@ -215,18 +255,18 @@ mod tests {
 
     #[test]
     fn valid_credentials_are_served_to_their_last_moment_while_the_provider_is_down() {
-        let mut state = State::new();
-        state.landed(Ok(credentials(BOOT + seconds(3600))), BOOT, NOW);
+        let mut state = State::new(CredentialRetry::default());
+        state.landed(0, Ok(credentials(BOOT + seconds(3600))), (BOOT, NOW));
         let late = BOOT + seconds(3599);
-        state.landed(Err(refused(503)), late, NOW);
+        state.landed(0, Err(refused(503)), (late, NOW));
         assert!(matches!(state.decide(late), Decision::Serve(_)));
         assert!(matches!(state.decide(BOOT + seconds(3600)), Decision::Refuse(_)));
     }
 
     #[test]
     fn credentials_that_a_service_refused_are_forgotten_and_others_are_not() {
-        let mut state = State::new();
-        state.landed(Ok(credentials(BOOT + seconds(3600))), BOOT, NOW);
+        let mut state = State::new(CredentialRetry::default());
+        state.landed(0, Ok(credentials(BOOT + seconds(3600))), (BOOT, NOW));
         state.forget("ASIA2");
         assert!(matches!(state.decide(BOOT), Decision::Serve(_)));
         state.forget("ASIA1");
@@ -235,11 +275,44 @@ mod tests {
 
     #[test]
     fn a_fetch_whose_task_died_does_not_block_the_next() {
-        let mut state = State::new();
+        let mut state = State::new(CredentialRetry::default());
         let (aloft, landing) = watch::channel(());
         state.took_off(landing);
         assert!(matches!(state.decide(BOOT), Decision::Wait(_)));
         drop(aloft);
         assert!(matches!(state.decide(BOOT), Decision::Fetch));
+    }
+
+    #[test]
+    fn a_changed_role_drops_what_is_held_and_a_changed_certificate_renews_it() {
+        let mut state = State::new(CredentialRetry::default());
+        state.landed(0, Ok(credentials(BOOT + seconds(3600))), (BOOT, NOW));
+        state.changed(Change::Identity, CredentialRetry::default());
+        assert!(matches!(state.decide(BOOT), Decision::Serve(_)), "still of use");
+        assert_eq!(state.due(), Duration::ZERO, "renewed at once");
+        state.changed(Change::Role, CredentialRetry::default());
+        assert!(matches!(state.decide(BOOT), Decision::Fetch));
+    }
+
+    #[test]
+    fn a_fetch_that_began_before_a_change_lands_nowhere() {
+        let mut state = State::new(CredentialRetry::default());
+        let (_aloft, landing) = watch::channel(());
+        let epoch = state.took_off(landing);
+        state.changed(Change::Role, CredentialRetry::default());
+        assert!(matches!(state.decide(BOOT), Decision::Fetch), "a new fetch need not wait for the old one");
+        state.landed(epoch, Ok(credentials(BOOT + seconds(3600))), (BOOT, NOW));
+        assert!(matches!(state.decide(BOOT), Decision::Fetch));
+    }
+
+    #[test]
+    fn pauses_are_as_long_as_configured() {
+        let retry =
+            CredentialRetry { client_error: seconds(10), server_error: seconds(20), unknown_error: seconds(42_900) };
+        for (status, pause) in [(403, 10), (503, 20), (302, 42_900)] {
+            let mut state = State::new(retry);
+            state.landed(0, Err(refused(status)), (BOOT, NOW));
+            assert_eq!(state.due(), BOOT + seconds(pause), "{status}");
+        }
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use margay_localcloud::{CredentialsFault, Lasting};
 use time::OffsetDateTime;
 
-use super::fixture::{Fixture, identity_files};
+use super::fixture::{Fixture, identity_files, settings};
 use super::{CredentialsError, CredentialsProvider, ProviderSettings};
 use crate::clock::{Clock, FixedClock, SystemClock};
+use crate::http::testing_proxy::{TestingProxy, Verdict};
 use crate::http::{HttpClient, Timeouts, TransportCause};
 use crate::identity::Identity;
 
@@ -237,11 +238,7 @@ async fn what_tls_says_is_translated_into_what_to_do() {
     assert!(matches!(cause(&error), TransportCause::DeviceRefused(_)), "{error:?}");
 
     // No certificate at all.
-    let settings = ProviderSettings {
-        endpoint: fixture.cloud.credentials_endpoint().parse().unwrap(),
-        role_alias: "MargayRole".parse().unwrap(),
-        thing: "core-1".parse().unwrap(),
-    };
+    let settings = settings(&fixture);
     let nameless = CredentialsProvider::new(settings, fixture.plain_tls(clock));
     let error = nameless.get().await.unwrap_err();
     assert!(matches!(cause(&error), TransportCause::DeviceRefused(_)), "{error:?}");
@@ -254,12 +251,7 @@ fn provider_showing(
 ) -> CredentialsProvider {
     let tls = Identity::load(files).unwrap().client_config(&[], clock.clone());
     let http = HttpClient::new(&tls, Timeouts::default(), clock).unwrap();
-    let settings = ProviderSettings {
-        endpoint: fixture.cloud.credentials_endpoint().parse().unwrap(),
-        role_alias: fixture.cloud.role_alias().parse().unwrap(),
-        thing: "core-1".parse().unwrap(),
-    };
-    CredentialsProvider::new(settings, http)
+    CredentialsProvider::new(settings(fixture), http)
 }
 
 #[tokio::test]
@@ -282,4 +274,91 @@ async fn no_secret_reaches_debug_or_an_error() {
     let shown = format!("{provider:?} {credentials:?} {:?}", provider.state());
     assert!(!shown.contains(credentials.secret_access_key.expose()));
     assert!(!shown.contains(credentials.session_token.expose()));
+}
+
+#[tokio::test]
+async fn another_role_alias_thing_or_endpoint_drops_the_credentials_and_every_refusal() {
+    let fixture = Fixture::start().await;
+    fixture.cloud.add_role_alias("Other");
+    let clock = Arc::new(FixedClock::at(OffsetDateTime::now_utc()));
+    let provider = fixture.provider_at(clock.clone());
+    let first = provider.get().await.unwrap();
+    provider.change(ProviderSettings { role_alias: "Other".parse().unwrap(), ..settings(&fixture) });
+    assert!(provider.state().access_key_id.is_none(), "nobody gets another role's credentials");
+    assert_ne!(provider.get().await.unwrap().access_key_id, first.access_key_id);
+
+    provider.change(ProviderSettings { thing: "core-2".parse().unwrap(), ..settings(&fixture) });
+    assert_eq!(refusal(provider.get().await.unwrap_err()).status, 403);
+    provider.change(settings(&fixture));
+    provider.get().await.expect("the refusal was of the other thing");
+}
+
+#[tokio::test]
+async fn another_certificate_key_and_authority_are_used_from_the_next_request_on() {
+    let fixture = Fixture::start().await;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let http = fixture.mutual_tls(clock.clone());
+    let provider = CredentialsProvider::new(settings(&fixture), http.clone());
+    let first = provider.get().await.unwrap();
+
+    // The certificate is exchanged for another one of the same thing, as a rotation does, and the old one revoked.
+    let folder = fixture.directory.path().join("rotated");
+    let rotated = fixture.cloud.provision_thing("core-1", &folder).unwrap();
+    fixture.cloud.revoke(&fixture.device.certificate_id);
+    let tls = Identity::load(&identity_files(&rotated)).unwrap().client_config(&[], clock.clone());
+    http.change_tls(&tls).unwrap();
+    provider.change(settings(&fixture));
+    assert_eq!(provider.get().await.unwrap().access_key_id, first.access_key_id, "served until they are renewed");
+    let background = tokio::spawn({
+        let provider = provider.clone();
+        async move { provider.run().await }
+    });
+    fixture.cloud.counters().wait_until(|served| served.credentials == 2).await;
+    background.abort();
+
+    // Another authority: the server is not believed any more.
+    let other = Fixture::start().await;
+    let mut files = identity_files(&rotated);
+    files.ca = other.device.ca.clone();
+    http.change_tls(&Identity::load(&files).unwrap().client_config(&[], clock)).unwrap();
+    provider.change(ProviderSettings { role_alias: "Another".parse().unwrap(), ..settings(&fixture) });
+    assert_eq!(cause(&provider.get().await.unwrap_err()), TransportCause::ServerUntrusted);
+}
+
+#[tokio::test]
+async fn credentials_are_fetched_from_aws_own_names_through_a_proxy() {
+    let fixture = Fixture::start().await;
+    let port = fixture.cloud.credentials_endpoint().rsplit_once(':').unwrap().1.parse().unwrap();
+    let proxy = TestingProxy::start(move |_| Verdict::To(port)).await;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let tls = fixture.identity().client_config(&[], clock.clone());
+    let http = HttpClient::through(proxy.setting(), &tls, Timeouts::default(), clock).unwrap();
+    let endpoint = "c1x.credentials.iot.eu-central-1.amazonaws.com".parse().unwrap();
+    let provider = CredentialsProvider::new(ProviderSettings { endpoint, ..settings(&fixture) }, http);
+    provider.get().await.unwrap();
+    assert!(proxy.heard()[0].starts_with("CONNECT c1x.credentials.iot.eu-central-1.amazonaws.com:443 HTTP/1.1"));
+}
+
+#[tokio::test]
+async fn a_proxy_over_tls_is_trusted_by_the_same_authorities() {
+    let fixture = Fixture::start().await;
+    let port = fixture.cloud.credentials_endpoint().rsplit_once(':').unwrap().1.parse().unwrap();
+    let (proxy, authority) = TestingProxy::start_with_tls(move |_| Verdict::To(port)).await;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let endpoint: crate::name::Endpoint = "c1x.credentials.iot.eu-central-1.amazonaws.com".parse().unwrap();
+    let through = |files: &crate::identity::IdentityFiles| {
+        let tls = Identity::load(files).unwrap().client_config(&[], clock.clone());
+        let http = HttpClient::through(proxy.setting(), &tls, Timeouts::default(), clock.clone()).unwrap();
+        CredentialsProvider::new(ProviderSettings { endpoint: endpoint.clone(), ..settings(&fixture) }, http)
+    };
+    let mut files = identity_files(&fixture.device);
+    let error = through(&files).get().await.unwrap_err();
+    assert_eq!(cause(&error), TransportCause::ServerUntrusted, "{error:?}");
+    assert!(proxy.heard().is_empty(), "it was told nothing");
+
+    let both = std::fs::read_to_string(&files.ca).unwrap() + &authority;
+    files.ca = fixture.directory.path().join("both.pem");
+    std::fs::write(&files.ca, both).unwrap();
+    through(&files).get().await.unwrap();
+    assert!(proxy.heard()[0].contains("Basic "), "{:?}", proxy.heard());
 }

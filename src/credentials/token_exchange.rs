@@ -2,8 +2,12 @@
 //!
 //! `GET /2016-11-01/credentialprovider/` on 127.0.0.1 with the function's token, verbatim, in `Authorization`. The
 //! checks come in the order of the Greengrass nucleus: 405 method, 400 path, 403 token. SDKs give up after one or two
-//! seconds, so every request is answered within [`ANSWER_WITHIN`]: with credentials, or with 503 or 504, a JSON body
-//! `{"code","message"}` and `Retry-After`.
+//! seconds, so every request is answered within [`ANSWER_WITHIN`]: with credentials; with 504 while they are being
+//! fetched; with 503 while the provider, which refused or could not be reached, is left alone; with 500 where it gave
+//! nonsense. The last three carry a JSON body `{"code","message"}` and `Retry-After`.
+//!
+//! A function in a network namespace of its own has a loopback of its own: [`Lender::serve_on`] takes a listener
+//! that was bound there.
 //!
 //! Refuses other addresses than loopback, bodies, and more than a handful of connections at a time.
 
@@ -24,7 +28,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpListener;
 
 use super::listener::BoundedListener;
-use super::{Credentials, CredentialsError, CredentialsProvider, TokenRegistry};
+use super::{Credentials, CredentialsError, CredentialsProvider, Lease, Roles, TokenError, TokenRegistry};
 
 /// The only path, with its slash (guide: token exchange service).
 pub const PATH: &str = "/2016-11-01/credentialprovider/";
@@ -45,9 +49,16 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-/// The endpoint, bound and not yet serving.
+/// The endpoint, bound.
 pub struct TokenExchange {
     listener: TcpListener,
+    address: SocketAddr,
+    lender: Lender,
+}
+
+/// Lends credentials: issues tokens, and serves functions on further listeners. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Lender {
     address: SocketAddr,
     service: Arc<Service>,
 }
@@ -58,8 +69,9 @@ impl std::fmt::Debug for TokenExchange {
     }
 }
 
+#[derive(Debug)]
 struct Service {
-    provider: CredentialsProvider,
+    roles: Roles,
     tokens: Arc<TokenRegistry>,
 }
 
@@ -68,19 +80,24 @@ impl TokenExchange {
     ///
     /// # Errors
     /// When the port is taken.
-    pub async fn bind(port: u16, provider: CredentialsProvider, tokens: Arc<TokenRegistry>) -> Result<Self, BindError> {
+    pub async fn bind(port: u16, roles: Roles, tokens: Arc<TokenRegistry>) -> Result<Self, BindError> {
         let bind = async {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
             let address = listener.local_addr()?;
             Ok((listener, address))
         };
         let (listener, address) = bind.await.map_err(|source| BindError { port, source })?;
-        Ok(Self { listener, address, service: Arc::new(Service { provider, tokens }) })
+        Ok(Self { listener, address, lender: Lender { address, service: Arc::new(Service { roles, tokens }) } })
     }
 
     /// The value of `AWS_CONTAINER_CREDENTIALS_FULL_URI`.
     pub fn uri(&self) -> String {
-        format!("http://{}{PATH}", self.address)
+        uri(self.address)
+    }
+
+    /// What issues tokens and serves further listeners.
+    pub fn lender(&self) -> Lender {
+        self.lender.clone()
     }
 
     /// Serves until dropped.
@@ -88,9 +105,55 @@ impl TokenExchange {
     /// # Errors
     /// When the listener fails for good.
     pub async fn serve(self) -> io::Result<()> {
-        let router = Router::new().fallback(answer).with_state(self.service);
-        axum::serve(BoundedListener::new(self.listener), router).await
+        serve(self.listener, self.lender.service).await
     }
+}
+
+impl Lender {
+    /// What the function `holder` (an ARN as the group writes it) is started with; a token it had before is revoked.
+    ///
+    /// # Errors
+    /// As for [`TokenRegistry::issue`].
+    pub fn lend(&self, holder: &str) -> Result<Lease, TokenError> {
+        Ok(Lease::new(uri(self.address), self.service.tokens.issue(holder)?))
+    }
+
+    /// The same for a function that is served on `listener`, as by [`Lender::serve_on`].
+    ///
+    /// # Errors
+    /// As for [`TokenRegistry::issue`].
+    pub fn lend_on(&self, listener: SocketAddr, holder: &str) -> Result<Lease, TokenError> {
+        Ok(Lease::new(uri(listener), self.service.tokens.issue(holder)?))
+    }
+
+    /// Takes back what was lent to `holder`.
+    pub fn take_back(&self, holder: &str) {
+        self.service.tokens.revoke(holder);
+    }
+
+    /// Serves on `listener` too, until dropped. It listens on the loopback of another network namespace: a socket stays
+    /// in the namespace that it was made in, whoever holds it.
+    ///
+    /// # Errors
+    /// When `listener` listens on another address than loopback, or fails for good.
+    pub async fn serve_on(&self, listener: std::net::TcpListener) -> io::Result<()> {
+        let address = listener.local_addr()?;
+        if !address.ip().is_loopback() {
+            let what = format!("credentials are lent on loopback only, not on {address}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+        listener.set_nonblocking(true)?;
+        serve(TcpListener::from_std(listener)?, Arc::clone(&self.service)).await
+    }
+}
+
+fn uri(address: SocketAddr) -> String {
+    format!("http://{address}{PATH}")
+}
+
+async fn serve(listener: TcpListener, service: Arc<Service>) -> io::Result<()> {
+    let router = Router::new().fallback(answer).with_state(service);
+    axum::serve(BoundedListener::new(listener), router).await
 }
 
 async fn answer(State(service): State<Arc<Service>>, request: Request) -> Response {
@@ -120,11 +183,12 @@ fn token(headers: &HeaderMap) -> Option<&str> {
 
 impl Service {
     async fn credentials_for(&self, holder: &str) -> Response {
-        match tokio::time::timeout(ANSWER_WITHIN, self.provider.get()).await {
-            Ok(Ok(credentials)) => self.granted(&credentials),
+        let provider = self.roles.of(holder);
+        match tokio::time::timeout(ANSWER_WITHIN, provider.get()).await {
+            Ok(Ok(credentials)) => granted(&provider, &credentials),
             Ok(Err(error)) => {
                 tracing::debug!(holder, class = error.class(), "a function asked for credentials and got none");
-                self.unavailable(&error).into()
+                unavailable(&provider, &error).into()
             }
             Err(_) => {
                 let message = "the credentials provider has not answered yet";
@@ -133,25 +197,26 @@ impl Service {
             }
         }
     }
+}
 
-    fn granted(&self, credentials: &Credentials) -> Response {
-        // SDKs compare Expiration with the device's own clock, so it is told in that clock's terms.
-        let expiration = credentials.expiration - self.provider.clock().skew();
-        let document = Document {
-            access_key_id: &credentials.access_key_id,
-            secret_access_key: credentials.secret_access_key.expose(),
-            token: credentials.session_token.expose(),
-            expiration: rfc3339(expiration),
-        };
-        json(StatusCode::OK, &document)
-    }
+fn granted(provider: &CredentialsProvider, credentials: &Credentials) -> Response {
+    // SDKs compare Expiration with the device's own clock, so it is told in that clock's terms.
+    let expiration = credentials.expiration - provider.clock().skew();
+    let document = Document {
+        access_key_id: &credentials.access_key_id,
+        secret_access_key: credentials.secret_access_key.expose(),
+        token: credentials.session_token.expose(),
+        expiration: rfc3339(expiration),
+    };
+    json(StatusCode::OK, &document)
+}
 
-    fn unavailable(&self, error: &CredentialsError) -> Denial {
-        let wait = self.provider.state().next_try_in.unwrap_or_default();
-        Denial {
-            retry_after: Some(wait.as_secs().saturating_add(1)),
-            ..Denial::new(StatusCode::SERVICE_UNAVAILABLE, error.class(), error.to_string())
-        }
+fn unavailable(provider: &CredentialsProvider, error: &CredentialsError) -> Denial {
+    let wait = provider.state().next_try_in.unwrap_or_default();
+    let status = if error.is_nonsense() { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::SERVICE_UNAVAILABLE };
+    Denial {
+        retry_after: Some(wait.as_secs().saturating_add(1)),
+        ..Denial::new(status, error.class(), error.to_string())
     }
 }
 
@@ -216,5 +281,7 @@ fn json(status: StatusCode, document: &impl Serialize) -> Response {
     response
 }
 
+#[cfg(test)]
+mod nucleus_cases;
 #[cfg(test)]
 mod tests;

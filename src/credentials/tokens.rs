@@ -1,13 +1,13 @@
 //! Who may ask the token exchange endpoint: one token of 256 bits for each function or connector.
 //!
-//! The registry keeps only SHA-256 digests of its tokens and looks a presented token up by its digest. An attacker
-//! who measures that look-up learns about digests of guesses, which say nothing about the token.
+//! The registry keeps only SHA-256 digests of its tokens. A presented token's digest is compared with all of them in a
+//! time that depends on their number alone.
 
-use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
 use crate::secret::Secret;
 
@@ -34,10 +34,16 @@ pub enum TokenError {
     },
 }
 
+#[derive(Debug)]
+struct Holder {
+    digest: [u8; 32],
+    name: String,
+}
+
 /// The tokens that are out, and who holds them.
 #[derive(Debug, Default)]
 pub struct TokenRegistry {
-    holders: Mutex<HashMap<[u8; 32], String>>,
+    holders: Mutex<Vec<Holder>>,
 }
 
 impl TokenRegistry {
@@ -60,25 +66,32 @@ impl TokenRegistry {
             text
         });
         let mut holders = self.holders();
-        holders.retain(|_, known| known != holder);
+        holders.retain(|known| known.name != holder);
         if holders.len() >= MAX_HOLDERS {
             return Err(TokenError::TooMany { holder: holder.to_owned() });
         }
-        holders.insert(digest(&token), holder.to_owned());
+        holders.push(Holder { digest: digest(&token), name: holder.to_owned() });
         Ok(Secret::new(token))
     }
 
     /// Revokes the token of `holder`, if it has one.
     pub fn revoke(&self, holder: &str) {
-        self.holders().retain(|_, known| known != holder);
+        self.holders().retain(|known| known.name != holder);
     }
 
     /// Who holds `token`.
     pub fn holder_of(&self, token: &str) -> Option<String> {
-        self.holders().get(&digest(token)).cloned()
+        let presented = digest(token);
+        let mut found = None;
+        for holder in self.holders().iter() {
+            if bool::from(holder.digest.ct_eq(&presented)) {
+                found = Some(holder.name.clone());
+            }
+        }
+        found
     }
 
-    fn holders(&self) -> MutexGuard<'_, HashMap<[u8; 32], String>> {
+    fn holders(&self) -> MutexGuard<'_, Vec<Holder>> {
         self.holders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

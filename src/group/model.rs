@@ -1,8 +1,10 @@
-//! Machine learning resources: model packages in S3 (B-10, B-15).
+//! Machine learning resources: model packages in S3, named directly or by the training job that made them (B-10, B-15).
 
+use std::fmt;
 use std::path::PathBuf;
 
-use crate::document::{Object, Unknown};
+use crate::arn::TrainingJobArn;
+use crate::document::{Field, Object, Unknown};
 use crate::name::S3Uri;
 
 use super::access::Permission;
@@ -12,13 +14,31 @@ use super::path::destination;
 const INVALID_OWNER: &str = "InvalidMLModelOwner - GroupOwnerSetting is provided in ML model resource, but GroupOwner \
                              or GroupPermission is not present";
 
+/// Where a model package comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelSource {
+    /// The package itself: `.tar.gz` or `.zip`.
+    S3(S3Uri),
+    /// Whatever this training job of SageMaker left in S3.
+    TrainingJob(TrainingJobArn),
+}
+
+impl fmt::Display for ModelSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::S3(uri) => uri.fmt(f),
+            Self::TrainingJob(job) => job.fmt(f),
+        }
+    }
+}
+
 /// A model package in S3.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct S3Model {
     /// Where the package's content appears to functions and connectors.
     pub destination: PathBuf,
-    /// The package: `.tar.gz` or `.zip`.
-    pub uri: S3Uri,
+    /// The package.
+    pub source: ModelSource,
     /// Who may read it on the host; without one, only root.
     pub owner: Option<ModelOwner>,
 }
@@ -33,20 +53,39 @@ pub struct ModelOwner {
 }
 
 impl S3Model {
-    pub(super) fn read(mut object: Object<'_>) -> Option<Self> {
-        let destination = destination(&object.field("DestinationPath").required("write the path in the container"));
+    pub(super) fn read(mut object: Object<'_>, virtual_hosted_s3: bool) -> Option<Self> {
         let field = object.field("S3Uri").required("write s3://bucket/key");
-        let uri = field.parsed::<S3Uri>().filter(|uri| {
-            let package = uri.key().ends_with(".tar.gz") || uri.key().ends_with(".zip");
-            if !package {
-                field.refuse("is a package of the format .tar.gz or .zip, and its key says so", "pack the model again");
-            }
-            package
-        });
+        let uri = read_uri(&field, virtual_hosted_s3);
+        Self::with(object, uri.map(ModelSource::S3))
+    }
+
+    pub(super) fn read_training_job(mut object: Object<'_>) -> Option<Self> {
+        let field = object.field("SageMakerJobArn").required("write the ARN of the training job");
+        let job = field.parsed::<TrainingJobArn>();
+        Self::with(object, job.map(ModelSource::TrainingJob))
+    }
+
+    fn with(mut object: Object<'_>, source: Option<ModelSource>) -> Option<Self> {
+        let destination = destination(&object.field("DestinationPath").required("write the path in the container"));
         let owner = read_owner(&mut object);
         object.finish(Unknown::Warn);
-        Some(Self { destination: destination?, uri: uri?, owner: owner? })
+        Some(Self { destination: destination?, source: source?, owner: owner? })
     }
+}
+
+fn read_uri(field: &Field<'_>, virtual_hosted_s3: bool) -> Option<S3Uri> {
+    let uri = field.parsed::<S3Uri>()?;
+    if !uri.key().ends_with(".tar.gz") && !uri.key().ends_with(".zip") {
+        field.refuse("is a package of the format .tar.gz or .zip, and its key says so", "pack the model again");
+        return None;
+    }
+    if virtual_hosted_s3 && uri.bucket().contains('.') {
+        let rule = "names a bucket with a period in it, which the certificate of S3's virtual-hosted addresses does not \
+                    cover (B-10)";
+        field.refuse(rule, "use another bucket, or write margay.s3.addressing \"path\"");
+        return None;
+    }
+    Some(uri)
 }
 
 /// The owner, if there is one; `None` if it is refused.

@@ -4,7 +4,7 @@ use crate::document::{Field, Object, Unknown};
 use crate::name::{ResourceId, ResourceName};
 
 use super::local::{LocalDevice, LocalVolume};
-use super::model::S3Model;
+use super::model::{ModelSource, S3Model};
 use super::placed::{Declared, Placed, read_list, refuse_repeated};
 
 /// A group has up to 50 resources (B-01).
@@ -13,7 +13,7 @@ const VOLUME: &str = "LocalVolumeResourceData";
 const DEVICE: &str = "LocalDeviceResourceData";
 const MODEL: &str = "S3MachineLearningModelResourceData";
 const SECRET: &str = "SecretsManagerSecretResourceData";
-/// V1's name of a source that the guide shows in its console only.
+/// V1's key for a source that the guide shows in its console only; the key is the API reference's.
 const TRAINING_JOB: &str = "SageMakerMachineLearningModelResourceData";
 
 /// Something that functions and connectors may be given access to.
@@ -56,6 +56,7 @@ impl ResourceData {
         match self {
             Self::LocalVolume(_) => "Local.Volume",
             Self::LocalDevice(_) => "Local.Device",
+            Self::S3Model(S3Model { source: ModelSource::TrainingJob(_), .. }) => "ML_Model.SageMaker.Job",
             Self::S3Model(_) => "ML_Model.S3_Object",
             Self::Secret(_) => "SecretsManager.Secret",
         }
@@ -78,7 +79,7 @@ pub(super) struct Resources {
     pub(super) declared: Declared<ResourceId>,
 }
 
-pub(super) fn read_all(top: &mut Object<'_>) -> Resources {
+pub(super) fn read_all(top: &mut Object<'_>, virtual_hosted_s3: bool) -> Resources {
     let mut definition = top.field("ResourceDefinitionVersion").section();
     let listed = definition.field("Resources");
     let count = listed.count().unwrap_or(0);
@@ -90,7 +91,8 @@ pub(super) fn read_all(top: &mut Object<'_>) -> Resources {
         let id = object.field("Id").required("write an id, by which functions refer to it").parsed::<ResourceId>();
         declared.extend(id.clone());
         let name = object.field("Name").required("write a name").parsed::<ResourceName>();
-        let data = read_data(&object.field("ResourceDataContainer").required("write what the resource is"));
+        let container = object.field("ResourceDataContainer").required("write what the resource is");
+        let data = read_data(&container, virtual_hosted_s3);
         Some(Resource { id: id?, name: name?, data: data? })
     });
     definition.finish(Unknown::Warn);
@@ -107,33 +109,27 @@ fn secret_arn(resource: &Resource) -> Option<&String> {
     }
 }
 
-fn read_data(field: &Field<'_>) -> Option<ResourceData> {
+fn read_data(field: &Field<'_>, virtual_hosted_s3: bool) -> Option<ResourceData> {
     let mut container = field.object()?;
     let held: Vec<&str> =
         [VOLUME, DEVICE, MODEL, SECRET, TRAINING_JOB].into_iter().filter(|key| container.has(key)).collect();
     if held.len() > 1 || (held.is_empty() && container.is_empty()) {
-        let rule = format!("holds exactly one of {VOLUME}, {DEVICE}, {MODEL} and {SECRET}");
+        let rule = format!("holds exactly one of {VOLUME}, {DEVICE}, {MODEL}, {TRAINING_JOB} and {SECRET}");
         field.refuse(rule, "describe one thing a resource");
     }
     let volume = container.field(VOLUME).object().map(LocalVolume::read);
     let device = container.field(DEVICE).object().map(LocalDevice::read);
-    let model = container.field(MODEL).object().map(S3Model::read);
+    let model = container.field(MODEL).object().map(|model| S3Model::read(model, virtual_hosted_s3));
     let secret = container.field(SECRET).object().map(Secret::read);
-    refuse_training_job(&container.field(TRAINING_JOB));
+    let job = container.field(TRAINING_JOB).object().map(S3Model::read_training_job);
     let known = !held.is_empty();
     container.finish(if known { Unknown::Warn } else { Unknown::Refuse });
     match (volume, device, model, secret) {
         (Some(volume), ..) => volume.map(ResourceData::LocalVolume),
         (_, Some(device), ..) => device.map(ResourceData::LocalDevice),
         (_, _, Some(model), _) => model.map(ResourceData::S3Model),
+        _ if job.is_some() => job.flatten().map(ResourceData::S3Model),
         (.., secret) => secret.flatten().map(ResourceData::Secret),
-    }
-}
-
-fn refuse_training_job(field: &Field<'_>) {
-    if field.is_present() {
-        let rule = "is a training job of SageMaker, which V1's cloud copied to the core; this version fetches from S3";
-        field.refuse(rule, "use S3MachineLearningModelResourceData with the S3 URI of the job's model.tar.gz");
     }
 }
 

@@ -19,7 +19,10 @@ const CONNECTOR: &str = "arn:aws:greengrass:us-west-2::/connectors/TwilioNotific
 
 fn parse_for(document: &Value, allow_functions_to_run_as_root: bool) -> Result<Accepted<Group>, Problems> {
     let thing: ThingArn = THING.parse().expect("a thing ARN");
-    Group::parse(&document.to_string(), Host { thing_arn: Some(&thing), allow_functions_to_run_as_root })
+    Group::parse(
+        &document.to_string(),
+        Host { thing_arn: Some(&thing), allow_functions_to_run_as_root, virtual_hosted_s3: true },
+    )
 }
 
 fn parse(document: &Value) -> Result<Accepted<Group>, Problems> {
@@ -152,7 +155,7 @@ fn a_function_that_is_refused_for_its_name_is_read_to_its_end() {
 #[test]
 fn what_is_no_json_object_is_refused() {
     for text in ["", "[]", "null", "{", "\u{0}"] {
-        let host = Host { thing_arn: None, allow_functions_to_run_as_root: false };
+        let host = Host { thing_arn: None, allow_functions_to_run_as_root: false, virtual_hosted_s3: true };
         assert!(Group::parse(text, host).expect_err("it is refused").refuse(), "{text:?}");
     }
 }

@@ -8,6 +8,7 @@ use reqwest::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::testing_proxy::{TestingProxy, Verdict};
 use super::{BodyError, HttpClient, Timeouts, TransportCause, TransportError, read_body};
 use crate::clock::{Clock, FixedClock, RELEASE_DATE};
 use crate::identity::Roots;
@@ -113,4 +114,51 @@ async fn a_date_from_a_server_that_did_not_prove_who_it_is_teaches_nothing() {
     assert!(super::date(&response).is_some());
     assert!(!clock.reckoning().is_confirmed());
     assert_eq!(clock.now(), RELEASE_DATE);
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_or_is_not_there_is_blamed_and_not_the_server() {
+    let unauthorised =
+        TestingProxy::start(|_| Verdict::Say("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")).await;
+    let forbidding = TestingProxy::start(|_| Verdict::Say("HTTP/1.1 403 Forbidden\r\n\r\n")).await;
+    let silent_end = TestingProxy::start(|_| Verdict::Say("")).await;
+    for (proxy, expected) in [
+        (&unauthorised, TransportCause::ProxyUnauthorised),
+        (&forbidding, TransportCause::ProxyFailed),
+        (&silent_end, TransportCause::ProxyFailed),
+    ] {
+        let error = get_through(proxy.setting(), "https://server.example/").await.unwrap_err();
+        assert_eq!(error.cause, expected, "{error:?}");
+        let text = error.to_string();
+        assert!(
+            text.contains("server.example:443 through the proxy 127.0.0.1:") && text.contains("networkProxy"),
+            "{text}"
+        );
+        assert!(!format!("{error:?}").contains("1357"), "{error:?}");
+        assert!(proxy.heard()[0].starts_with("CONNECT server.example:443 "), "{:?}", proxy.heard());
+        let credentials = "proxy-authorization: Basic TWFyeV9NYWpvcjpwYXNzQHdvcmQxMzU3";
+        assert!(proxy.heard()[0].to_lowercase().contains(&credentials.to_lowercase()), "{:?}", proxy.heard());
+    }
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let gone = super::Proxies::new(None, |name| (name == "HTTPS_PROXY").then(|| closed.to_string())).unwrap();
+    let error = get_through(gone, "https://server.example/").await.unwrap_err();
+    assert_eq!(error.cause, TransportCause::ProxyFailed, "{error:?}");
+}
+
+#[tokio::test]
+async fn an_exempt_host_is_reached_without_the_proxy() {
+    let proxy = TestingProxy::start(|_| Verdict::Say("HTTP/1.1 403 Forbidden\r\n\r\n")).await;
+    let plain = says(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let response = get_through(proxy.setting(), &format!("http://{plain}/")).await.unwrap();
+    assert_eq!(read_body(response, 10).await.unwrap(), "ok");
+    assert!(proxy.heard().is_empty());
+}
+
+async fn get_through(proxies: super::Proxies, url: &str) -> Result<reqwest::Response, TransportError> {
+    let roots = concat!(env!("CARGO_MANIFEST_DIR"), "/src/identity/testdata/ec.cert.pem");
+    let clock: Arc<dyn Clock> = Arc::new(FixedClock::at(RELEASE_DATE));
+    let tls = Roots::from_file(roots.as_ref()).unwrap().client_config(clock.clone());
+    let timeouts = Timeouts { connect: PATIENT, idle: PATIENT };
+    let client = HttpClient::through(proxies, &tls, timeouts, clock).unwrap();
+    client.send(Request::new(Method::GET, url.parse().unwrap())).await
 }

@@ -12,10 +12,12 @@ use rustls_pki_types::InvalidDnsNameError;
 ///
 /// Cloneable, so that one failed request can answer everybody who waited for it.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("no answer from {endpoint}: {cause}")]
+#[error("no answer from {endpoint}{}: {cause}", shown(via.as_ref()))]
 pub struct TransportError {
     /// `host:port`.
     pub endpoint: String,
+    /// `host:port` of the proxy in between, if there is one.
+    pub via: Option<String>,
     /// What most likely went wrong.
     pub cause: TransportCause,
     #[source]
@@ -50,8 +52,16 @@ pub enum TransportCause {
     NotTls,
     /// The TLS handshake failed otherwise.
     Handshake,
+    /// The proxy wants a user name and password, or others.
+    ProxyUnauthorised,
+    /// The proxy could not be reached, or did not open a way to the server.
+    ProxyFailed,
     /// None of these.
     Unclassified,
+}
+
+fn shown(via: Option<&String>) -> String {
+    via.map_or_else(String::new, |via| format!(" through the proxy {via}"))
 }
 
 impl fmt::Display for TransportCause {
@@ -71,6 +81,12 @@ impl fmt::Display for TransportCause {
             Self::DeviceRefused(alert) => return refused(*alert, f),
             Self::NotTls => "it does not speak TLS on this port, or no version that the core accepts (1.2, 1.3)",
             Self::Handshake => "the TLS handshake failed",
+            Self::ProxyUnauthorised => {
+                "the proxy asks for a user name and password (407); check coreThing.networkProxy or HTTPS_PROXY"
+            }
+            Self::ProxyFailed => {
+                "the proxy cannot be reached or opens no way to the server; check coreThing.networkProxy or HTTPS_PROXY, and that the proxy allows CONNECT to this host"
+            }
             Self::Unclassified => "the request failed",
         })
     }
@@ -100,7 +116,18 @@ impl TransportError {
         };
         let cause = if source.is_timeout() { TransportCause::TimedOut } else { classify(&source) };
         // The URL is already in `endpoint`; a signed one must not be printed.
-        Self { endpoint, cause, source: Arc::new(source.without_url()) }
+        Self { endpoint, via: None, cause, source: Arc::new(source.without_url()) }
+    }
+
+    /// Notes the proxy in between. Where there was none in the way, nobody blames one.
+    pub(super) fn through(mut self, via: Option<String>) -> Self {
+        let connecting =
+            matches!(self.cause, TransportCause::Refused | TransportCause::Unreachable | TransportCause::NameUnknown);
+        if via.is_some() && connecting {
+            // With a proxy in between, only the proxy is looked up and connected to.
+            self.cause = TransportCause::ProxyFailed;
+        }
+        Self { via, ..self }
     }
 }
 
@@ -115,8 +142,15 @@ fn classify(source: &reqwest::Error) -> TransportCause {
         if error.is::<InvalidDnsNameError>() {
             return TransportCause::NameUnknown;
         }
-        // Only the text of hyper-util's connect error names the failed step.
-        resolving |= error.to_string() == "dns error";
+        // Only the texts of hyper-util's errors name the failed step.
+        match error.to_string().as_str() {
+            "dns error" => resolving = true,
+            "tunnel error: proxy authorization required" => return TransportCause::ProxyUnauthorised,
+            "tunnel error: unsuccessful" | "tunnel error: unexpected end of file" => {
+                return TransportCause::ProxyFailed;
+            }
+            _ => {}
+        }
         next = error.source();
         if let Some(io) = error.downcast_ref::<io::Error>() {
             found = found.or_else(|| of_io(io));

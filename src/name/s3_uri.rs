@@ -9,8 +9,8 @@ const BUCKET_LENGTH: std::ops::RangeInclusive<usize> = 3..=63;
 /// S3 user guide, "Naming objects": a key has at most 1,024 bytes of UTF-8.
 const KEY_LIMIT: usize = 1024;
 
-/// An object in S3. The bucket's name has no period, because S3's wildcard certificate cannot cover one in
-/// virtual-hosted addressing (B-10); the key is not percent-encoded.
+/// An object in S3. The bucket's name may have periods, which not every way of addressing it allows (B-10); the key is
+/// not percent-encoded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct S3Uri {
     bucket: String,
@@ -26,15 +26,9 @@ pub enum S3UriError {
     /// It names a bucket and no object in it.
     #[error("an S3 URI names an object in its bucket: s3://bucket/key")]
     NoKey,
-    /// The bucket's name has a period in it (B-10, V9).
-    #[error("the bucket name {bucket:?} has a period in it, which TLS to S3's virtual-hosted addresses does not allow")]
-    PeriodInBucket {
-        /// The name as it was written.
-        bucket: String,
-    },
     /// The bucket's name breaks S3's rules for names.
     #[error(
-        "{bucket:?} is no bucket name: 3 to 63 lower-case letters, digits and '-', beginning and ending with a letter or digit"
+        "{bucket:?} is no bucket name: 3 to 63 lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit, no two periods together, and no IP address"
     )]
     Bucket {
         /// The name as it was written.
@@ -51,7 +45,7 @@ pub enum S3UriError {
 }
 
 impl S3Uri {
-    /// The bucket's name, without periods.
+    /// The bucket's name.
     pub fn bucket(&self) -> &str {
         &self.bucket
     }
@@ -80,14 +74,13 @@ impl FromStr for S3Uri {
 }
 
 fn check_bucket(bucket: &str) -> Result<(), S3UriError> {
-    if bucket.contains('.') {
-        return Err(S3UriError::PeriodInBucket { bucket: bucket.to_owned() });
-    }
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
     let valid = BUCKET_LENGTH.contains(&bucket.len())
         && bucket.bytes().all(allowed)
-        && !bucket.starts_with('-')
-        && !bucket.ends_with('-');
+        && !bucket.starts_with(['-', '.'])
+        && !bucket.ends_with(['-', '.'])
+        && !bucket.contains("..")
+        && bucket.parse::<std::net::Ipv4Addr>().is_err();
     if valid { Ok(()) } else { Err(S3UriError::Bucket { bucket: bucket.to_owned() }) }
 }
 
@@ -111,9 +104,11 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_with_a_period_is_refused_as_v9_asks() {
-        let refused = "s3://my.bucket/model.zip".parse::<S3Uri>();
-        assert_eq!(refused, Err(S3UriError::PeriodInBucket { bucket: "my.bucket".to_owned() }));
+    fn a_bucket_may_have_periods_but_not_look_like_an_address() {
+        assert_eq!(
+            "s3://my.bucket/model.zip".parse::<S3Uri>().map(|uri| uri.bucket().to_owned()),
+            Ok("my.bucket".to_owned())
+        );
     }
 
     #[test]
@@ -121,7 +116,7 @@ mod tests {
         assert_eq!("https://bucket/key".parse::<S3Uri>(), Err(S3UriError::Scheme));
         assert_eq!("s3://bucket".parse::<S3Uri>(), Err(S3UriError::NoKey));
         assert_eq!("s3://bucket/".parse::<S3Uri>(), Err(S3UriError::NoKey));
-        for bucket in ["ab", "Upper", "-edge", "edge-", "under_score", ""] {
+        for bucket in ["ab", "Upper", "-edge", "edge-", "under_score", "", "a..b", ".abc", "192.168.5.4"] {
             let text = format!("s3://{bucket}/key");
             assert_eq!(text.parse::<S3Uri>(), Err(S3UriError::Bucket { bucket: bucket.to_owned() }));
         }

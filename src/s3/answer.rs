@@ -1,6 +1,6 @@
-//! S3's error documents: XML of which only `<Code>` and `<Message>` matter.
+//! S3's error documents: XML of which only `<Code>`, `<Message>` and `<Region>` matter.
 //!
-//! A reader for those two elements by hand: bounded, without entities beyond XML's five, and content to find nothing.
+//! A reader for those three elements by hand: bounded, without entities beyond XML's five, and content to find nothing.
 
 /// The largest error document read, in bytes.
 pub(super) const MAX_DOCUMENT: usize = 16 * 1024;
@@ -15,6 +15,8 @@ pub(super) struct ErrorDocument {
     pub(super) code: Option<String>,
     /// Its explanation.
     pub(super) message: Option<String>,
+    /// Where the bucket lies, if the error is that it was asked for elsewhere.
+    pub(super) region: Option<String>,
 }
 
 impl ErrorDocument {
@@ -22,7 +24,7 @@ impl ErrorDocument {
     pub(super) fn read(body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(&body[..body.len().min(MAX_DOCUMENT)]);
         let Some((_, error)) = text.split_once("<Error>") else { return Self::default() };
-        Self { code: element(error, "Code"), message: element(error, "Message") }
+        Self { code: element(error, "Code"), message: element(error, "Message"), region: element(error, "Region") }
     }
 }
 

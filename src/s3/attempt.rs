@@ -5,14 +5,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use reqwest::{Request, Response};
 
 use super::address::ObjectUrl;
-use super::answer::{ErrorDocument, MAX_DOCUMENT};
-use super::error::{DownloadError, Problem, Refusal};
+use super::error::{Action, DownloadError, Refusal};
 use super::landing::Landing;
-use super::sign::sign_request;
-use super::{MAX_OBJECT, Progress, S3Client};
+use super::sign::{EMPTY, Scope, sign_request};
+use super::{MAX_OBJECT, Progress, S3Client, Wanted};
 use crate::credentials::Credentials;
-use crate::http::{TransportError, read_body};
+use crate::http::TransportError;
 use crate::store::space;
+
+/// The version of an object in a bucket with versioning.
+pub(super) const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
 
 /// How an attempt ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub(super) enum Outcome {
 pub(super) struct Attempt<'a> {
     pub(super) client: &'a S3Client,
     pub(super) url: &'a ObjectUrl,
-    pub(super) unless_etag: Option<&'a str>,
+    pub(super) wanted: &'a Wanted<'a>,
 }
 
 impl Attempt<'_> {
@@ -45,6 +47,7 @@ impl Attempt<'_> {
         let sent = self.client.http.send(request).await;
         let response = sent.map_err(|source| DownloadError::Transport { uri: uri(), source })?;
         match response.status() {
+            StatusCode::OK if self.is_known(&response) => return Ok(Outcome::Unchanged),
             StatusCode::OK => {
                 if landing.received() > 0 {
                     // The server does not do ranges, or not of this object.
@@ -54,9 +57,10 @@ impl Attempt<'_> {
             }
             StatusCode::PARTIAL_CONTENT if self.continues(landing, &response) => {}
             StatusCode::PARTIAL_CONTENT => return Err(self.unexpected("sent a part that was not asked for")),
-            StatusCode::NOT_MODIFIED if self.unless_etag.is_some() => return Ok(Outcome::Unchanged),
+            StatusCode::NOT_MODIFIED if self.wanted.unless_etag.is_some() => return Ok(Outcome::Unchanged),
             _ => {
-                let refusal = self.refused(response, credentials).await;
+                let refusal = Refusal::read(response, &self.url.endpoint, credentials, Action::Get).await;
+                let refusal = DownloadError::Refused { uri: uri(), refusal: Box::new(refusal) };
                 if refusal.voids_what_came() {
                     landing.start_over().await?;
                 }
@@ -74,14 +78,21 @@ impl Attempt<'_> {
             if let Some(etag) = landing.etag() {
                 insert(headers, IF_MATCH, etag);
             }
-        } else if let Some(etag) = self.unless_etag {
+        } else if let Some(etag) = self.wanted.unless_etag {
             insert(headers, IF_NONE_MATCH, etag);
         }
         let now = self.client.http.clock().now();
-        sign_request(&mut request, credentials, &self.client.settings.region, now).map_err(|source| {
+        sign_request(&mut request, credentials, Scope::s3(&self.url.region, now), EMPTY).map_err(|source| {
             DownloadError::Unsigned { uri: self.url.uri.clone(), endpoint: self.url.endpoint.clone(), source }
         })?;
         Ok(request)
+    }
+
+    /// Whether a whole object is what the caller has already: not every server heeds conditions, and none has one on
+    /// versions. Its body is left unread.
+    fn is_known(&self, response: &Response) -> bool {
+        let same = |name: &HeaderName, known: Option<&str>| known.is_some() && text(response, name) == known;
+        same(&ETAG, self.wanted.unless_etag) || same(&VERSION_ID, self.wanted.unless_version)
     }
 
     /// Notes size and version of a whole object, and checks that there is room for it.
@@ -94,8 +105,8 @@ impl Attempt<'_> {
             }
             space::check(landing.path(), actual).map_err(|source| DownloadError::DiskFull { uri: uri(), source })?;
         }
-        let etag = response.headers().get(ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
-        landing.expect(total, etag);
+        let owned = |name| text(response, name).map(str::to_owned);
+        landing.expect(total, owned(&ETAG), owned(&VERSION_ID));
         Ok(())
     }
 
@@ -124,6 +135,7 @@ impl Attempt<'_> {
             if actual > landing.total().unwrap_or(MAX_OBJECT) {
                 return Err(DownloadError::TooLarge { uri: uri(), actual, limit: MAX_OBJECT });
             }
+            self.client.pace.pay(piece.len()).await;
             landing.write(&piece).await.map_err(|error| self.full_disk(error, landing))?;
             progress(Progress { received: landing.received(), total: landing.total() });
         }
@@ -131,16 +143,6 @@ impl Attempt<'_> {
             landing.ended();
         }
         if landing.is_complete() { Ok(Outcome::Complete) } else { Err(self.unexpected("sent less than it announced")) }
-    }
-
-    async fn refused(&self, response: Response, credentials: Credentials) -> DownloadError {
-        let status = response.status().as_u16();
-        let body = read_body(response, MAX_DOCUMENT).await.unwrap_or_default();
-        let ErrorDocument { code, message } = ErrorDocument::read(&body);
-        let problem = Problem::of(status, code.as_deref());
-        let endpoint = self.url.endpoint.clone();
-        let refusal = Refusal { endpoint, status, code, message, problem, credentials };
-        DownloadError::Refused { uri: self.url.uri.clone(), refusal: Box::new(refusal) }
     }
 
     fn full_disk(&self, error: DownloadError, landing: &Landing) -> DownloadError {
@@ -165,6 +167,10 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
+}
+
+pub(super) fn text<'r>(response: &'r Response, name: &HeaderName) -> Option<&'r str> {
+    response.headers().get(name)?.to_str().ok()
 }
 
 fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {

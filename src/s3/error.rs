@@ -3,11 +3,19 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use http::HeaderName;
+use http::header::RETRY_AFTER;
+use reqwest::Response;
+
+use super::LONGEST_ASKED_FOR;
+use super::answer::{ErrorDocument, MAX_DOCUMENT};
+use super::attempt::text;
 use super::sign::SignError;
 use crate::credentials::{Credentials, CredentialsError};
-use crate::http::TransportError;
-use crate::name::S3Uri;
+use crate::http::{TransportError, read_body};
+use crate::name::{Region, S3Uri};
 use crate::store::space::NoSpace;
 
 /// Why a download failed.
@@ -98,6 +106,20 @@ pub enum DownloadError {
     },
 }
 
+/// Where a bucket lies, in an answer of another region.
+const BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
+
+/// What was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Reading an object.
+    Get,
+    /// Writing an object.
+    Put,
+    /// Asking SageMaker about a training job.
+    Describe,
+}
+
 /// An error that S3 answered with.
 #[derive(Debug)]
 pub struct Refusal {
@@ -111,8 +133,42 @@ pub struct Refusal {
     pub message: Option<String>,
     /// What that means.
     pub problem: Problem,
+    /// What was tried.
+    pub action: Action,
+    /// Where the bucket lies, if the answer said.
+    pub region: Option<Region>,
+    /// How long the server asked to be left alone.
+    retry_after: Option<Duration>,
     /// The credentials that signed the request.
     pub(super) credentials: Credentials,
+}
+
+impl Refusal {
+    /// Reads what `endpoint` answered to a request signed with `credentials`.
+    pub(super) async fn read(response: Response, endpoint: &str, credentials: Credentials, action: Action) -> Self {
+        let status = response.status().as_u16();
+        let named = text(&response, &BUCKET_REGION).map(str::to_owned);
+        let retry_after = text(&response, &RETRY_AFTER).and_then(|seconds| seconds.parse().ok());
+        let body = read_body(response, MAX_DOCUMENT).await.unwrap_or_default();
+        let ErrorDocument { code, message, region } = ErrorDocument::read(&body);
+        let problem = Problem::of(status, code.as_deref(), message.as_deref());
+        Self {
+            endpoint: endpoint.to_owned(),
+            status,
+            code,
+            message,
+            problem,
+            action,
+            region: named.or(region).and_then(|region| region.parse().ok()),
+            retry_after: retry_after.map(Duration::from_secs),
+            credentials,
+        }
+    }
+
+    /// How long the server asked to be left alone, within reason.
+    pub(super) fn asks_for(&self) -> Duration {
+        self.retry_after.unwrap_or_default().min(LONGEST_ASKED_FOR)
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -124,7 +180,10 @@ impl fmt::Display for Refusal {
         if let Some(message) = &self.message {
             write!(f, " {message:?}")?;
         }
-        write!(f, "; {}", self.problem.remedy())
+        match (&self.region, self.problem) {
+            (Some(region), Problem::WrongRegion) => write!(f, "; the bucket lies in {region}, and this did not help"),
+            _ => write!(f, "; {}", self.problem.remedy(self.action)),
+        }
     }
 }
 
@@ -152,14 +211,19 @@ pub enum Problem {
     Busy,
     /// The server does not accept the signature.
     SignatureRefused,
+    /// The object is encrypted with a key that its uploader kept (SSE-C), which cannot be read (B-10).
+    CustomerKey,
     /// None of these.
     Unclassified,
 }
 
 impl Problem {
     /// Classifies an answer by S3's code, or by its status where it has none.
-    pub(super) fn of(status: u16, code: Option<&str>) -> Self {
+    pub(super) fn of(status: u16, code: Option<&str>, message: Option<&str>) -> Self {
         match code {
+            Some("InvalidRequest") if message.is_some_and(|message| message.contains("Server Side Encryption")) => {
+                return Self::CustomerKey;
+            }
             Some("ExpiredToken" | "ExpiredTokenException" | "InvalidAccessKeyId" | "InvalidToken") => {
                 return Self::CredentialsRefused;
             }
@@ -188,21 +252,32 @@ impl Problem {
     }
 
     /// What to do about it.
-    pub fn remedy(self) -> &'static str {
+    pub fn remedy(self, action: Action) -> &'static str {
         match self {
+            Self::AccessDenied if action == Action::Put => {
+                "the role behind the role alias needs s3:PutObject on this object (and kms:GenerateDataKey if the \
+                 bucket encrypts with SSE-KMS)"
+            }
+            Self::AccessDenied if action == Action::Describe => {
+                "the role behind the role alias needs sagemaker:DescribeTrainingJob on this training job"
+            }
             Self::AccessDenied => {
                 "the role behind the role alias needs s3:GetObject on this object (and kms:Decrypt if it is encrypted \
                  with SSE-KMS); without s3:ListBucket a missing object looks the same"
             }
             Self::CredentialsRefused => "the credentials provider and S3 disagree; check that both are of one account",
             Self::ClockSkewed => "the device's clock is wrong; let it synchronise (NTP)",
+            Self::CustomerKey => {
+                "the object is encrypted with a key of its uploader (SSE-C), which cannot be read (B-10): upload it with \
+                 SSE-S3 or SSE-KMS"
+            }
             Self::NoSuchBucket => "check the bucket's name in the group's S3Uri",
             Self::NoSuchKey => "check the key in the group's S3Uri; it is case sensitive",
             Self::WrongRegion => "the bucket lies elsewhere: set margay.s3.region (and endpoint) to the bucket's",
             Self::Changed | Self::Shrunk => "the object changes while it is read; upload under a new key instead",
             Self::Busy => "the server asks for patience; the core tries again",
             Self::SignatureRefused => "something between the core and S3 changes requests; check proxies and endpoint",
-            Self::Unclassified => "check endpoint, bucket and key; objects with SSE-C cannot be read (B-10)",
+            Self::Unclassified => "check endpoint, bucket and key",
         }
     }
 }
@@ -233,12 +308,10 @@ impl DownloadError {
         matches!(self.problem(), Some(Problem::Changed | Problem::Shrunk))
     }
 
-    /// The credentials that S3 did not accept, if that was the problem.
-    pub(super) fn refused_credentials(&self) -> Option<&Credentials> {
+    /// S3's answer, if it was S3 that refused.
+    pub(super) fn refusal(&self) -> Option<&Refusal> {
         match self {
-            Self::Refused { refusal, .. } if refusal.problem == Problem::CredentialsRefused => {
-                Some(&refusal.credentials)
-            }
+            Self::Refused { refusal, .. } => Some(refusal),
             _ => None,
         }
     }
@@ -272,7 +345,7 @@ mod tests {
             (503, None, Problem::Busy),
             (418, None, Problem::Unclassified),
         ] {
-            assert_eq!(Problem::of(status, code), expected, "{status} {code:?}");
+            assert_eq!(Problem::of(status, code, None), expected, "{status} {code:?}");
         }
     }
 }

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use tokio::fs::File;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
+use super::Fetched;
 use super::error::DownloadError;
 use crate::package::Sha256Digest;
 use crate::store::Download;
@@ -19,6 +20,7 @@ pub(super) struct Landing {
     received: u64,
     total: Option<u64>,
     etag: Option<String>,
+    version_id: Option<String>,
 }
 
 impl Landing {
@@ -26,7 +28,7 @@ impl Landing {
     pub(super) async fn create(path: &Path) -> Result<Self, DownloadError> {
         let file = File::create(path).await.map_err(disk_error(path))?;
         let path = path.to_owned();
-        Ok(Self { path, file, digest: Sha256::new(), received: 0, total: None, etag: None })
+        Ok(Self { path, file, digest: Sha256::new(), received: 0, total: None, etag: None, version_id: None })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -54,9 +56,10 @@ impl Landing {
     }
 
     /// Notes what the first answer says about the object.
-    pub(super) fn expect(&mut self, total: Option<u64>, etag: Option<String>) {
+    pub(super) fn expect(&mut self, total: Option<u64>, etag: Option<String>, version_id: Option<String>) {
         self.total = total;
         self.etag = etag;
+        self.version_id = version_id;
     }
 
     /// An answer of unknown length has come to its end, which is the object's.
@@ -82,19 +85,20 @@ impl Landing {
         cleared.await.map_err(disk_error(&self.path))?;
         self.digest = Sha256::new();
         self.received = 0;
-        self.expect(None, None);
+        self.expect(None, None, None);
         Ok(())
     }
 
     /// Syncs the file.
-    pub(super) async fn finish(mut self) -> Result<Download, DownloadError> {
+    pub(super) async fn finish(mut self) -> Result<Fetched, DownloadError> {
         let synced = async {
             self.file.flush().await?;
             self.file.sync_all().await
         };
         synced.await.map_err(disk_error(&self.path))?;
         let sha256 = Sha256Digest::from_bytes(self.digest.finalize().into());
-        Ok(Download { bytes: self.received, sha256, etag: self.etag })
+        let download = Download { bytes: self.received, sha256, etag: self.etag };
+        Ok(Fetched { download, version_id: self.version_id })
     }
 }
 

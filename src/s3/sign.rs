@@ -1,8 +1,8 @@
 //! Signature Version 4 with S3's settings, by `aws-sigv4`.
 
+pub(super) use aws_sigv4::http_request::SignableBody;
 use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
-    sign,
+    PayloadChecksumKind, PercentEncodingMode, SignableRequest, SigningSettings, UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4::SigningParams;
 use http::{HeaderName, HeaderValue};
@@ -20,12 +20,33 @@ pub struct SignError {
     source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-/// Adds the signature to `request`, which has no body, at the time `now`.
+/// What a signature is good for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scope<'a> {
+    /// The service's name in signatures.
+    pub(super) service: &'static str,
+    /// The region of the bucket, or of whatever is asked for.
+    pub(super) region: &'a Region,
+    /// The time, as the server has it.
+    pub(super) now: OffsetDateTime,
+}
+
+impl<'a> Scope<'a> {
+    /// S3 in `region`.
+    pub(super) fn s3(region: &'a Region, now: OffsetDateTime) -> Self {
+        Self { service: "s3", region, now }
+    }
+}
+
+/// A request without a body.
+pub(super) const EMPTY: SignableBody<'static> = SignableBody::Bytes(&[]);
+
+/// Adds the signature to `request`, whose body is or hashes to `body`.
 pub(super) fn sign_request(
     request: &mut Request,
     credentials: &Credentials,
-    region: &Region,
-    now: OffsetDateTime,
+    scope: Scope<'_>,
+    body: SignableBody<'_>,
 ) -> Result<(), SignError> {
     let identity = aws_credential_types::Credentials::new(
         credentials.access_key_id.clone(),
@@ -37,16 +58,15 @@ pub(super) fn sign_request(
     .into();
     let params = SigningParams::builder()
         .identity(&identity)
-        .region(region.as_str())
-        .name("s3")
-        .time(now.into())
+        .region(scope.region.as_str())
+        .name(scope.service)
+        .time(scope.now.into())
         .settings(settings())
         .build()
         .map_err(failed)?;
     let headers = request.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
     let signable =
-        SignableRequest::new(request.method().as_str(), request.url().as_str(), headers, SignableBody::Bytes(&[]))
-            .map_err(failed)?;
+        SignableRequest::new(request.method().as_str(), request.url().as_str(), headers, body).map_err(failed)?;
     let (instructions, _) = sign(signable, &params.into()).map_err(failed)?.into_parts();
     let (added, _) = instructions.into_parts();
     for header in added {

@@ -9,10 +9,11 @@ use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::{Download, DownloadError, Problem, Progress, S3Client};
+use super::{Download, DownloadError, Problem, Progress, Replace, S3Client, TrainingJobError, UploadError, Wanted};
 use crate::clock::{Clock, FixedClock, SkewedClock, SystemClock};
 use crate::config::{Addressing, S3, S3Endpoint};
 use crate::credentials::fixture::Fixture;
+use crate::http::testing_proxy::{TestingProxy, Verdict};
 use crate::http::{HttpClient, Timeouts, TransportCause};
 use crate::name::S3Uri;
 use crate::package::Sha256Digest;
@@ -39,7 +40,13 @@ fn content(length: usize) -> Vec<u8> {
 fn settings(url: &str, addressing: Addressing) -> S3 {
     let (scheme, endpoint) = url.split_once("://").unwrap();
     let endpoint = S3Endpoint { tls: scheme == "https", endpoint: endpoint.parse().unwrap() };
-    S3 { endpoint: Some(endpoint), region: "eu-central-1".parse().unwrap(), addressing, ca_path: None }
+    S3 {
+        endpoint: Some(endpoint),
+        region: "eu-central-1".parse().unwrap(),
+        addressing,
+        ca_path: None,
+        max_bytes_per_second: None,
+    }
 }
 
 impl Scene {
@@ -47,8 +54,21 @@ impl Scene {
         Self::at(Arc::new(SystemClock::new())).await
     }
 
+    /// AWS by its own names, which a proxy leads to the local cloud.
+    async fn behind_aws_names() -> (Self, TestingProxy) {
+        let fixture = Fixture::start_with(|settings| settings.writable = vec!["*".to_owned()]).await;
+        let port = fixture.cloud.s3_port();
+        let proxy = TestingProxy::start(move |_| Verdict::To(port)).await;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let tls = fixture.identity().roots().client_config(clock.clone());
+        let http = HttpClient::through(proxy.setting(), &tls, Timeouts::default(), clock.clone()).unwrap();
+        let settings = S3 { endpoint: None, ..settings("https://unused", Addressing::Virtual) };
+        let client = client(&fixture, settings, http, clock);
+        (Self { fixture, client }, proxy)
+    }
+
     async fn at(clock: Arc<dyn Clock>) -> Self {
-        let fixture = Fixture::start().await;
+        let fixture = Fixture::start_with(|settings| settings.writable = vec![format!("{BUCKET}/*")]).await;
         let settings = settings(&fixture.cloud.s3_endpoint(), Addressing::Path);
         let client = client(&fixture, settings, fixture.plain_tls(clock.clone()), clock);
         Self { fixture, client }
@@ -384,4 +404,188 @@ async fn an_answer_that_is_not_http_is_an_error_and_not_a_model() {
     let (outcome, file, _) = from_script(nonsense).await;
     assert!(matches!(outcome, Err(DownloadError::Transport { .. })), "{outcome:?}");
     assert_eq!(file, b"");
+}
+
+#[tokio::test]
+async fn a_bucket_in_another_region_is_found_at_aws_and_remembered() {
+    let (scene, proxy) = Scene::behind_aws_names().await;
+    scene.put(&content(1000));
+    scene.fixture.cloud.set_bucket_region(BUCKET, "us-west-2");
+    scene.expect(&content(1000)).await;
+    scene.expect(&content(1000)).await;
+    let asked: Vec<_> = proxy.heard().iter().map(|head| head.split(' ').nth(1).unwrap().to_owned()).collect();
+    let host = |region: &str| format!("{BUCKET}.s3.{region}.amazonaws.com:443");
+    assert_eq!(asked[..2], [host("eu-central-1"), host("us-west-2")], "301 with x-amz-bucket-region");
+    assert!(!asked[2..].contains(&host("eu-central-1")), "{asked:?}");
+    assert_eq!(scene.fixture.cloud.counters().served().s3_refused, 1);
+}
+
+#[tokio::test]
+async fn a_bucket_that_names_its_region_in_a_400_is_signed_for_there() {
+    let scene = Scene::start().await;
+    scene.put(&content(1000));
+    scene.fixture.cloud.set_bucket_region(BUCKET, "us-east-1");
+    scene.expect(&content(1000)).await;
+    scene.expect(&content(1000)).await;
+    assert_eq!(scene.fixture.cloud.counters().served().s3_refused, 1, "AuthorizationHeaderMalformed, once");
+}
+
+#[tokio::test]
+async fn a_server_that_sends_from_region_to_region_is_given_up() {
+    let away =
+        |region: &str| answer(&format!("301 Moved Permanently\nx-amz-bucket-region: {region}\ncontent-length: 0"), b"");
+    let (outcome, _, requests) = from_script(vec![away("us-east-1"), away("us-west-2"), away("us-east-1")]).await;
+    let text = outcome.unwrap_err().to_string();
+    assert!(text.contains("the bucket lies in us-west-2, and this did not help"), "{text}");
+    assert_eq!(requests.len(), 2);
+    assert!(requests[1].contains("/us-east-1/s3/aws4_request"), "{}", requests[1]);
+}
+
+#[tokio::test]
+async fn a_version_is_fetched_by_its_id_and_a_known_one_is_not_fetched_again() {
+    let scene = Scene::start().await;
+    let old = scene.fixture.cloud.put_object(BUCKET, KEY, content(1000));
+    let new = scene.fixture.cloud.put_object(BUCKET, KEY, content(2000));
+    let uri = uri();
+    let fetch = async |wanted: Wanted<'_>| scene.client.fetch(&wanted, &scene.target(), |_| {}).await;
+
+    let pinned = Wanted { version_id: Some(&old.version_id), ..Wanted::newest(&uri) };
+    let fetched = fetch(pinned).await.unwrap().unwrap();
+    assert_eq!((fetched.download.bytes, fetched.version_id), (1000, Some(old.version_id.clone())));
+    let newest = fetch(Wanted::newest(&uri)).await.unwrap().unwrap();
+    assert_eq!((newest.download.bytes, newest.version_id.as_ref()), (2000, Some(&new.version_id)));
+
+    let unless = Wanted { unless_version: Some(&new.version_id), ..Wanted::newest(&uri) };
+    assert_eq!(fetch(unless).await.unwrap(), None);
+    let unless_old = Wanted { unless_version: Some(&old.version_id), ..Wanted::newest(&uri) };
+    assert!(fetch(unless_old).await.unwrap().is_some());
+    let gone = Wanted { version_id: Some("v9"), ..Wanted::newest(&uri) };
+    assert_eq!(fetch(gone).await.unwrap_err().problem(), Some(Problem::NoSuchKey));
+}
+
+#[tokio::test]
+async fn a_server_that_heeds_no_condition_is_not_read_again() {
+    let scene = Scene::start().await;
+    let (url, _) = scripted(vec![answer("200 OK\ncontent-length: 5\netag: \"v1\"", b"01234")]).await;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let client =
+        client(&scene.fixture, settings(&url, Addressing::Path), scene.fixture.plain_tls(clock.clone()), clock);
+    assert_eq!(client.download(&uri(), &scene.target(), Some("\"v1\""), |_| {}).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_object_with_its_uploaders_key_is_refused_with_the_remedy_b_10() {
+    let scene = Scene::start().await;
+    scene.fixture.cloud.put_object_with_customer_key(BUCKET, KEY, content(10));
+    let (problem, text) = scene.problem().await;
+    assert_eq!(problem, Problem::CustomerKey);
+    assert!(text.contains("SSE-C") && text.contains("SSE-KMS"), "{text}");
+    assert_eq!(scene.fixture.cloud.counters().served().s3_refused, 1, "not asked again");
+}
+
+#[tokio::test]
+async fn a_servers_retry_after_is_heeded_within_reason() {
+    let busy = answer("503 Slow Down\nretry-after: 1\ncontent-length: 0", b"");
+    let whole = answer("200 OK\ncontent-length: 2", b"ok");
+    let started = std::time::Instant::now();
+    let (outcome, _, _) = from_script(vec![busy, whole]).await;
+    assert_eq!(outcome.unwrap().unwrap().bytes, 2);
+    assert!(started.elapsed() >= Duration::from_secs(1), "the pauses of this client are a millisecond");
+}
+
+#[tokio::test]
+async fn a_connection_cut_at_twenty_random_offsets_costs_no_byte_twice_but_for_64_kib_a_cut() {
+    const CUTS: u64 = 20;
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let scene = Scene::start().await;
+    let bytes = content(8_000_000);
+    scene.put(&bytes);
+    // Each request is cut somewhere in what an even share would be, so that all cuts fit the object.
+    let share = bytes.len() as u64 / (CUTS + 1);
+    let cuts = std::iter::repeat_with(|| S3Fault::Truncate { after: random.u64(1..share) });
+    let counters = scene.fixture.cloud.counters();
+    scene.fixture.cloud.faults().s3_in_turn(cuts.take(usize::try_from(CUTS).unwrap()));
+    scene.expect(&bytes).await;
+    let served = counters.served();
+    assert_eq!(served.s3, CUTS + 1, "each cut is followed by one request");
+    let twice = served.s3_bytes - bytes.len() as u64;
+    assert!(twice <= CUTS * 64 * 1024, "{twice} bytes came twice");
+    println!("{twice} bytes came twice in {CUTS} cuts of {} bytes", bytes.len());
+}
+
+#[tokio::test]
+async fn a_file_is_uploaded_in_a_stream_that_s3_checks() {
+    let scene = Scene::start().await;
+    let source = scene.fixture.directory.path().join("source");
+    let bytes = content(3_000_000);
+    std::fs::write(&source, &bytes).unwrap();
+    let mut heard = Vec::new();
+    let uploaded = scene.client.upload(&source, &uri(), Replace::Never, |progress| heard.push(progress.received)).await;
+    let uploaded = uploaded.unwrap_or_else(|error| panic!("{error:?}"));
+    assert_eq!((uploaded.bytes, uploaded.sha256), (3_000_000, Sha256Digest::of(&bytes)));
+    assert!(uploaded.etag.is_some() && uploaded.version_id.is_some());
+    assert_eq!(scene.fixture.cloud.object(BUCKET, KEY).unwrap(), bytes);
+    assert!(!heard.is_empty() && heard.is_sorted(), "{heard:?}");
+    scene.expect(&bytes).await;
+
+    let again = scene.client.upload(&source, &uri(), Replace::Never, |_| {}).await.unwrap_err();
+    assert!(matches!(again, UploadError::Exists { .. }), "{again:?}");
+    std::fs::write(&source, b"").unwrap();
+    assert_eq!(scene.client.upload(&source, &uri(), Replace::Allowed, |_| {}).await.unwrap().bytes, 0);
+}
+
+#[tokio::test]
+async fn an_upload_is_tried_again_where_that_helps_and_refused_where_it_does_not() {
+    let scene = Scene::start().await;
+    let source = scene.fixture.directory.path().join("source");
+    std::fs::write(&source, content(1000)).unwrap();
+    for fault in [S3Fault::ExpiredToken, S3Fault::Status(503)] {
+        scene.fault(fault, Lasting::Next(1));
+        scene.client.upload(&source, &uri(), Replace::Allowed, |_| {}).await.unwrap();
+    }
+    scene.fixture.cloud.forget_credentials();
+    scene.client.upload(&source, &uri(), Replace::Allowed, |_| {}).await.expect("an unknown key is replaced");
+
+    let elsewhere: S3Uri = "s3://another-bucket/key".parse().unwrap();
+    let denied = scene.client.upload(&source, &elsewhere, Replace::Allowed, |_| {}).await.unwrap_err();
+    assert!(denied.to_string().contains("s3:PutObject") && !denied.is_retryable(), "{denied}");
+    let missing = scene.fixture.directory.path().join("missing");
+    let error = scene.client.upload(&missing, &uri(), Replace::Allowed, |_| {}).await.unwrap_err();
+    assert!(error.to_string().contains("missing"), "{error}");
+}
+
+#[tokio::test]
+async fn a_training_jobs_model_is_found_by_its_arn() {
+    let (scene, proxy) = Scene::behind_aws_names().await;
+    let cloud = &scene.fixture.cloud;
+    cloud.put_training_job("signs", "Completed", Some("s3://greengrass-models/signs/model.tar.gz"));
+    cloud.put_training_job("running", "InProgress", None);
+    let job = |name: &str| format!("arn:aws:sagemaker:eu-central-1:123456789012:training-job/{name}").parse().unwrap();
+    assert_eq!(scene.client.model_of(&job("signs")).await.unwrap(), uri());
+    assert!(proxy.heard()[0].starts_with("CONNECT api.sagemaker.eu-central-1.amazonaws.com:443"));
+    let running = scene.client.model_of(&job("running")).await.unwrap_err();
+    assert!(matches!(&running, TrainingJobError::NotCompleted { status, .. } if status == "InProgress"));
+    assert!(running.is_retryable());
+    let unknown = scene.client.model_of(&job("unknown")).await.unwrap_err();
+    assert!(unknown.to_string().contains("400 ValidationException; check the training job's ARN"), "{unknown}");
+    cloud.forget_credentials();
+    let refused = scene.client.model_of(&job("signs")).await.unwrap_err();
+    assert!(refused.to_string().contains("sagemaker:DescribeTrainingJob"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_capped_client_takes_its_time_and_gets_every_byte() {
+    let scene = Scene::start().await;
+    let bytes = content(200_000);
+    scene.put(&bytes);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let settings =
+        S3 { max_bytes_per_second: Some(400_000), ..settings(&scene.fixture.cloud.s3_endpoint(), Addressing::Path) };
+    let client = client(&scene.fixture, settings, scene.fixture.plain_tls(clock.clone()), clock);
+    let started = std::time::Instant::now();
+    let download = client.download(&uri(), &scene.target(), None, |_| {}).await.unwrap().unwrap();
+    assert_eq!(download.sha256, Sha256Digest::of(&bytes));
+    assert!(started.elapsed() >= Duration::from_millis(450), "{:?} for half a second's bytes", started.elapsed());
 }

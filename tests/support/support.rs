@@ -5,6 +5,8 @@ pub mod device;
 pub mod package;
 pub mod page;
 pub mod program;
+pub mod python;
+pub mod relay;
 pub mod schema;
 pub mod viewer;
 

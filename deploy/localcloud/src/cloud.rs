@@ -15,11 +15,12 @@ use crate::device::{self, DeviceFiles};
 use crate::endpoint::{Endpoint, Service};
 use crate::error::CloudError;
 use crate::faults::Faults;
-use crate::issued::IssuedCredentials;
+use crate::issued::{IssuedCredential, IssuedCredentials};
 use crate::lock::lock;
 use crate::policy::TopicPolicy;
 use crate::registry::{CertificateId, Principal, Registry};
 use crate::s3::{ObjectStore, S3, StoredVersion};
+use crate::sagemaker::TrainingJobs;
 use crate::settings::Settings;
 use crate::tls::ServerTls;
 
@@ -32,7 +33,9 @@ pub struct LocalCloud {
     registry: Registry,
     issued: IssuedCredentials,
     lifetime: Arc<Mutex<Duration>>,
+    role_aliases: Arc<Mutex<Vec<String>>>,
     objects: ObjectStore,
+    training_jobs: TrainingJobs,
     faults: Faults,
     counters: Counters,
     credentials: Endpoint,
@@ -53,12 +56,14 @@ impl LocalCloud {
         let registry = Registry::default();
         let issued = IssuedCredentials::default();
         let lifetime = Arc::new(Mutex::new(settings.credential_lifetime));
+        let role_aliases = Arc::new(Mutex::new(vec![settings.role_alias.clone()]));
         let objects = ObjectStore::default();
+        let training_jobs = TrainingJobs::default();
         let faults = Faults::default();
         let counters = Counters::default();
 
         let provider = CredentialsProvider {
-            role_alias: settings.role_alias.clone(),
+            role_aliases: Arc::clone(&role_aliases),
             lifetime: Arc::clone(&lifetime),
             registry: registry.clone(),
             issued: issued.clone(),
@@ -76,7 +81,9 @@ impl LocalCloud {
         let storage = S3 {
             region: settings.region.clone(),
             readable: settings.readable.clone(),
+            writable: settings.writable.clone(),
             objects: objects.clone(),
+            training_jobs: training_jobs.clone(),
             issued: issued.clone(),
             faults: faults.clone(),
             counters: counters.clone(),
@@ -95,7 +102,9 @@ impl LocalCloud {
             registry,
             issued,
             lifetime,
+            role_aliases,
             objects,
+            training_jobs,
             faults,
             counters,
             credentials,
@@ -148,9 +157,46 @@ impl LocalCloud {
         self.objects.delete(bucket, key);
     }
 
+    /// Stores an object that its uploader encrypted with a key of their own (SSE-C): nobody can read it without.
+    pub fn put_object_with_customer_key(&self, bucket: &str, key: &str, bytes: impl Into<Bytes>) {
+        self.put_object(bucket, key, bytes);
+        self.objects.lock_with_customer_key(bucket, key);
+    }
+
+    /// The newest version of an object, if there is one.
+    pub fn object(&self, bucket: &str, key: &str) -> Option<Bytes> {
+        self.objects.newest(bucket, key)
+    }
+
+    /// Moves a bucket to another region: requests that are signed or addressed for any other are told so.
+    pub fn set_bucket_region(&self, bucket: impl Into<String>, region: impl Into<String>) {
+        self.objects.set_region(bucket.into(), region.into());
+    }
+
+    /// Makes SageMaker know a training job in the cloud's region. A completed one has left its model at `artifacts`.
+    pub fn put_training_job(&self, name: impl Into<String>, status: &str, artifacts: Option<&str>) {
+        self.training_jobs.put(name.into(), status, artifacts);
+    }
+
+    /// Makes the credentials provider hand out these credentials, which another server of S3 knows, from now on.
+    pub fn hand_out(&self, access_key_id: &str, secret_access_key: &str, session_token: &str) {
+        let expires = self.faults.now() + *lock(&self.lifetime);
+        self.issued.hand_out(IssuedCredential {
+            access_key_id: access_key_id.to_owned(),
+            secret_access_key: secret_access_key.to_owned(),
+            session_token: session_token.to_owned(),
+            expires: expires.replace_nanosecond(0).unwrap_or(expires),
+        });
+    }
+
     /// Sets how long credentials given out from now on live.
     pub fn set_credential_lifetime(&self, lifetime: Duration) {
         *lock(&self.lifetime) = lifetime;
+    }
+
+    /// Makes the credentials provider know another role alias, whose role may do the same.
+    pub fn add_role_alias(&self, name: impl Into<String>) {
+        lock(&self.role_aliases).push(name.into());
     }
 
     /// Makes S3 forget all credentials given out so far: it answers `InvalidAccessKeyId` to them.

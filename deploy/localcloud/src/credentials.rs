@@ -24,7 +24,7 @@ const THING_HEADER: &str = "x-amzn-iot-thingname";
 /// What the provider works with; clones are the same provider.
 #[derive(Debug, Clone)]
 pub(crate) struct CredentialsProvider {
-    pub(crate) role_alias: String,
+    pub(crate) role_aliases: Arc<Mutex<Vec<String>>>,
     pub(crate) lifetime: Arc<Mutex<Duration>>,
     pub(crate) registry: Registry,
     pub(crate) issued: IssuedCredentials,
@@ -55,7 +55,7 @@ impl CredentialsProvider {
         if headers.get(THING_HEADER).is_some_and(|named| named.as_bytes() != thing.as_bytes()) {
             return Err(Refusal::InvalidThingName);
         }
-        if alias != self.role_alias {
+        if !lock(&self.role_aliases).iter().any(|known| known == alias) {
             return Err(Refusal::AccessDenied);
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The switches with which a test makes the cloud misbehave. A fault is taken once per request, before any check, and
 //! counts down; what it does is the business of the service that takes it.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use time::{Duration, OffsetDateTime};
@@ -66,6 +67,8 @@ pub struct Faults {
 struct Switches {
     credentials: Option<(CredentialsFault, Lasting)>,
     s3: Option<(S3Fault, Lasting)>,
+    /// Taken before `s3`, one a request.
+    s3_in_turn: VecDeque<S3Fault>,
     refused_topics: Vec<String>,
 }
 
@@ -78,6 +81,11 @@ impl Faults {
     /// Makes S3 misbehave.
     pub fn s3(&self, fault: S3Fault, lasting: Lasting) {
         lock(&self.switches).s3 = Some((fault, lasting));
+    }
+
+    /// Makes S3 misbehave by one of `faults` for each of the next requests, in this order.
+    pub fn s3_in_turn(&self, faults: impl IntoIterator<Item = S3Fault>) {
+        lock(&self.switches).s3_in_turn.extend(faults);
     }
 
     /// Makes the broker refuse publishing to, and subscribing to, what the filter matches, whatever the policies say.
@@ -106,7 +114,8 @@ impl Faults {
     }
 
     pub(crate) fn take_s3(&self) -> Option<S3Fault> {
-        take(&mut lock(&self.switches).s3)
+        let mut switches = lock(&self.switches);
+        switches.s3_in_turn.pop_front().or_else(|| take(&mut switches.s3))
     }
 
     pub(crate) fn refuses_topic(&self, topic_or_filter: &str) -> bool {

@@ -22,6 +22,7 @@ mod policy;
 mod random;
 mod registry;
 mod s3;
+mod sagemaker;
 mod settings;
 mod tls;
 

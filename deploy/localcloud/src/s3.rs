@@ -1,6 +1,5 @@
-//! S3, as far as a client that downloads needs it: GET and HEAD of objects, in path style and virtual-hosted style,
-//! with ranges and conditions, behind a Signature Version 4 that is really verified. Objects arrive by the cloud's own
-//! interface only; a PUT over HTTP is refused.
+//! S3, as far as a client of models needs it: GET, HEAD and PUT of objects, in path style and virtual-hosted style, with
+//! ranges, conditions and regions, behind a Signature Version 4 that is really verified.
 
 mod address;
 mod delivery;
@@ -13,6 +12,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH, LAST_MODIFIED, RANGE,
 };
@@ -23,28 +23,31 @@ pub use self::objects::StoredVersion;
 
 pub(crate) use self::objects::ObjectStore;
 
-use self::address::ObjectAddress;
+use self::address::{ObjectAddress, host, region_of_host};
 use self::delivery::Delivery;
 use self::error::S3Error;
 use self::objects::StoredObject;
 use self::range::{ByteRange, Requested};
-use self::signature::Verifier;
+pub(crate) use self::signature::Verifier;
 use crate::counters::Counters;
 use crate::faults::{Faults, S3Fault};
 use crate::issued::IssuedCredentials;
 use crate::policy;
+use crate::sagemaker::TrainingJobs;
 
 const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
 
-/// Bytes of a request body that are read to check its hash; no request served here has a body.
-const REQUEST_BODY_LIMIT: usize = 64 * 1024;
+/// The largest object that is taken; it is held in memory.
+const REQUEST_BODY_LIMIT: usize = 256 * 1024 * 1024;
 
 /// What S3 works with; clones are the same S3.
 #[derive(Debug, Clone)]
 pub(crate) struct S3 {
     pub(crate) region: String,
     pub(crate) readable: Vec<String>,
+    pub(crate) writable: Vec<String>,
     pub(crate) objects: ObjectStore,
+    pub(crate) training_jobs: TrainingJobs,
     pub(crate) issued: IssuedCredentials,
     pub(crate) faults: Faults,
     pub(crate) counters: Counters,
@@ -63,20 +66,46 @@ impl S3 {
             _ => {}
         }
         let body = to_bytes(body, REQUEST_BODY_LIMIT).await.map_err(|_| S3Error::RequestBody)?;
-        let verifier = Verifier { region: &self.region, issued: &self.issued, now: self.faults.now() };
+        let address = ObjectAddress::of(parts);
+        let bucket = address.as_ref().map_or("", |address| &address.bucket);
+        let region = self.objects.region_of(bucket).unwrap_or_else(|| self.region.clone());
+        if region_of_host(host(parts)).is_some_and(|addressed| addressed != region) {
+            return Err(S3Error::PermanentRedirect { bucket: bucket.to_owned(), region });
+        }
+        let verifier = Verifier { service: "s3", region: &region, issued: &self.issued, now: self.faults.now() };
         verifier.verify(parts, &body)?;
+        if parts.method == Method::PUT {
+            return self.store(parts, &address?, body);
+        }
         if parts.method != Method::GET && parts.method != Method::HEAD {
             return Err(S3Error::MethodNotAllowed { method: parts.method.to_string() });
         }
-        let address = ObjectAddress::of(parts, &self.region)?;
+        let address = address?;
         if !self.readable.iter().any(|pattern| policy::resource_matches(pattern, &address.resource())) {
             return Err(S3Error::AccessDenied);
         }
         let object = self.objects.find(&address)?;
+        if object.customer_key {
+            return Err(S3Error::CustomerKey);
+        }
         if let Some(unchanged) = check_conditions(&parts.headers, &object)? {
             return Ok(unchanged);
         }
         self.deliver(parts, object, fault)
+    }
+
+    /// Takes an object, whose hash has been checked already.
+    fn store(&self, parts: &Parts, address: &ObjectAddress, body: Bytes) -> Result<Response, S3Error> {
+        if !self.writable.iter().any(|pattern| policy::resource_matches(pattern, &address.resource())) {
+            return Err(S3Error::AccessDenied);
+        }
+        let only_if_absent = parts.headers.get(IF_NONE_MATCH).is_some_and(|value| value == "*");
+        if only_if_absent && self.objects.newest(&address.bucket, &address.key).is_some() {
+            return Err(S3Error::PreconditionFailed { condition: "If-None-Match" });
+        }
+        let stored = self.objects.put(&address.bucket, &address.key, body, self.faults.now());
+        let response = Response::builder().header(ETAG, stored.etag).header(VERSION_ID, stored.version_id);
+        response.body(Body::empty()).map_err(|_| S3Error::Internal)
     }
 
     fn deliver(&self, parts: &Parts, object: StoredObject, fault: Option<S3Fault>) -> Result<Response, S3Error> {
@@ -110,6 +139,9 @@ impl S3 {
 async fn answer(State(s3): State<S3>, request: Request) -> Response {
     let fault = s3.faults.take_s3();
     let (parts, body) = request.into_parts();
+    if host(&parts).starts_with("api.sagemaker.") {
+        return s3.training_jobs.answer(&parts, body, (&s3.region, &s3.issued, s3.faults.now())).await;
+    }
     match s3.serve(&parts, body, fault).await {
         Ok(response) => {
             s3.counters.add(|served| served.s3 += 1);

@@ -17,12 +17,14 @@ pub struct Settings {
     pub region: String,
     /// Account number in the thing ARNs given out, 12 digits.
     pub account: String,
-    /// The one role alias that the credentials provider knows.
+    /// The role alias that the credentials provider knows from the start.
     pub role_alias: String,
     /// How long credentials live. AWS allows 900 s to 43 200 s; any value is taken here, so that expiry can be tested.
     pub credential_lifetime: Duration,
     /// What the role may read, as the resource part of an S3 ARN: `bucket/prefix*`, `*` standing for any characters.
     pub readable: Vec<String>,
+    /// What the role may write, in the same form.
+    pub writable: Vec<String>,
     /// What a thing may do over MQTT.
     pub thing_policy: TopicPolicy,
     /// What a viewer may subscribe to; a viewer never publishes.
@@ -54,6 +56,7 @@ impl Settings {
             role_alias: "MargayRole".to_owned(),
             credential_lifetime: CREDENTIAL_LIFETIME,
             readable: vec!["*".to_owned()],
+            writable: Vec::new(),
             thing_policy: TopicPolicy { publish: own.clone(), subscribe: own },
             viewer_filters: vec!["margay/#".to_owned()],
             ports: Ports::default(),

@@ -35,11 +35,17 @@ impl ServerTls {
     }
 }
 
+/// Regions that buckets may be moved to.
+const OTHER_REGIONS: [&str; 2] = ["us-east-1", "us-west-2"];
+
 /// The names a client may use: loopback's, and AWS's own, for clients that are made to resolve those to loopback.
 fn server_names(region: &str) -> Vec<String> {
     let mut names: Vec<String> = ["localhost", "127.0.0.1", "s3.localhost", "*.s3.localhost"].map(str::to_owned).into();
-    for prefix in ["s3", "*.s3", "*.credentials.iot", "*.iot"] {
+    for prefix in ["s3", "*.s3", "*.credentials.iot", "*.iot", "api.sagemaker"] {
         names.push(format!("{prefix}.{region}.amazonaws.com"));
+    }
+    for region in OTHER_REGIONS {
+        names.push(format!("*.s3.{region}.amazonaws.com"));
     }
     names
 }

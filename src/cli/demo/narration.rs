@@ -58,9 +58,9 @@ impl Narration {
         let credentials = &core.credentials;
         self.say(&format!(
             "credentials  role alias {} at {}, until {}",
-            credentials.role_alias,
-            credentials.endpoint,
-            credentials.valid_until.as_deref().unwrap_or("unknown")
+            credentials.core.role_alias,
+            credentials.core.endpoint,
+            credentials.core.valid_until.as_deref().unwrap_or("unknown")
         ));
         for camera in &core.cameras {
             self.camera(provisioned, camera);

@@ -99,14 +99,14 @@ mod tests {
     use super::*;
     use margay_camera::v4l2::FormatWish;
 
-    use crate::group::{LocalDevice, LocalVolume, RunAs};
+    use crate::group::{LocalDevice, LocalVolume, ModelSource, RunAs};
     use crate::units::{ByteSize, FramesPerSecond, Probability};
 
     fn classifier(camera: Camera, run_as: RunAs) -> ImageClassifier {
         ImageClassifier {
             arn: "arn:aws:greengrass:r::/connectors/MargayImageClassifier/versions/1".parse().expect("an ARN"),
             model_resource: "model".parse().expect("an id"),
-            model_uri: "s3://bucket/model.zip".parse().expect("a URI"),
+            model_source: ModelSource::S3("s3://bucket/model.zip".parse().expect("a URI")),
             model_destination: "/ml_model".into(),
             camera_name: "gate".parse().expect("a name"),
             camera,

@@ -10,37 +10,41 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpStream;
 
-use super::{PATH, TokenExchange};
+use super::{Lender, PATH, TokenExchange};
 use crate::clock::{Clock, SkewedClock, SystemClock};
-use crate::credentials::TokenRegistry;
 use crate::credentials::fixture::Fixture;
 use crate::credentials::listener::MAX_CONNECTIONS;
+use crate::credentials::{Roles, TokenRegistry};
 use crate::secret::Secret;
 
 /// An endpoint, the cloud behind it, and one function with a token.
-struct Scene {
-    fixture: Fixture,
-    uri: String,
-    token: Secret,
-    tokens: Arc<TokenRegistry>,
+pub(super) struct Scene {
+    pub(super) fixture: Fixture,
+    pub(super) uri: String,
+    pub(super) token: Secret,
+    pub(super) tokens: Arc<TokenRegistry>,
+    pub(super) roles: Roles,
+    lender: Lender,
 }
 
 impl Scene {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::at(Arc::new(SystemClock::new())).await
     }
 
-    async fn at(clock: Arc<dyn Clock>) -> Self {
+    pub(super) async fn at(clock: Arc<dyn Clock>) -> Self {
         let fixture = Fixture::start().await;
         let tokens = Arc::new(TokenRegistry::new());
-        let token = tokens.issue("function-a").unwrap();
-        let exchange = TokenExchange::bind(0, fixture.provider_at(clock), tokens.clone()).await.unwrap();
+        let roles = fixture.roles_at(clock);
+        let exchange = TokenExchange::bind(0, roles.clone(), tokens.clone()).await.unwrap();
         let uri = exchange.uri();
+        let lender = exchange.lender();
+        let token = lender.lend("function-a").unwrap().token().clone();
         tokio::spawn(exchange.serve());
-        Self { fixture, uri, token, tokens }
+        Self { fixture, uri, token, tokens, roles, lender }
     }
 
-    async fn ask(&self, method: Method, uri: &str, token: Option<&str>) -> Response {
+    pub(super) async fn ask(&self, method: Method, uri: &str, token: Option<&str>) -> Response {
         let mut request = Request::new(method, uri.parse().unwrap());
         if let Some(token) = token {
             request.headers_mut().insert(AUTHORIZATION, token.parse().unwrap());
@@ -48,12 +52,12 @@ impl Scene {
         self.fixture.plain_tls(Arc::new(SystemClock::new())).send(request).await.unwrap()
     }
 
-    async fn get(&self) -> Response {
+    pub(super) async fn get(&self) -> Response {
         self.ask(Method::GET, &self.uri, Some(self.token.expose())).await
     }
 }
 
-async fn json(response: Response) -> serde_json::Value {
+pub(super) async fn json(response: Response) -> serde_json::Value {
     assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
     serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
 }
@@ -147,7 +151,7 @@ async fn neighbours_that_connect_and_say_nothing_do_not_keep_others_out() {
     let scene = Scene::start().await;
     let address = scene.uri.trim_start_matches("http://").trim_end_matches(PATH).to_owned();
     let mut silent = Vec::new();
-    for _ in 0..MAX_CONNECTIONS - 1 {
+    for _ in 0..MAX_CONNECTIONS * 3 {
         silent.push(TcpStream::connect(&address).await.unwrap());
     }
     assert_eq!(scene.get().await.status(), 200);
@@ -158,6 +162,35 @@ async fn a_port_that_is_taken_is_named() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = taken.local_addr().unwrap().port();
     let fixture = Fixture::start().await;
-    let error = TokenExchange::bind(port, fixture.provider(), Arc::default()).await.unwrap_err();
+    let error =
+        TokenExchange::bind(port, fixture.roles_at(Arc::new(SystemClock::new())), Arc::default()).await.unwrap_err();
     assert!(error.to_string().contains(&port.to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn nonsense_from_the_provider_is_a_500_that_does_not_quote_it() {
+    let scene = Scene::start().await;
+    scene.fixture.cloud.faults().credentials(CredentialsFault::Garbage, Lasting::UntilCleared);
+    let response = scene.get().await;
+    assert_eq!(response.status(), 500);
+    assert!(response.headers().contains_key(RETRY_AFTER));
+    let document = json(response).await;
+    assert_eq!(document["code"], "ProviderMalformed");
+    assert!(!document.to_string().contains("html"), "{document}");
+}
+
+#[tokio::test]
+async fn another_listener_on_loopback_is_served_and_one_on_another_address_refused() {
+    let scene = Scene::start().await;
+    let listener = std::net::TcpListener::bind("127.0.0.5:0").unwrap();
+    let lease = scene.lender.lend_on(listener.local_addr().unwrap(), "function-b").unwrap();
+    let lender = scene.lender.clone();
+    tokio::spawn(async move { lender.serve_on(listener).await });
+    assert_eq!(scene.ask(Method::GET, lease.uri(), Some(lease.token().expose())).await.status(), 200);
+    scene.lender.take_back("function-b");
+    assert_eq!(scene.ask(Method::GET, lease.uri(), Some(lease.token().expose())).await.status(), 403);
+
+    let everywhere = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let refused = scene.lender.serve_on(everywhere).await.unwrap_err();
+    assert!(refused.to_string().contains("loopback only"), "{refused}");
 }

@@ -75,7 +75,7 @@ fn a_model_is_a_package_in_a_bucket_without_periods_v9() {
 }
 
 #[test]
-fn a_container_holds_exactly_one_thing_and_training_jobs_are_refused() {
+fn a_container_holds_exactly_one_thing() {
     let with = |data: Value| with_resources(json!([{"Id": "r", "Name": "r", "ResourceDataContainer": data}]));
     assert_eq!(one_error(&with(json!({}))).0, DATA);
     let both = json!({
@@ -84,9 +84,31 @@ fn a_container_holds_exactly_one_thing_and_training_jobs_are_refused() {
     });
     assert_eq!(one_error(&with(both)).0, DATA);
     assert_eq!(one_error(&with(json!({"LocalVolumeResourceDat": {}}))).0, format!("{DATA}.LocalVolumeResourceDat"));
-    let job = json!({"SageMakerMachineLearningModelResourceData": {"DestinationPath": "/m", "SageMakerJobArn": "x"}});
-    let (_, rule) = one_error(&with(job));
-    assert!(rule.contains("training job"), "{rule}");
+}
+
+#[test]
+fn a_model_may_be_what_a_training_job_left_in_s3_b_10() {
+    let with = |data: Value| with_resources(json!([{"Id": "r", "Name": "r", "ResourceDataContainer": data}]));
+    let job = |arn: &str| {
+        with(json!({"SageMakerMachineLearningModelResourceData": {"DestinationPath": "/m", "SageMakerJobArn": arn,
+            "OwnerSetting": {"GroupOwner": "1000", "GroupPermission": "ro"}}}))
+    };
+    let arn = "arn:aws:sagemaker:us-west-2:123456789012:training-job/signs";
+    let group = accepted(&job(arn));
+    let model = group.resources[0].model().expect("a model");
+    assert!(matches!(&model.source, ModelSource::TrainingJob(job) if job.as_str() == arn), "{model:?}");
+    assert_eq!(group.resources[0].data.type_name(), "ML_Model.SageMaker.Job");
+    let (path, _) = one_error(&job("arn:aws:sagemaker:us-west-2:123456789012:model/signs"));
+    assert_eq!(path, format!("{DATA}.SageMakerMachineLearningModelResourceData.SageMakerJobArn"));
+}
+
+#[test]
+fn a_bucket_with_a_period_is_allowed_where_its_name_is_no_host() {
+    let mut resource = model("m", "/m", None);
+    resource["ResourceDataContainer"]["S3MachineLearningModelResourceData"]["S3Uri"] = json!("s3://my.bucket/m.zip");
+    let host = Host { thing_arn: None, allow_functions_to_run_as_root: false, virtual_hosted_s3: false };
+    let group = Group::parse(&with_resources(json!([resource])).to_string(), host).expect("it is accepted");
+    assert_eq!(group.document.resources[0].model().expect("a model").source.to_string(), "s3://my.bucket/m.zip");
 }
 
 #[test]

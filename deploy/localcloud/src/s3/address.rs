@@ -15,9 +15,9 @@ pub(super) struct ObjectAddress {
 }
 
 impl ObjectAddress {
-    pub(super) fn of(parts: &Parts, region: &str) -> Result<Self, S3Error> {
-        let path = parts.uri.path().trim_start_matches('/');
-        let (bucket, key) = match bucket_of_host(host(parts), region) {
+    pub(super) fn of(parts: &Parts) -> Result<Self, S3Error> {
+        let path = parts.uri.path().strip_prefix('/').unwrap_or_default();
+        let (bucket, key) = match bucket_of_host(host(parts)) {
             Some(bucket) => (bucket, path),
             None => path.split_once('/').unwrap_or((path, "")),
         };
@@ -40,10 +40,24 @@ pub(super) fn host(parts: &Parts) -> &str {
 }
 
 /// The bucket of a virtual-hosted host name; none where the host is the service itself.
-fn bucket_of_host<'a>(host: &'a str, region: &str) -> Option<&'a str> {
-    let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
-    let regional = format!(".s3.{region}.amazonaws.com");
-    [".s3.localhost", &regional, ".s3.amazonaws.com"].iter().find_map(|suffix| name.strip_suffix(suffix))
+fn bucket_of_host(host: &str) -> Option<&str> {
+    let name = name_of(host);
+    if let Some(bucket) = [".s3.localhost", ".s3.amazonaws.com"].iter().find_map(|suffix| name.strip_suffix(suffix)) {
+        return Some(bucket);
+    }
+    let (bucket, region) = name.strip_suffix(".amazonaws.com")?.split_once(".s3.")?;
+    (!region.contains('.')).then_some(bucket)
+}
+
+/// The region that a regional host name of AWS stands for.
+pub(super) fn region_of_host(host: &str) -> Option<&str> {
+    let name = name_of(host).strip_suffix(".amazonaws.com")?;
+    let region = name.strip_prefix("s3.").or_else(|| Some(name.split_once(".s3.")?.1))?;
+    (!region.contains('.')).then_some(region)
+}
+
+fn name_of(host: &str) -> &str {
+    host.rsplit_once(':').map_or(host, |(name, _port)| name)
 }
 
 fn version_of_query(query: Option<&str>) -> Result<Option<String>, S3Error> {
@@ -61,7 +75,7 @@ mod tests {
 
     fn address(host: &str, target: &str) -> Result<ObjectAddress, S3Error> {
         let (parts, ()) = http::Request::get(target).header(HOST, host).body(()).unwrap().into_parts();
-        ObjectAddress::of(&parts, "eu-central-1")
+        ObjectAddress::of(&parts)
     }
 
     #[test]

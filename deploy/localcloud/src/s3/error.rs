@@ -12,28 +12,68 @@ use super::signature::ALLOWED_SKEW;
 
 /// Why a request is not answered with an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum S3Error {
+pub(crate) enum S3Error {
     AccessDenied,
-    UnsignedHeaders { names: String },
-    AuthorizationHeaderMalformed { detail: String },
+    UnsignedHeaders {
+        names: String,
+    },
+    AuthorizationHeaderMalformed {
+        detail: String,
+    },
+    /// Signed for another region than the bucket's.
+    WrongScope {
+        signed: String,
+        region: String,
+    },
+    /// Addressed at another region's host than the bucket's.
+    PermanentRedirect {
+        bucket: String,
+        region: String,
+    },
+    /// The object is encrypted with its uploader's key.
+    CustomerKey,
     ExpiredToken,
     Internal,
-    Injected { status: u16 },
-    InvalidAccessKeyId { access_key_id: String },
-    InvalidRange { size: u64 },
+    Injected {
+        status: u16,
+    },
+    InvalidAccessKeyId {
+        access_key_id: String,
+    },
+    InvalidRange {
+        size: u64,
+    },
     InvalidToken,
     InvalidUri,
-    MethodNotAllowed { method: String },
+    MethodNotAllowed {
+        method: String,
+    },
     MissingContentHash,
-    NoSuchBucket { bucket: String },
-    NoSuchKey { key: String },
-    NoSuchVersion { version_id: String },
+    NoSuchBucket {
+        bucket: String,
+    },
+    NoSuchKey {
+        key: String,
+    },
+    NoSuchVersion {
+        version_id: String,
+    },
     NotImplemented,
-    PreconditionFailed { condition: &'static str },
+    PreconditionFailed {
+        condition: &'static str,
+    },
     RequestBody,
-    RequestTimeTooSkewed { request: String, server: String },
-    SignatureDoesNotMatch { canonical: String },
-    ContentHashMismatch { claimed: String, computed: String },
+    RequestTimeTooSkewed {
+        request: String,
+        server: String,
+    },
+    SignatureDoesNotMatch {
+        canonical: String,
+    },
+    ContentHashMismatch {
+        claimed: String,
+        computed: String,
+    },
 }
 
 /// How an error goes over the wire.
@@ -54,7 +94,18 @@ impl S3Error {
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(form.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/xml"));
+        if let Some(region) = self.bucket_region().and_then(|region| region.parse().ok()) {
+            response.headers_mut().insert("x-amz-bucket-region", region);
+        }
         response
+    }
+
+    fn bucket_region(&self) -> Option<&str> {
+        match self {
+            // The first carries it in its document only, as S3's does.
+            Self::PermanentRedirect { region, .. } => Some(region),
+            _ => None,
+        }
     }
 
     fn form(&self) -> Form {
@@ -69,6 +120,10 @@ impl S3Error {
                 .with("HeadersNotSigned", names),
             Self::AuthorizationHeaderMalformed { detail } => {
                 form(400, "AuthorizationHeaderMalformed", format!("The authorization header is malformed; {detail}"))
+            }
+            Self::WrongScope { signed, region } => {
+                let message = format!("The authorization header is malformed; the region '{signed}' is wrong; expecting '{region}'");
+                form(400, "AuthorizationHeaderMalformed", message).with("Region", region)
             }
             Self::ExpiredToken => form(400, "ExpiredToken", "The provided token has expired."),
             Self::InvalidAccessKeyId { access_key_id } => {
@@ -106,6 +161,17 @@ impl S3Error {
     fn failure(&self) -> Form {
         match self {
             Self::Injected { status } => injected(*status),
+            Self::PermanentRedirect { bucket, region } => {
+                let message = "The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint.";
+                form(301, "PermanentRedirect", message)
+                    .with("Bucket", bucket)
+                    .with("Endpoint", &format!("{bucket}.s3.{region}.amazonaws.com"))
+            }
+            Self::CustomerKey => form(
+                400,
+                "InvalidRequest",
+                "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.",
+            ),
             Self::InvalidRange { size } => form(416, "InvalidRange", "The requested range is not satisfiable")
                 .with("ActualObjectSize", &size.to_string()),
             Self::InvalidUri => form(400, "InvalidURI", "Couldn't parse the specified URI."),

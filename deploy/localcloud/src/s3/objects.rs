@@ -28,6 +28,8 @@ pub(super) struct StoredObject {
     pub(super) etag: String,
     pub(super) version_id: String,
     pub(super) modified: OffsetDateTime,
+    /// Whether it is encrypted with its uploader's key.
+    pub(super) customer_key: bool,
 }
 
 type Bucket = BTreeMap<String, Vec<StoredObject>>;
@@ -36,6 +38,8 @@ type Bucket = BTreeMap<String, Vec<StoredObject>>;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ObjectStore {
     buckets: Arc<Mutex<BTreeMap<String, Bucket>>>,
+    /// Of the buckets that lie elsewhere.
+    regions: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl ObjectStore {
@@ -44,7 +48,13 @@ impl ObjectStore {
         let mut buckets = lock(&self.buckets);
         let versions = buckets.entry(bucket.to_owned()).or_default().entry(key.to_owned()).or_default();
         let version_id = format!("v{:031}", versions.len() + 1); // 32 characters, as S3's
-        versions.push(StoredObject { bytes, etag: etag.clone(), version_id: version_id.clone(), modified });
+        versions.push(StoredObject {
+            bytes,
+            etag: etag.clone(),
+            version_id: version_id.clone(),
+            modified,
+            customer_key: false,
+        });
         StoredVersion { etag, version_id }
     }
 
@@ -52,6 +62,25 @@ impl ObjectStore {
         if let Some(bucket) = lock(&self.buckets).get_mut(bucket) {
             bucket.remove(key);
         }
+    }
+
+    pub(crate) fn lock_with_customer_key(&self, bucket: &str, key: &str) {
+        let mut buckets = lock(&self.buckets);
+        if let Some(object) = buckets.get_mut(bucket).and_then(|bucket| bucket.get_mut(key)?.last_mut()) {
+            object.customer_key = true;
+        }
+    }
+
+    pub(crate) fn newest(&self, bucket: &str, key: &str) -> Option<Bytes> {
+        lock(&self.buckets).get(bucket)?.get(key)?.last().map(|object| object.bytes.clone())
+    }
+
+    pub(crate) fn set_region(&self, bucket: String, region: String) {
+        lock(&self.regions).insert(bucket, region);
+    }
+
+    pub(super) fn region_of(&self, bucket: &str) -> Option<String> {
+        lock(&self.regions).get(bucket).cloned()
     }
 
     pub(super) fn find(&self, address: &ObjectAddress) -> Result<StoredObject, S3Error> {

@@ -37,10 +37,11 @@ const ADDED_BY_SIGNING: [&str; 3] = [CONTENT_HASH, REQUEST_DATE, SECURITY_TOKEN]
 
 /// What a signature is checked against.
 #[derive(Debug)]
-pub(super) struct Verifier<'a> {
-    pub(super) region: &'a str,
-    pub(super) issued: &'a IssuedCredentials,
-    pub(super) now: OffsetDateTime,
+pub(crate) struct Verifier<'a> {
+    pub(crate) service: &'static str,
+    pub(crate) region: &'a str,
+    pub(crate) issued: &'a IssuedCredentials,
+    pub(crate) now: OffsetDateTime,
 }
 
 /// The parts of an `Authorization` header of this algorithm.
@@ -56,7 +57,7 @@ struct Authorization<'a> {
 
 impl Verifier<'_> {
     /// Accepts the request or says what S3 would say against it, first cause first.
-    pub(super) fn verify(&self, parts: &Parts, body: &[u8]) -> Result<(), S3Error> {
+    pub(crate) fn verify(&self, parts: &Parts, body: &[u8]) -> Result<(), S3Error> {
         let header = text(&parts.headers, AUTHORIZATION.as_str()).ok_or(S3Error::AccessDenied)?;
         let authorization = Authorization::parse(header)?;
         self.check_scope(&authorization)?;
@@ -77,14 +78,15 @@ impl Verifier<'_> {
 
     fn check_scope(&self, authorization: &Authorization<'_>) -> Result<(), S3Error> {
         let malformed = |detail| Err(S3Error::AuthorizationHeaderMalformed { detail });
-        if authorization.service != "s3" {
+        if authorization.service != self.service {
             return malformed(format!(
-                "incorrect service \"{}\". This endpoint belongs to \"s3\".",
-                authorization.service
+                "incorrect service \"{}\". This endpoint belongs to \"{}\".",
+                authorization.service, self.service
             ));
         }
         if authorization.region != self.region {
-            return malformed(format!("the region '{}' is wrong; expecting '{}'", authorization.region, self.region));
+            let (signed, region) = (authorization.region.to_owned(), self.region.to_owned());
+            return Err(S3Error::WrongScope { signed, region });
         }
         Ok(())
     }

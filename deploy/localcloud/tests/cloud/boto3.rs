@@ -31,6 +31,7 @@ print(told(lambda: s3.get_object(Bucket="absent", Key="absent")))
 print(told(lambda: s3.get_object(IfMatch='"other"', **name)))
 print(told(lambda: s3.put_object(Body=b"upload", **name)))
 print(told(lambda: client(secret="x" * 40).get_object(**name)))
+# Told the right region, boto3 signs for it by itself.
 print(told(lambda: client(region="us-east-1").get_object(**name)))
 "#;
 
@@ -42,7 +43,7 @@ NoSuchBucket
 PreconditionFailed
 NotImplemented
 SignatureDoesNotMatch
-AuthorizationHeaderMalformed
+no error
 ";
 
 async fn installed() -> bool {

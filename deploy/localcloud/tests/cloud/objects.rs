@@ -109,10 +109,12 @@ async fn what_is_not_there_or_not_allowed_is_said_in_s3s_words() {
         assert_eq!((answer.status, code(&answer)), (status, expected), "{target}");
         assert_eq!(answer.header("content-type"), Some("application/xml"));
     }
-    let mut put = Get::path_style(&scene, "/models/a");
-    put.method = "PUT";
-    let answer = put.send(&scene, &keys).await;
-    assert_eq!((answer.status, code(&answer)), (405, "MethodNotAllowed"));
+    for (method, status, expected) in [("PUT", 403, "AccessDenied"), ("DELETE", 405, "MethodNotAllowed")] {
+        let mut other = Get::path_style(&scene, "/models/a");
+        other.method = method;
+        let answer = other.send(&scene, &keys).await;
+        assert_eq!((answer.status, code(&answer)), (status, expected), "{method}");
+    }
 }
 
 #[tokio::test]
