@@ -10,7 +10,7 @@ package=$(realpath "$1")
 cd "$(dirname "$0")/../.."
 . tests/artefacts/debian.sh
 work=$(mktemp -d)
-trap 'rm -rf --one-file-system "$work"' EXIT
+trap 'umount "$work/root/proc" 2>/dev/null || true; rm -rf --one-file-system "$work"' EXIT
 step() { printf -- '-- %s\n' "$*"; }
 fail() { printf 'service.sh: %s\n' "$*" >&2; exit 1; }
 for tool in debootstrap qemu-system-x86_64 cpio busybox mke2fs; do
