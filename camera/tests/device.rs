@@ -56,7 +56,7 @@ fn take_all(path: &std::path::Path, format: FormatWish, look: &impl Fn(&Capture,
             assert!(captures.is_sorted_by(|a, b| a.item < b.item), "no number comes twice");
             return captures;
         }
-        println!("{left_out} frames were left out at {frames_per_second} a second");
+        println!("{left_out} frames were left out at {frames_per_second} a second: {:?}", camera.lost());
     }
     panic!("never {FRAMES} frames without a gap");
 }

@@ -42,7 +42,7 @@ expect() {
 
 export MARGAY_TEST_VIVID=/dev/video0 MARGAY_TEST_LOOPBACK=/dev/video7
 export MARGAY_TEST_LOOPBACK_STALLING=/dev/video8
-device-tests --test-threads=1 || failed=1
+device-tests --test-threads=1 --nocapture || failed=1
 
 ip link set lo up
 (cd /repository && promises camera:: --test-threads=1) || failed=1
