@@ -40,7 +40,6 @@ pub(super) enum Decision {
 struct Held {
     credentials: Credentials,
     renew_at: Duration,
-    fetched: OffsetDateTime,
 }
 
 #[derive(Debug)]
@@ -63,6 +62,8 @@ pub(super) enum Change {
 #[derive(Debug)]
 pub(super) struct State {
     held: Option<Held>,
+    /// When credentials were last granted, whatever became of them.
+    last_fetch: Option<OffsetDateTime>,
     failure: Option<Failure>,
     under_way: Option<watch::Receiver<()>>,
     /// Counts changes; a fetch that began under an earlier one lands nowhere.
@@ -77,6 +78,7 @@ impl State {
     pub(super) fn new(retry: CredentialRetry) -> Self {
         Self {
             held: None,
+            last_fetch: None,
             failure: None,
             under_way: None,
             epoch: 0,
@@ -150,7 +152,8 @@ impl State {
             Ok(credentials) => {
                 let life = credentials.expires_at.saturating_sub(boottime);
                 let renew_at = boottime + renewal_after(life, fastrand::f64());
-                self.held = Some(Held { credentials, renew_at, fetched: now });
+                self.held = Some(Held { credentials, renew_at });
+                self.last_fetch = Some(now);
                 self.failure = None;
                 self.backoff.reset();
             }
@@ -181,7 +184,7 @@ impl State {
             access_key_id: valid.map(|held| held.credentials.access_key_id.clone()),
             expiration: valid.map(|held| held.credentials.expiration),
             expires_in: valid.map(|held| held.credentials.expires_at.saturating_sub(boottime)),
-            last_fetch: self.held.as_ref().map(|held| held.fetched),
+            last_fetch: self.last_fetch,
             error: self.failure.as_ref().map(|failure| failure.error.clone()),
             failed: self.failure.as_ref().map(|failure| failure.at),
             fetching: self.under_way().is_some(),
