@@ -131,13 +131,25 @@ impl CredentialsProvider {
         }
     }
 
-    /// Credentials other than `refused`, which a service did not accept although they have not expired.
+    /// Credentials other than `refused`, which a service did not accept although they have not expired; the same once
+    /// more if the provider gives no others. Whoever asks by [`CredentialsProvider::get`] is served `refused` until then.
     ///
     /// # Errors
     /// As for [`CredentialsProvider::get`].
     pub async fn get_other_than(&self, refused: &Credentials) -> Result<Credentials, CredentialsError> {
-        self.shared.state().forget(&refused.access_key_id);
-        self.get().await
+        let decide = || self.shared.state().decide_other_than(&refused.access_key_id, self.shared.boottime());
+        let mut landing = match decide() {
+            Decision::Serve(credentials) => return Ok(credentials),
+            Decision::Refuse(error) => return Err(error),
+            Decision::Wait(landing) => landing,
+            Decision::Fetch => self.take_off(),
+        };
+        // The sender sends nothing: it is dropped when the fetch has landed.
+        let _ = landing.changed().await;
+        match decide() {
+            Decision::Refuse(error) => Err(error),
+            _ => self.get().await,
+        }
     }
 
     /// Forgets the pause after connection failures: something else has just found the network working.

@@ -40,7 +40,6 @@ pub(super) enum Decision {
 struct Held {
     credentials: Credentials,
     renew_at: Duration,
-    fetched: OffsetDateTime,
 }
 
 #[derive(Debug)]
@@ -63,6 +62,8 @@ pub(super) enum Change {
 #[derive(Debug)]
 pub(super) struct State {
     held: Option<Held>,
+    /// When credentials were last granted, whatever became of them.
+    last_fetch: Option<OffsetDateTime>,
     failure: Option<Failure>,
     under_way: Option<watch::Receiver<()>>,
     /// Counts changes; a fetch that began under an earlier one lands nowhere.
@@ -77,6 +78,7 @@ impl State {
     pub(super) fn new(retry: CredentialRetry) -> Self {
         Self {
             held: None,
+            last_fetch: None,
             failure: None,
             under_way: None,
             epoch: 0,
@@ -87,16 +89,29 @@ impl State {
         }
     }
 
-    pub(super) fn decide(&mut self, boottime: Duration) -> Decision {
-        if let Some(held) = self.held.as_ref().filter(|held| held.credentials.is_valid_at(boottime)) {
-            return Decision::Serve(held.credentials.clone());
+    pub(super) fn decide(&self, boottime: Duration) -> Decision {
+        match self.held.as_ref().filter(|held| held.credentials.is_valid_at(boottime)) {
+            Some(held) => Decision::Serve(held.credentials.clone()),
+            None => self.decide_without_held(boottime),
         }
+    }
+
+    fn decide_without_held(&self, boottime: Duration) -> Decision {
         if let Some(landing) = self.under_way() {
             return Decision::Wait(landing);
         }
         match &self.failure {
             Some(failure) if boottime < failure.retry_at => Decision::Refuse(failure.error.clone()),
             _ => Decision::Fetch,
+        }
+    }
+
+    /// The same for somebody to whom the credentials of `access_key_id` are of no use, although they are valid: a service
+    /// does not know them. They are still served to others, who may have another service.
+    pub(super) fn decide_other_than(&self, access_key_id: &str, boottime: Duration) -> Decision {
+        match &self.held {
+            Some(held) if held.credentials.access_key_id == access_key_id => self.decide_without_held(boottime),
+            _ => self.decide(boottime),
         }
     }
 
@@ -150,7 +165,8 @@ impl State {
             Ok(credentials) => {
                 let life = credentials.expires_at.saturating_sub(boottime);
                 let renew_at = boottime + renewal_after(life, fastrand::f64());
-                self.held = Some(Held { credentials, renew_at, fetched: now });
+                self.held = Some(Held { credentials, renew_at });
+                self.last_fetch = Some(now);
                 self.failure = None;
                 self.backoff.reset();
             }
@@ -159,12 +175,6 @@ impl State {
                 let pause = error.pause(&self.retry).unwrap_or_else(|| self.backoff.next());
                 self.failure = Some(Failure { error, at: now, retry_at: boottime + pause });
             }
-        }
-    }
-
-    pub(super) fn forget(&mut self, access_key_id: &str) {
-        if self.held.as_ref().is_some_and(|held| held.credentials.access_key_id == access_key_id) {
-            self.held = None;
         }
     }
 
@@ -181,7 +191,7 @@ impl State {
             access_key_id: valid.map(|held| held.credentials.access_key_id.clone()),
             expiration: valid.map(|held| held.credentials.expiration),
             expires_in: valid.map(|held| held.credentials.expires_at.saturating_sub(boottime)),
-            last_fetch: self.held.as_ref().map(|held| held.fetched),
+            last_fetch: self.last_fetch,
             error: self.failure.as_ref().map(|failure| failure.error.clone()),
             failed: self.failure.as_ref().map(|failure| failure.at),
             fetching: self.under_way().is_some(),
@@ -264,13 +274,14 @@ mod tests {
     }
 
     #[test]
-    fn credentials_that_a_service_refused_are_forgotten_and_others_are_not() {
+    fn credentials_that_a_service_refused_are_replaced_for_its_client_and_served_to_others() {
         let mut state = State::new(CredentialRetry::default());
         state.landed(0, Ok(credentials(BOOT + seconds(3600))), (BOOT, NOW));
-        state.forget("ASIA2");
+        assert!(matches!(state.decide_other_than("ASIA2", BOOT), Decision::Serve(_)), "these are others");
+        assert!(matches!(state.decide_other_than("ASIA1", BOOT), Decision::Fetch));
+        state.landed(0, Err(refused(503)), (BOOT, NOW));
+        assert!(matches!(state.decide_other_than("ASIA1", BOOT), Decision::Refuse(_)), "the provider is left alone");
         assert!(matches!(state.decide(BOOT), Decision::Serve(_)));
-        state.forget("ASIA1");
-        assert!(matches!(state.decide(BOOT), Decision::Fetch));
     }
 
     #[test]

@@ -362,3 +362,13 @@ async fn a_proxy_over_tls_is_trusted_by_the_same_authorities() {
     through(&files).get().await.unwrap();
     assert!(proxy.heard()[0].contains("Basic "), "{:?}", proxy.heard());
 }
+
+#[tokio::test]
+async fn a_service_that_refuses_valid_credentials_takes_them_from_nobody_else_while_the_provider_is_down() {
+    let fixture = Fixture::start().await;
+    let provider = fixture.provider();
+    let first = provider.get().await.unwrap();
+    fixture.cloud.faults().credentials(CredentialsFault::Status(503), Lasting::UntilCleared);
+    assert_eq!(refusal(provider.get_other_than(&first).await.unwrap_err()).status, 503);
+    assert_eq!(provider.get().await.unwrap().access_key_id, first.access_key_id);
+}

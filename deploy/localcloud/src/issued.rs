@@ -67,9 +67,11 @@ impl IssuedCredentials {
         lock(&self.all).iter().rev().find(|credential| credential.access_key_id == access_key_id).cloned()
     }
 
-    /// Makes the provider hand out `credential` from now on, which another service has issued.
+    /// Makes the provider hand out `credential` from now on, which another service has issued and this one takes too.
     pub(crate) fn hand_out(&self, credential: IssuedCredential) {
-        *lock(&self.foreign) = Some(Arc::new(credential));
+        let credential = Arc::new(credential);
+        lock(&self.all).push_back(Arc::clone(&credential));
+        *lock(&self.foreign) = Some(credential);
     }
 
     /// Forgets everything that was handed out, as if the role had been deleted.
