@@ -42,13 +42,13 @@ mod outage;
 mod packing;
 #[path = "promises/page.rs"]
 mod page;
-#[path = "promises/self_test.rs"]
-mod self_test;
-#[path = "promises/service.rs"]
-mod service;
 #[path = "promises/proxy.rs"]
 mod proxy;
 #[path = "promises/s3_peers.rs"]
 mod s3_peers;
+#[path = "promises/self_test.rs"]
+mod self_test;
+#[path = "promises/service.rs"]
+mod service;
 #[path = "promises/token_exchange.rs"]
 mod token_exchange;

@@ -102,9 +102,10 @@ pub(super) struct Opened {
 /// puts off, and has it name its golden samples; an error is told in one line.
 pub(super) fn open(directory: &Path) -> Result<Opened, String> {
     let package = ModelDirectory::open(directory).map_err(|error| explain(&error))?;
-    package.manifest.check_golden_labels(&package.labels).map_err(|error| explain(&error))?;
     let spec = package.manifest.model_spec();
     let mut pipeline = Pipeline::load(&package.model, &spec, package.labels).map_err(|error| explain(&error))?;
+    // Their number was held against the model's outputs before.
+    package.manifest.check_golden_labels(pipeline.labels()).map_err(|error| explain(&error))?;
     let grey = [128; 3 * 64 * 64];
     pipeline.classify(&FrameView::rgb24(64, 64, &grey), 1).map_err(|error| explain(&error))?;
     for golden in package.manifest.golden() {

@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
             worker.add_picture(picture).await.or_fail(Code::Source)?;
         }
         let result = measure(arguments, &worker).await?;
-        let report = report(arguments, &package, &worker, described, cold_start, result);
+        let report = report(arguments, &package, &worker, (described, cold_start), result);
         if arguments.json { output::json(&report) } else { show(&report) }.or_fail(Code::Failure)
     })
 }
@@ -117,8 +117,7 @@ fn report(
     arguments: &Arguments,
     package: &model::Package,
     worker: &OneShot,
-    pictures: String,
-    cold_start: Duration,
+    (pictures, cold_start): (String, Duration),
     result: BenchResult,
 ) -> Report {
     let (name, version) = package.name_and_version();

@@ -199,9 +199,9 @@ mod tests {
     fn what_was_signed_is_verified_and_nothing_else() {
         let (trusted, secret) = pair();
         let signature = sign(&secret, None, "road-signs 1.0.0", Cursor::new(b"package")).unwrap();
-        let signed = verify(&[trusted.clone()], &signature, Cursor::new(b"package")).unwrap();
+        let signed = verify(std::slice::from_ref(&trusted), &signature, Cursor::new(b"package")).unwrap();
         assert_eq!(signed.comment, "road-signs 1.0.0");
-        let error = verify(&[trusted.clone()], &signature, Cursor::new(b"package2")).unwrap_err();
+        let error = verify(std::slice::from_ref(&trusted), &signature, Cursor::new(b"package2")).unwrap_err();
         assert!(matches!(&error, SignatureError::Mismatch { key, .. } if *key == signed.key), "{error}");
         let forged = signature.replace("road-signs 1.0.0", "road-signs 9.9.9");
         assert!(verify(&[trusted], &forged, Cursor::new(b"package")).is_err(), "the comment is covered too");

@@ -136,7 +136,8 @@ struct Moto {
 
 impl Moto {
     fn start() -> Option<Self> {
-        let python = python_with("boto3, moto.server")?;
+        // Earlier ones take boto3's own signatures for wrong.
+        let python = python_with("boto3, moto.server; assert moto.__version__.split('.') >= ['5', '2', '5']")?;
         let port = free_port();
         let mut command = Command::new(&python);
         command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]);
