@@ -100,7 +100,7 @@ pub enum Next {
     Nothing,
 }
 
-/// The queue, its limit and its ledger. Index in memory, bodies in the [`Storage`].
+/// The queue, its limit and its ledger. Index in memory, bodies in the storage.
 #[derive(Debug)]
 pub struct Spool {
     limit_bytes: usize,

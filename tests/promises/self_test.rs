@@ -71,7 +71,7 @@ fn a_corrupt_weight_is_found_although_every_digest_is_right() {
     let mut package = Package::bundled();
     let mut model = package.0["signs.onnx"].clone();
     // In the middle of the largest layer's floats, whose bytes are most of the file.
-    let middle = model.len() / 2 & !3;
+    let middle = (model.len() / 2) & !3;
     for weight in model[middle..middle + 4096].chunks_exact_mut(4) {
         weight.copy_from_slice(&1e30_f32.to_le_bytes());
     }
