@@ -122,7 +122,7 @@ impl Core {
         let link = Link::start(settings);
         let router = Arc::new(Router::new(deployable.group.subscriptions.iter().map(route)));
         let mut tasks = tokio::task::JoinSet::new();
-        let stager = Stager::new(services.s3.clone(), store);
+        let stager = Stager::new(services.s3.clone(), store, services.provenance.clone());
         let preview = Preview::bind(&config);
         let mut cameras = Vec::new();
         let mut reported = Vec::new();

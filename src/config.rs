@@ -18,6 +18,7 @@ mod directories;
 mod effective;
 mod load;
 mod mqtt;
+mod packages;
 mod path;
 mod proxy;
 mod runtime;
@@ -31,6 +32,7 @@ pub use crypto::{Crypto, Pkcs11};
 pub use directories::Directories;
 pub use load::{DEFAULT_PATH, load, root_of};
 pub use mqtt::Mqtt;
+pub use packages::Packages;
 pub use proxy::{NetworkProxy, ProxyScheme};
 pub use runtime::Runtime;
 pub use s3::{Addressing, S3, S3Endpoint};
@@ -62,6 +64,8 @@ pub struct Config {
     pub token_exchange: TokenExchange,
     /// The page for browsers on this machine (`margay.page`); without it there is none.
     pub page: Option<Page>,
+    /// Whose packages are taken (`margay.packages`).
+    pub packages: Packages,
 }
 
 impl Config {
@@ -104,6 +108,7 @@ fn read(value: &Value, root: &Path, notes: &Notes) -> Option<Config> {
     let s3 = S3::read(margay.field("s3").section(), root, core_thing.as_ref());
     let token_exchange = TokenExchange::read(margay.field("tokenExchange").section());
     let page = Page::read(&mut margay);
+    let packages = Packages::read(margay.field("packages").section());
     core.finish(Unknown::Warn);
     margay.finish(Unknown::Refuse);
     top.finish(Unknown::Warn);
@@ -120,6 +125,7 @@ fn read(value: &Value, root: &Path, notes: &Notes) -> Option<Config> {
         s3,
         token_exchange,
         page,
+        packages,
     })
 }
 

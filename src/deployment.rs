@@ -19,6 +19,10 @@ use crate::payload;
 use crate::s3::{DownloadError, Progress as Received, S3Client, TrainingJobError};
 use crate::store::{InstalledModel, Store, StoreError};
 
+mod provenance;
+
+pub use provenance::{Provenance, ProvenanceError};
+
 /// Attempts to fetch a package, from the first pause to the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 
@@ -71,6 +75,15 @@ pub enum DeploymentError {
         #[source]
         source: Box<StoreError>,
     },
+    /// Nobody whom the configuration trusts has signed the package.
+    #[error("the package {uri} is not trusted")]
+    Untrusted {
+        /// Where it came from.
+        uri: S3Uri,
+        /// Why not.
+        #[source]
+        source: ProvenanceError,
+    },
     /// The package is not what docs/package-format.md asks for.
     #[error("reading the package {uri}")]
     Package {
@@ -98,6 +111,7 @@ impl DeploymentError {
             Self::Download { .. } => true,
             Self::TrainingJob(source) => source.is_retryable(),
             Self::Store { source, .. } => source.is_retryable(),
+            Self::Untrusted { source, .. } => source.is_retryable(),
             Self::Package { .. } => false,
             Self::Activation { source, .. } => !matches!(**source, ActivationError::Refused { .. }),
         }
@@ -109,6 +123,7 @@ impl DeploymentError {
 pub struct Stager {
     s3: S3Client,
     store: Arc<Store>,
+    provenance: Provenance,
 }
 
 /// A package in the store, looked at.
@@ -121,9 +136,9 @@ pub struct Staged {
 }
 
 impl Stager {
-    /// Fetches with `s3`, keeps in `store`.
-    pub fn new(s3: S3Client, store: Arc<Store>) -> Self {
-        Self { s3, store }
+    /// Fetches with `s3`, keeps in `store`, takes what `provenance` trusts.
+    pub fn new(s3: S3Client, store: Arc<Store>, provenance: Provenance) -> Self {
+        Self { s3, store, provenance }
     }
 
     /// The model that `resource` ran with last, if its package is in order.
@@ -152,7 +167,7 @@ impl Stager {
         };
         let known = self.store.current(resource).ok().flatten();
         let download = self.store.download_path().map_err(|source| stored(uri, source))?;
-        let etag = known.as_ref().and_then(|known| known.etag_of(uri));
+        let etag = known.as_ref().filter(|known| self.provenance.trusts(known)).and_then(|known| known.etag_of(uri));
         let fetched = self
             .s3
             .download(uri, download.path(), etag, progress)
@@ -161,6 +176,12 @@ impl Stager {
         let installed = match (fetched, known) {
             (None, Some(known)) => known,
             (Some(fetched), _) => {
+                let beside = self.store.download_path().map_err(|source| stored(uri, source))?;
+                let signer = self
+                    .provenance
+                    .check(&self.s3, uri, download.path(), beside.path())
+                    .await
+                    .map_err(|source| DeploymentError::Untrusted { uri: uri.clone(), source })?;
                 let store = self.store.clone();
                 let origin = uri.clone();
                 let install = move || store.install(download, &origin, &fetched);
@@ -168,6 +189,7 @@ impl Stager {
                     .await
                     .unwrap_or_else(|e| Err(e.into()))
                     .map_err(|e| stored(uri, e))?
+                    .with_signer(signer)
             }
             (None, None) => return Err(stored(uri, StoreError::NothingFetched)),
         };

@@ -104,7 +104,8 @@ impl Store {
         origin: &S3Uri,
         fetched: &Download,
     ) -> Result<InstalledModel, StoreError> {
-        let release = Release { digest: fetched.sha256, origin: origin.clone(), etag: fetched.etag.clone() };
+        let release =
+            Release { digest: fetched.sha256, origin: origin.clone(), etag: fetched.etag.clone(), signed_by: None };
         if let Some(installed) = self.find(&release)? {
             return Ok(installed);
         }

@@ -50,5 +50,7 @@ mod s3_peers;
 mod self_test;
 #[path = "promises/service.rs"]
 mod service;
+#[path = "promises/signatures.rs"]
+mod signatures;
 #[path = "promises/token_exchange.rs"]
 mod token_exchange;

@@ -6,6 +6,7 @@ use crate::clock::last_good::LastGood;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
 use crate::credentials::{CredentialsProvider, ProviderSettings, Roles};
+use crate::deployment::Provenance;
 use crate::http::{ClientError, HttpClient, Proxies, ProxyVariableError, Timeouts};
 use crate::identity::{Identity, IdentityError, IdentityFiles, Roots};
 use crate::mqtt::connection::{BrokerAddress, ConnectionSettings};
@@ -46,6 +47,8 @@ pub struct Services {
     pub roles: Roles,
     /// Models.
     pub s3: S3Client,
+    /// Whose models.
+    pub provenance: Provenance,
     mutual_tls: HttpClient,
     s3_tls: HttpClient,
 }
@@ -79,8 +82,9 @@ impl Services {
         let tls = s3_roots(config, &identity)?.client_config(clock.clone());
         let s3_tls = HttpClient::through(proxies, &tls, Timeouts::default(), clock.clone())?;
         let s3 = S3Client::new(config.s3.clone(), s3_tls.clone(), credentials.clone());
+        let provenance = Provenance::new(config.packages.clone());
         let (last_good, identity) = (Arc::new(last_good), Arc::new(identity));
-        Ok(Self { clock, last_good, identity, credentials, roles, s3, mutual_tls, s3_tls })
+        Ok(Self { clock, last_good, identity, credentials, roles, s3, provenance, mutual_tls, s3_tls })
     }
 
     /// Takes certificate, key, authorities, thing, role aliases and the provider's endpoint from `config` and its files

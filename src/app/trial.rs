@@ -171,7 +171,7 @@ async fn try_camera(
 ) -> Result<(), TrialFailure> {
     let folder = TempDir::new().map_err(TrialError::Folder).map_err(at(Step::Download))?;
     let store = Store::open(folder.path()).map_err(at(Step::Download))?;
-    let stager = Stager::new(services.s3.clone(), Arc::new(store));
+    let stager = Stager::new(services.s3.clone(), Arc::new(store), services.provenance.clone());
     let staged = stager
         .stage(&connector.model_resource, &connector.model_source, |received| tell(Told::Receiving(received)))
         .await
@@ -242,7 +242,9 @@ fn at<E: Into<TrialError>>(step: Step) -> impl Fn(E) -> TrialFailure {
 /// What is wrong with a package is the package's fault; what keeps it from coming is the download's.
 fn at_deployment(error: DeploymentError) -> TrialFailure {
     let step = match error {
-        DeploymentError::Package { .. } | DeploymentError::Activation { .. } => Step::Model,
+        DeploymentError::Untrusted { .. } | DeploymentError::Package { .. } | DeploymentError::Activation { .. } => {
+            Step::Model
+        }
         DeploymentError::TrainingJob(_) | DeploymentError::Download { .. } | DeploymentError::Store { .. } => {
             Step::Download
         }

@@ -39,6 +39,14 @@ pub struct TrustedKey(PublicKey);
 #[error("is a minisign public key: the line that begins with RW in the .pub file")]
 pub struct KeyError;
 
+impl TrustedKey {
+    /// Its number, by which signatures name it.
+    #[must_use]
+    pub fn number(&self) -> String {
+        key_number(self.0.keynum())
+    }
+}
+
 impl FromStr for TrustedKey {
     type Err = KeyError;
 

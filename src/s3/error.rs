@@ -309,6 +309,11 @@ impl DownloadError {
     }
 
     /// S3's answer, if it was S3 that refused.
+    /// Whether the object is not there. A role that may not list the bucket is told 403 of missing objects, too.
+    pub fn is_missing(&self) -> bool {
+        self.refusal().is_some_and(|refusal| matches!(refusal.problem, Problem::NoSuchKey | Problem::AccessDenied))
+    }
+
     pub(super) fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Refused { refusal, .. } => Some(refusal),

@@ -82,6 +82,18 @@ impl InstalledModel {
         self.release.etag.as_deref().filter(|_| self.release.origin == *uri)
     }
 
+    /// Number of the key that signed the archive, where a signature was asked for when it came.
+    pub fn signed_by(&self) -> Option<&str> {
+        self.release.signed_by.as_deref()
+    }
+
+    /// The same, with the key that signed it; the next [`Store::set_current`](super::Store::set_current) keeps it.
+    #[must_use]
+    pub fn with_signer(mut self, key: Option<String>) -> Self {
+        self.release.signed_by = key;
+        self
+    }
+
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
         self.files.values().map(|written| written.bytes).sum()

@@ -24,6 +24,8 @@ pub(super) struct Release {
     pub(super) origin: S3Uri,
     /// The object's version there.
     pub(super) etag: Option<String>,
+    /// Number of the key that signed the archive, where that was asked for.
+    pub(super) signed_by: Option<String>,
 }
 
 /// The document.
@@ -45,6 +47,8 @@ struct Fields {
     digest: String,
     origin: String,
     etag: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signed_by: Option<String>,
 }
 
 impl Record {
@@ -85,7 +89,12 @@ impl Record {
 
 impl From<&Release> for Fields {
     fn from(release: &Release) -> Self {
-        Self { digest: release.digest.to_string(), origin: release.origin.to_string(), etag: release.etag.clone() }
+        Self {
+            digest: release.digest.to_string(),
+            origin: release.origin.to_string(),
+            etag: release.etag.clone(),
+            signed_by: release.signed_by.clone(),
+        }
     }
 }
 
@@ -97,6 +106,7 @@ impl TryFrom<Fields> for Release {
             digest: fields.digest.parse().map_err(|error| format!("`digest` {error}"))?,
             origin: fields.origin.parse().map_err(|error| format!("`origin`: {error}"))?,
             etag: fields.etag,
+            signed_by: fields.signed_by,
         })
     }
 }
@@ -107,7 +117,7 @@ mod tests {
 
     fn release(content: &str) -> Release {
         let origin = "s3://greengrass-models/model.zip".parse().unwrap();
-        Release { digest: Sha256Digest::of(content.as_bytes()), origin, etag: None }
+        Release { digest: Sha256Digest::of(content.as_bytes()), origin, etag: None, signed_by: None }
     }
 
     #[test]

@@ -143,6 +143,25 @@ fn a_model_of_bytes_needs_no_word_about_its_input_and_sees_the_same() {
     check_photographs("mobilenet_v1_0.25_128_qdq.onnx", &[], 0.15, &answers);
 }
 
+/// tract on its own refuses this model, over the type of a table it makes itself.
+#[test]
+fn a_model_that_goes_from_u8_to_i8_loads_and_sees_the_same() {
+    let answers = [
+        Some((19, 0.94)),
+        Some((285, 0.92)),
+        None,
+        Some((934, 0.65)),
+        Some((88, 0.98)),
+        Some((667, 0.57)),
+        Some((657, 0.63)),
+        Some((285, 0.52)),
+        Some((967, 0.80)),
+        Some((144, 0.97)),
+        Some((21, 0.79)),
+    ];
+    check_photographs("tf2_mobilenet_v2_1.0_224_ptq.onnx", &[], 0.08, &answers);
+}
+
 #[test]
 fn a_golden_sample_is_measured_kept_and_asked_of_every_device() {
     if !has_shared_models() {

@@ -5,6 +5,7 @@
 
 pub mod onnx;
 mod quantised;
+mod reason;
 pub(crate) mod scores;
 pub mod signature;
 pub mod tract;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use tract_onnx::pb::{ModelProto, tensor_proto};
 use tract_onnx::prelude::Framework;
 
+use super::reason::{ENGINE, one_line};
 use super::signature::TensorSignature;
-use super::tract::{ENGINE, one_line};
 use super::{LoadError, Stage};
 
 /// Largest model file, in bytes. ResNet-50 has about 100 MB; while a model is loaded it is held up to three times.

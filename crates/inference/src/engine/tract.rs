@@ -12,17 +12,12 @@ use tract_onnx::tract_core::model::TypedSimpleState;
 use tract_onnx::tract_core::ops::Cost;
 
 use super::onnx::OnnxFile;
+use super::reason::{ENGINE, one_line};
 use super::{Engine, EngineError, LoadError, Stage, quantised};
 use crate::spec::input::{Element, InputSpec};
 use crate::spec::output::OutputSpec;
 use crate::spec::{ModelSpec, SpecProblem};
 use margay_frontend::tensor::{InputTensor, TensorData};
-
-/// Name of the engine.
-pub const ENGINE: &str = "tract";
-
-/// Longest reason that is passed on, in characters: tract prints whole operators.
-const MAX_REASON_CHARS: usize = 300;
 
 /// A model that tract has accepted, with the state of its runs.
 #[derive(Debug)]
@@ -232,15 +227,4 @@ fn refused(file: &OnnxFile, stage: Stage, reason: String) -> LoadError {
 
 fn failed(error: &TractError) -> EngineError {
     EngineError::Run { engine: ENGINE, reason: one_line(error) }
-}
-
-/// tract's chain of reasons, innermost first because that one says most, on one line of bounded length.
-pub(super) fn one_line(error: &TractError) -> String {
-    let reasons: Vec<String> = error.chain().map(ToString::to_string).collect();
-    let words: Vec<&str> = reasons.iter().rev().flat_map(|reason| reason.split_whitespace()).collect();
-    let line = words.join(" ");
-    match line.char_indices().nth(MAX_REASON_CHARS) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
 }
