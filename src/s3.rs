@@ -38,7 +38,7 @@ pub use error::{Action, DownloadError, Problem, Refusal};
 use landing::Landing;
 use pace::Pace;
 use regions::Regions;
-pub use sign::SignError;
+pub use sign::{EMPTY as EMPTY_BODY, Scope, SignError, sign_request};
 pub use training_job::TrainingJobError;
 pub use upload::{Replace, UploadError, Uploaded};
 

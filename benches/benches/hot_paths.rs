@@ -1,21 +1,25 @@
-//! What every frame and every message passes: decode, resize, inference, routing, spooling.
+//! What every frame, request and message passes: decode, resize, inference, signing, routing, spooling.
 //!
 //! The bundled model and its frames, 320 × 240 JPEG. `cargo bench --manifest-path benches/Cargo.toml`; figures and
 //! method are in docs/benchmarks.md.
 
 use std::hint::black_box;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use margay::classifier::model_directory::ModelDirectory;
+use margay::credentials::Credentials;
 use margay::mqtt::spool::{Next, Spool, SpoolSettings, Standing, StorageType};
 use margay::router::{Endpoint, Route, Router};
+use margay::s3::{EMPTY_BODY, Scope, sign_request};
+use margay::secret::Secret;
 use margay::topic::Topic;
 use margay_frontend::{Decoder, FrameView, Preparer};
 use margay_inference::engine::tract::TractEngine;
 use margay_inference::{Engine, Pipeline};
+use time::OffsetDateTime;
 
 /// The bundled model, unpacked beside its archive.
 const PACKAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/signs/package");
@@ -47,6 +51,25 @@ fn frames(criterion: &mut Criterion) {
     let mut pipeline = Pipeline::load(&package.model, &spec, package.labels).expect("the model loads");
     criterion.bench_function("frame to predictions", |bench| {
         bench.iter(|| pipeline.classify(black_box(&FrameView::jpeg(&jpeg)), 5).expect("it classifies"));
+    });
+}
+
+fn signing(criterion: &mut Criterion) {
+    let url = "https://models.s3.eu-central-1.amazonaws.com/road-signs-1.0.0.tar.gz".parse().expect("a URL");
+    let mut request = reqwest::Request::new(reqwest::Method::GET, url);
+    let credentials = Credentials {
+        access_key_id: "ASIAEXAMPLE".to_owned(),
+        secret_access_key: Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+        session_token: Secret::new("t".repeat(600)),
+        expiration: OffsetDateTime::UNIX_EPOCH,
+        expires_at: Duration::ZERO,
+    };
+    let region = "eu-central-1".parse().expect("a region");
+    criterion.bench_function("sign a GET by Signature Version 4", |bench| {
+        bench.iter(|| {
+            let scope = Scope::s3(&region, OffsetDateTime::UNIX_EPOCH);
+            sign_request(black_box(&mut request), &credentials, scope, EMPTY_BODY).expect("it signs");
+        });
     });
 }
 
@@ -84,5 +107,5 @@ fn messages(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(hot_paths, frames, messages);
+criterion_group!(hot_paths, frames, signing, messages);
 criterion_main!(hot_paths);

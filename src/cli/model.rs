@@ -2,6 +2,7 @@
 
 mod inspect;
 mod key;
+mod list;
 mod pack;
 mod sign;
 mod verify;
@@ -36,9 +37,12 @@ pub(super) struct Arguments {
 enum Command {
     Pack(Box<pack::Arguments>),
     Inspect(inspect::Arguments),
+    #[command(visible_alias = "test")]
     Verify(verify::Arguments),
     Key(key::Arguments),
     Sign(sign::Arguments),
+    List(list::Arguments),
+    Gc(list::Collect),
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
@@ -49,6 +53,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
         Command::Verify(arguments) => runtime.block_on(verify::run(arguments)),
         Command::Key(arguments) => key::run(arguments),
         Command::Sign(arguments) => sign::run(arguments),
+        Command::List(arguments) => list::run(arguments),
+        Command::Gc(arguments) => list::collect(arguments),
     }
 }
 

@@ -22,27 +22,31 @@ pub struct SignError {
 
 /// What a signature is good for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Scope<'a> {
+pub struct Scope<'a> {
     /// The service's name in signatures.
-    pub(super) service: &'static str,
+    pub service: &'static str,
     /// The region of the bucket, or of whatever is asked for.
-    pub(super) region: &'a Region,
+    pub region: &'a Region,
     /// The time, as the server has it.
-    pub(super) now: OffsetDateTime,
+    pub now: OffsetDateTime,
 }
 
 impl<'a> Scope<'a> {
     /// S3 in `region`.
-    pub(super) fn s3(region: &'a Region, now: OffsetDateTime) -> Self {
+    #[must_use]
+    pub fn s3(region: &'a Region, now: OffsetDateTime) -> Self {
         Self { service: "s3", region, now }
     }
 }
 
 /// A request without a body.
-pub(super) const EMPTY: SignableBody<'static> = SignableBody::Bytes(&[]);
+pub const EMPTY: SignableBody<'static> = SignableBody::Bytes(&[]);
 
 /// Adds the signature to `request`, whose body is or hashes to `body`.
-pub(super) fn sign_request(
+///
+/// # Errors
+/// [`SignError`] where a host or header is not ASCII.
+pub fn sign_request(
     request: &mut Request,
     credentials: &Credentials,
     scope: Scope<'_>,

@@ -50,15 +50,12 @@ impl Layout {
 
     /// Every model's digest and directory; names that are no digests are left alone.
     pub(super) fn models(&self) -> Result<Vec<(Sha256Digest, PathBuf)>, StoreError> {
-        let of_path = |path: PathBuf| Some((digest_of(path.file_name()?.to_str()?)?, path));
-        Ok(children(&self.root.join("models"))?.into_iter().filter_map(of_path).collect())
+        models_in(&self.root)
     }
 
     /// Every resource's record.
     pub(super) fn records(&self) -> Result<Vec<PathBuf>, StoreError> {
-        let mut records = children(&self.root.join("resources"))?;
-        records.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-        Ok(records)
+        records_in(&self.root)
     }
 
     fn check_version(&self) -> Result<(), StoreError> {
@@ -95,6 +92,19 @@ impl Layout {
         }
         Ok(())
     }
+}
+
+/// [`Layout::models`] of a store that may be open elsewhere.
+pub(super) fn models_in(root: &Path) -> Result<Vec<(Sha256Digest, PathBuf)>, StoreError> {
+    let of_path = |path: PathBuf| Some((digest_of(path.file_name()?.to_str()?)?, path));
+    Ok(children(&root.join("models"))?.into_iter().filter_map(of_path).collect())
+}
+
+/// [`Layout::records`] of a store that may be open elsewhere.
+pub(super) fn records_in(root: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let mut records = children(&root.join("resources"))?;
+    records.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    Ok(records)
 }
 
 /// `sha256-<hex>`.
