@@ -23,7 +23,7 @@ row() { # row NAME PID
     ' "/proc/$2/smaps_rollup"
 }
 
-core=$(pgrep -P "$demo" -f 'margay run')
+core=$(pgrep -P "$demo" -f ' run --')
 printf '%-10s %7s %8s %8s %8s   (MiB)\n' process pid RSS PSS private
 row demo "$demo"
 row core "$core"
