@@ -5,6 +5,7 @@ mod key;
 mod list;
 mod pack;
 mod sign;
+mod transfer;
 mod verify;
 
 use std::fs::File;
@@ -43,6 +44,8 @@ enum Command {
     Sign(sign::Arguments),
     List(list::Arguments),
     Gc(list::Collect),
+    Push(transfer::Push),
+    Pull(transfer::Pull),
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
@@ -55,6 +58,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
         Command::Sign(arguments) => sign::run(arguments),
         Command::List(arguments) => list::run(arguments),
         Command::Gc(arguments) => list::collect(arguments),
+        Command::Push(arguments) => runtime.block_on(transfer::push(arguments)),
+        Command::Pull(arguments) => runtime.block_on(transfer::pull(arguments)),
     }
 }
 

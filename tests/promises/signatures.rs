@@ -105,6 +105,31 @@ fn where_signatures_are_preferred_an_unsigned_package_runs_and_a_false_signature
 }
 
 #[test]
+fn a_package_is_pushed_with_its_signature_and_comes_back_the_same() {
+    let keys = tempfile::tempdir().unwrap();
+    let trusted = Keys::make(keys.path(), "fleet");
+    let device = device_that("required", &trusted);
+    let archive = Package::bundled().pack();
+    let signature = trusted.sign(keys.path(), &archive);
+    let (here, config) = (keys.path().join("package.tar.gz"), device.config_path());
+    let (here, config) = (here.to_str().unwrap(), config.to_str().unwrap());
+    let uri = format!("s3://{BUCKET}/fleet/signs.tar.gz");
+    program::assert_code(&program::run(&["model", "push", "--config", config, here, &uri]), 0);
+    let again = program::run(&["model", "push", "--config", config, here, &uri]);
+    program::assert_code(&again, 6);
+    program::assert_code(&program::run(&["model", "push", "--replace", "--config", config, here, &uri]), 0);
+
+    let back = keys.path().join("back.tar.gz");
+    let back = back.to_str().unwrap();
+    program::assert_code(&program::run(&["model", "pull", "--config", config, "--output", back, &uri]), 0);
+    assert_eq!(fs::read(back).unwrap(), archive);
+    assert_eq!(fs::read(format!("{back}.minisig")).unwrap(), signature);
+    program::assert_code(&program::run(&["model", "verify", "--trust", &trusted.public, back]), 0);
+    let nothing = format!("s3://{BUCKET}/fleet/nothing.tar.gz");
+    program::assert_code(&program::run(&["model", "pull", "--config", config, "--output", back, &nothing]), 6);
+}
+
+#[test]
 fn signatures_without_keys_are_a_mistake_in_the_configuration() {
     let mut device = Device::new();
     device.config["margay"]["packages"] = json!({"signatures": "required"});

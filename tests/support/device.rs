@@ -46,7 +46,9 @@ impl Device {
     pub fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let folder = tempfile::Builder::new().prefix("margay-test-").tempdir().unwrap();
-        let cloud = runtime.block_on(LocalCloud::start(Settings::new(folder.path().join("cloud")))).unwrap();
+        let mut settings = Settings::new(folder.path().join("cloud"));
+        settings.writable = vec![format!("{BUCKET}/fleet/*")];
+        let cloud = runtime.block_on(LocalCloud::start(settings)).unwrap();
         let files = cloud.provision_thing(THING, &folder.path().join("greengrass/certs")).unwrap();
         cloud.put_object(BUCKET, KEY, PACKAGE);
         let config = config(&cloud, &files, folder.path());
