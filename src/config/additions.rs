@@ -1,5 +1,5 @@
-//! `margay.credentials`, `margay.tokenExchange` and `margay.page`: where the device certificate is exchanged for temporary credentials,
-//! and where workers may borrow them. V1 took both from its own cloud.
+//! `margay.credentials` and `margay.tokenExchange`: where the device certificate is exchanged for temporary credentials,
+//! and where workers may borrow them; V1 took both from its own cloud. And `margay.page`, the page for browsers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
