@@ -9,6 +9,7 @@ use margay_inference::{ColorOrder, Layout, OutputKind, Quantisation, ResizeRule}
 
 use super::super::exit::{Code, Failed, OrFail};
 use super::{code_of, output, progress};
+use crate::package::MAX_LATENCY_MS;
 use crate::packing::{Order, PackError, Packed, Preset, Sample, Words, pack};
 use crate::units::Probability;
 
@@ -73,8 +74,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "PROBABILITY")]
     threshold: Option<Probability>,
     /// The longest that a frame of 640x480 may take on a device, in milliseconds; a slower model is refused there
-    #[arg(long, value_name = "MS")]
-    max_latency_ms: Option<f64>,
+    #[arg(long, value_name = "MS", value_parser = parse_latency)]
+    max_latency_ms: Option<Duration>,
     /// A golden sample: a picture and the label that the model must find on it; may be repeated
     #[arg(long, value_name = "PICTURE=LABEL")]
     golden: Vec<Sample>,
@@ -159,7 +160,7 @@ impl Arguments {
             version: self.version.clone(),
             words,
             threshold: self.threshold,
-            latency_ceiling: self.max_latency_ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1e3).ok()),
+            latency_ceiling: self.max_latency_ms,
             samples: self.golden.clone(),
             output: self.output.clone(),
         }
@@ -207,6 +208,13 @@ fn show(order: &Order, packed: &Packed) -> std::io::Result<()> {
     let name = order.output.file_name().unwrap_or_default().to_string_lossy();
     output::line(&format!("next        margay classify --model {} PICTURE…", order.output.display()))?;
     output::line(&format!("            aws s3 cp {} s3://BUCKET/{name}", order.output.display()))
+}
+
+/// `40`, in milliseconds.
+fn parse_latency(text: &str) -> Result<Duration, String> {
+    let milliseconds = text.parse::<f64>().ok().filter(|ms| (0.001..=MAX_LATENCY_MS).contains(ms));
+    let milliseconds = milliseconds.ok_or_else(|| format!("write 0.001 to {MAX_LATENCY_MS} milliseconds"))?;
+    Ok(Duration::from_secs_f64(milliseconds / 1e3))
 }
 
 /// `224` or `320x240`.
@@ -265,6 +273,10 @@ mod tests {
 
     #[test]
     fn sizes_rules_and_numbers_are_read_or_refused_with_an_example() {
+        assert_eq!(parse_latency("40"), Ok(Duration::from_millis(40)));
+        for text in ["0", "-1", "NaN", "inf", "60001", "fast"] {
+            assert!(parse_latency(text).is_err(), "{text}");
+        }
         assert_eq!(parse_size("224"), Ok((224, 224)));
         assert_eq!(parse_size("320x240"), Ok((320, 240)));
         assert!(parse_size("big").unwrap_err().contains("320x240"));
