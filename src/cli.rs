@@ -16,6 +16,7 @@ mod model;
 mod output;
 mod progress;
 mod run;
+mod serve;
 mod status;
 mod subscribe;
 mod worker;
@@ -45,6 +46,7 @@ enum Command {
     Subscribe(subscribe::Arguments),
     Classify(classify::Arguments),
     Model(model::Arguments),
+    Serve(serve::Arguments),
     Bench(bench::Arguments),
     Camera(camera::Arguments),
     #[command(hide = true)]
@@ -74,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Subscribe(arguments) => subscribe::run(arguments),
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Camera(arguments) => camera::run(&arguments),
         Command::Worker(arguments) => worker::run(&arguments),

@@ -8,7 +8,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | shell | [`cli`] → [`app`] |
-//! | services | [`packing`], [`deployment`] → [`documents`] → [`connector`], [`page`] → [`classifier`] → [`router`] |
+//! | services | [`packing`], [`serving`], [`deployment`] → [`documents`] → [`connector`], [`page`] → [`classifier`] → [`router`] |
 //! | edges | [`mqtt`], [`s3`] → [`credentials`] → [`http`] → [`identity`], [`store`], [`ipc`] |
 //! | contracts | [`config`], [`group`], [`package`], [`topic`], [`payload`] |
 //! | words | [`document`] → [`problem`], [`arn`] → [`name`], [`units`], [`secret`], [`clock`], [`backoff`] |
@@ -24,6 +24,7 @@ pub mod documents;
 pub mod packing;
 pub mod page;
 pub mod router;
+pub mod serving;
 
 pub mod credentials;
 pub mod http;

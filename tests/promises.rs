@@ -52,6 +52,8 @@ mod s3_peers;
 mod self_test;
 #[path = "promises/service.rs"]
 mod service;
+#[path = "promises/serving.rs"]
+mod serving;
 #[path = "promises/signatures.rs"]
 mod signatures;
 #[path = "promises/token_exchange.rs"]

@@ -2,6 +2,7 @@
 //! the parsers run in a worker, as they do under the core.
 
 pub mod bench;
+pub mod scores;
 
 use std::fs::File;
 use std::io::Read;
@@ -15,6 +16,7 @@ use margay_sandbox::{LaunchError, Sandboxed};
 use serde::{Deserialize, Serialize};
 
 use self::bench::{BenchOrder, BenchResult};
+use self::scores::Scored;
 use super::model_directory::ModelDirectory;
 use super::plan::{self, WorkerIdentity};
 use super::worker::CHANNEL_FD;
@@ -45,6 +47,8 @@ enum Question {
     Keep,
     /// Measure how fast the model is on the pictures kept.
     Bench(BenchOrder),
+    /// Write every output for what is in the first descriptor into the second.
+    Score(Scored),
 }
 
 /// The worker's answer.
@@ -63,6 +67,11 @@ enum Answer {
         frames: u32,
     },
     Measured(Box<BenchResult>),
+    /// So many outputs were written.
+    Scored {
+        outputs: usize,
+        timings: StageTimings,
+    },
     /// The model or the picture cannot be used.
     Refused {
         why: String,
@@ -289,6 +298,10 @@ impl Worker<'_> {
                 // A core that is gone is noticed at the next question.
                 let tell = |frames| drop(self.channel.send(&Answer::Measuring { frames }));
                 bench::run(pipeline, &self.pictures, order, tell).map(|result| Answer::Measured(Box::new(result)))
+            }
+            Question::Score(scored) => {
+                let pipeline = self.pipeline.as_mut().ok_or("an input came before a model")?;
+                scores::answer(pipeline, scored, descriptors)
             }
         }
     }

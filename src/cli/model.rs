@@ -22,7 +22,7 @@ use crate::classifier::one_shot::{OneShot, OneShotError};
 use crate::package::Sha256Digest;
 use crate::packing::TRIAL_MEMORY;
 use crate::secret::Secret;
-use crate::store;
+use crate::{serving, store};
 
 /// The longest password file that is read, in bytes.
 const MAX_PASSWORD_BYTES: u64 = 1024;
@@ -93,6 +93,14 @@ impl Package {
     /// The pictures of the golden samples.
     pub(super) fn golden_pictures(&self) -> Vec<PathBuf> {
         self.contents.manifest.golden().iter().map(|golden| self.directory.join(golden.image.as_str())).collect()
+    }
+
+    /// The package's two forms for other programs, with its worker started. The package must outlive them: the worker
+    /// may have to be started again.
+    pub(super) async fn serve(&self) -> Result<[serving::Model; 2], Failed> {
+        let contents = ModelDirectory::open(&self.directory).or_fail(Code::Model)?;
+        let forms = serving::Model::load(&self.directory, contents, TRIAL_MEMORY).await;
+        forms.map_err(|error| Failed::new(code_of(&error), error))
     }
 
     /// Bytes of the model file.

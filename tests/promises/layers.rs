@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const ORDER: &[&[&str]] = &[
     &["cli"],
     &["app"],
-    &["documents", "deployment", "packing"],
+    &["documents", "deployment", "packing", "serving"],
     &["connector", "page"],
     &["classifier"],
     &["router"],

@@ -37,6 +37,23 @@ impl InputTensor {
         (shape.iter().product::<usize>() == elements.len()).then_some(Self { shape, data: TensorData::F32(elements) })
     }
 
+    /// The tensor that a specification asks for from its elements in little-endian order, as protocols carry them;
+    /// `None` when the number of bytes is not the shape's.
+    #[must_use]
+    pub fn from_le_bytes(spec: &InputSpec, bytes: &[u8]) -> Option<Self> {
+        let mut tensor = Self::zeroed(spec);
+        match &mut tensor.data {
+            TensorData::U8(elements) if elements.len() == bytes.len() => elements.copy_from_slice(bytes),
+            TensorData::F32(elements) if elements.len().checked_mul(4) == Some(bytes.len()) => {
+                for (element, bytes) in elements.iter_mut().zip(bytes.as_chunks().0) {
+                    *element = f32::from_le_bytes(*bytes);
+                }
+            }
+            _ => return None,
+        }
+        Some(tensor)
+    }
+
     /// Axes, batch first.
     #[must_use]
     pub fn shape(&self) -> [usize; 4] {

@@ -15,6 +15,7 @@ use crate::spec::ModelSpec;
 use margay_frontend::decode::{DecodeError, Decoder};
 use margay_frontend::frame::FrameView;
 use margay_frontend::prepare::{PrepareError, Preparer};
+use margay_frontend::tensor::InputTensor;
 
 /// One class that a frame may show.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -164,6 +165,42 @@ impl Pipeline {
     /// # Errors
     /// [`ClassifyError`]; the pipeline can go on with the next frame after any of them.
     pub fn classify(&mut self, frame: &FrameView<'_>, k: usize) -> Result<Classification, ClassifyError> {
+        let (mut timings, since) = self.score(frame)?;
+        top_k(&self.outputs, self.spec.output.index_offset as usize, k, &mut self.ranked);
+        let predictions = self.ranked.iter().filter_map(|ranked| labelled(&self.labels, *ranked)).collect();
+        timings.postprocess_us = Lap { since, clock: self.clock.as_ref() }.take();
+        Ok(Classification { predictions, timings })
+    }
+
+    /// The probability of every output for one frame, those before `output.index_offset` included: f32, `[outputs]`.
+    ///
+    /// # Errors
+    /// As for [`Pipeline::classify`].
+    pub fn probabilities(&mut self, frame: &FrameView<'_>) -> Result<(&[f32], StageTimings), ClassifyError> {
+        let (mut timings, since) = self.score(frame)?;
+        timings.postprocess_us = Lap { since, clock: self.clock.as_ref() }.take();
+        Ok((&self.outputs, timings))
+    }
+
+    /// Runs the engine alone on a tensor that the caller prepared: elements in the specification's layout,
+    /// little-endian. What comes out is not touched: f32, `[outputs]`, stored integers as they are.
+    ///
+    /// # Errors
+    /// [`ClassifyError::Engine`] when the number of bytes is not the tensor's, or the engine fails.
+    pub fn run_tensor(&mut self, elements: &[u8]) -> Result<(&[f32], StageTimings), ClassifyError> {
+        let mut lap = Lap::start(self.clock.as_ref());
+        let expected = || self.spec.input.shape().to_vec();
+        let tensor = InputTensor::from_le_bytes(&self.spec.input, elements)
+            .ok_or_else(|| EngineError::Input { expected: expected(), found: vec![elements.len()] })
+            .map_err(ClassifyError::Engine)?;
+        let resize_us = lap.take();
+        self.engine.run(&tensor, &mut self.outputs).map_err(ClassifyError::Engine)?;
+        let inference_us = lap.take();
+        Ok((&self.outputs, StageTimings { resize_us, inference_us, ..StageTimings::default() }))
+    }
+
+    /// From a frame to probabilities in `outputs`; gives the times so far and when the last of them ended.
+    fn score(&mut self, frame: &FrameView<'_>) -> Result<(StageTimings, Duration), ClassifyError> {
         let mut lap = Lap::start(self.clock.as_ref());
         let image = self.decoder.decode(frame).map_err(ClassifyError::Decode)?;
         let decode_us = lap.take();
@@ -171,12 +208,9 @@ impl Pipeline {
         let resize_us = lap.take();
         self.engine.run(tensor, &mut self.outputs).map_err(ClassifyError::Engine)?;
         let inference_us = lap.take();
+        let since = lap.since;
         to_probabilities(&self.spec.output, &mut self.outputs).map_err(ClassifyError::Rank)?;
-        top_k(&self.outputs, self.spec.output.index_offset as usize, k, &mut self.ranked);
-        let predictions = self.ranked.iter().filter_map(|ranked| labelled(&self.labels, *ranked)).collect();
-        let postprocess_us = lap.take();
-        let timings = StageTimings { decode_us, resize_us, inference_us, postprocess_us };
-        Ok(Classification { predictions, timings })
+        Ok((StageTimings { decode_us, resize_us, inference_us, postprocess_us: 0 }, since))
     }
 }
 
@@ -212,7 +246,6 @@ mod tests {
     use super::*;
     use crate::spec::input::InputSpec;
     use crate::spec::output::OutputSpec;
-    use margay_frontend::tensor::InputTensor;
 
     /// Answers every image with the same numbers.
     #[derive(Debug)]
@@ -268,6 +301,17 @@ mod tests {
         let timings = pipeline.classify(&FrameView::rgb24(2, 2, &pixels), 1).unwrap().timings;
         let expected = StageTimings { decode_us: 30, resize_us: 50, inference_us: 70, postprocess_us: 90 };
         assert_eq!(timings, expected);
+    }
+
+    #[test]
+    fn a_tensor_goes_to_the_engine_as_it_is_and_its_numbers_come_back_untouched() {
+        let mut pipeline = pipeline(vec![0.0, 2.0, 1.0]);
+        let elements = vec![0; 4 * 3 * 8 * 8];
+        assert_eq!(pipeline.run_tensor(&elements).unwrap().0, [0.0, 2.0, 1.0]);
+        let error = pipeline.run_tensor(&elements[1..]).unwrap_err();
+        assert!(matches!(error, ClassifyError::Engine(EngineError::Input { .. })), "{error}");
+        let sum: f32 = pipeline.probabilities(&FrameView::rgb24(1, 1, &[0; 3])).unwrap().0.iter().sum();
+        assert!((sum - 1.0).abs() < 1e-6);
     }
 
     #[test]
