@@ -11,6 +11,7 @@ mod access;
 mod guide;
 mod isolation;
 mod membership;
+mod permissions;
 mod resources;
 
 const THING: &str = "arn:aws:iot:us-west-2:123456789012:thing/core-1";
