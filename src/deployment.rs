@@ -16,7 +16,7 @@ use crate::classifier::{ActivationError, Classifier, DeployedModel};
 use crate::group::ModelSource;
 use crate::name::{ResourceId, S3Uri};
 use crate::payload;
-use crate::s3::{DownloadError, Progress as Received, S3Client, TrainingJobError};
+use crate::s3::{DownloadError, Progress as Received, S3Client, TrainingJobError, Wanted};
 use crate::store::{InstalledModel, Store, StoreError};
 
 mod provenance;
@@ -168,10 +168,12 @@ impl Stager {
         let known = self.store.current(resource).ok().flatten();
         let download = self.store.download_path().map_err(|source| stored(uri, source))?;
         let etag = known.as_ref().filter(|known| self.provenance.trusts(known)).and_then(|known| known.etag_of(uri));
+        let wanted = Wanted { unless_etag: etag, admission: Some(download.admission()), ..Wanted::newest(uri) };
         let fetched = self
             .s3
-            .download(uri, download.path(), etag, progress)
+            .fetch(&wanted, download.path(), progress)
             .await
+            .map(|fetched| fetched.map(|fetched| fetched.download))
             .map_err(|source| DeploymentError::Download { uri: uri.clone(), source: source.into() })?;
         let installed = match (fetched, known) {
             (None, Some(known)) => known,

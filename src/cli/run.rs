@@ -67,6 +67,10 @@ fn code(error: &AppError) -> Code {
         }
         AppError::Services(ServicesError::Identity(_) | ServicesError::Http(_)) => Code::Identity,
         AppError::Plan(_) => Code::Sandbox,
-        AppError::Status(_) | AppError::Store(_) | AppError::TokenExchange(_) | AppError::Signals(_) => Code::Failure,
+        AppError::Status(_)
+        | AppError::Store(_)
+        | AppError::State(_)
+        | AppError::TokenExchange(_)
+        | AppError::Signals(_) => Code::Failure,
     }
 }

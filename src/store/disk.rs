@@ -8,6 +8,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use super::error::StoreError;
+
 const DIRECTORY_MODE: u32 = 0o755;
 
 /// Makes `path` and its missing parents.
@@ -32,8 +34,13 @@ pub(super) fn create_file(path: &Path, mode: u32) -> io::Result<File> {
     Ok(file)
 }
 
-/// Copies `content` into `file` to its end and syncs it; returns the bytes copied. `seen` is shown every piece.
-pub(super) fn fill(file: &mut File, content: &mut dyn Read, mut seen: impl FnMut(&[u8])) -> Result<u64, FillError> {
+/// Copies `content` into `file` to its end and syncs it; returns the bytes copied. `seen` is shown every
+/// piece, and may refuse what follows.
+pub(super) fn fill(
+    file: &mut File,
+    content: &mut dyn Read,
+    mut seen: impl FnMut(&[u8]) -> Result<(), StoreError>,
+) -> Result<u64, FillError> {
     let mut buffer = vec![0; 128 * 1024];
     let mut copied = 0;
     loop {
@@ -44,18 +51,19 @@ pub(super) fn fill(file: &mut File, content: &mut dyn Read, mut seen: impl FnMut
             Err(error) => return Err(FillError::Reading(error)),
         };
         crash_point().and_then(|()| file.write_all(&buffer[..length])).map_err(FillError::Writing)?;
-        seen(&buffer[..length]);
+        seen(&buffer[..length]).map_err(FillError::Refused)?;
         copied += length as u64;
     }
     crash_point().and_then(|()| file.sync_all()).map_err(FillError::Writing)?;
     Ok(copied)
 }
 
-/// Which side of [`fill`] failed.
+/// What made [`fill`] fail.
 #[derive(Debug)]
 pub(super) enum FillError {
     Reading(io::Error),
     Writing(io::Error),
+    Refused(StoreError),
 }
 
 /// Makes the entries of directory `path` durable.
