@@ -19,6 +19,7 @@ use super::{ArchiveError, Download, InstalledModel, Limits, Store, StoreError, i
 use crate::name::{ResourceId, S3Uri};
 use crate::package::Sha256Digest;
 
+mod hostile;
 mod quota;
 
 /// An entry of a test's tar.
@@ -436,6 +437,23 @@ fn a_damaged_record_is_named_and_not_taken_for_none() {
         let error = store.current(&resource()).unwrap_err();
         assert!(error.to_string().contains("model.json"), "{error}");
         assert!(store.prune().is_err(), "nothing is pruned by a record that cannot be read");
+    }
+}
+
+#[test]
+fn a_damaged_document_of_a_model_counts_as_not_installed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory);
+    let model = install_as(&store, &package(), "signs.tar.gz").unwrap();
+    store.set_current(&resource(), &model).unwrap();
+    let document = model.directory().with_file_name("installed.json");
+    let whole = fs::read(&document).unwrap();
+    for content in [b"".as_slice(), b"{", b"[]", &whole[..whole.len() / 2], br#"{"format":1,"files":{"../x":{}}}"#] {
+        fs::write(&document, content).unwrap();
+        assert_eq!(store.current(&resource()).unwrap(), None);
+        let again = install_as(&store, &package(), "signs.tar.gz").unwrap();
+        assert_eq!(fs::read(&document).unwrap(), whole);
+        again.check_content().unwrap();
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::archive::{ArchiveError, shown};
+use super::archive::{self, ArchiveError, shown};
 use super::disk::{self, FillError};
 use super::error::StoreError;
 use super::room::Booking;
@@ -190,5 +190,5 @@ fn obstacle(error: io::Error, entry: &PackagePath, path: &Path) -> UnpackError {
 
 /// The error of an entry whose content cannot be read.
 fn damaged(entry: &PackagePath, source: io::Error) -> ArchiveError {
-    ArchiveError::Damaged { at: shown(entry.as_str().as_bytes()), source }
+    archive::damaged(&shown(entry.as_str().as_bytes()), source)
 }
