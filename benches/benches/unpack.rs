@@ -29,11 +29,20 @@ fn main() {
     println!("{bytes} bytes of files, {} of archive, {rounds} rounds", content.len());
 
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let before = cpu();
     for _ in 0..rounds {
         theirs.push(by_tar(&archive, &work.join("tar")));
         ours.push(by_store(&archive, &fetched, &work.join("store")));
     }
-    let ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, theirs)| ours.as_secs_f64() / theirs.as_secs_f64()).collect();
+    let (own, children) = cpu();
+    let each = |ticks: u64| 10 * ticks / rounds as u64;
+    println!(
+        "CPU time of a round: tar xzf + sync {} ms, the store {} ms",
+        each(children - before.1),
+        each(own - before.0)
+    );
+    let ratios: Vec<f64> =
+        ours.iter().zip(&theirs).map(|(ours, theirs)| ours.as_secs_f64() / theirs.as_secs_f64()).collect();
     let rate = |time: Duration| bytes as f64 / 1e6 / time.as_secs_f64();
     println!("tar xzf + sync: median {:.0} ms, {:.0} MB/s", millis(&mut theirs), rate(theirs[rounds / 2]));
     println!("the store:      median {:.0} ms, {:.0} MB/s", millis(&mut ours), rate(ours[rounds / 2]));
@@ -45,7 +54,8 @@ fn main() {
 
 /// The models, or as much noise.
 fn collect(into: &Path) -> u64 {
-    let models: Vec<PathBuf> = fs::read_dir(MODELS).map(|dir| dir.flatten().map(|entry| entry.path()).collect()).unwrap_or_default();
+    let models: Vec<PathBuf> =
+        fs::read_dir(MODELS).map(|dir| dir.flatten().map(|entry| entry.path()).collect()).unwrap_or_default();
     for model in &models {
         fs::copy(model, into.join(model.file_name().expect("a file"))).expect("a copy");
     }
@@ -84,6 +94,14 @@ fn by_store(archive: &Path, fetched: &Download, into: &Path) -> Duration {
     drop(store);
     fs::remove_dir_all(into).expect("what the store wrote");
     taken
+}
+
+/// The CPU time of this process and of those that it waited for, in ticks of 10 ms (proc_pid_stat(5), fields 14 to 17).
+fn cpu() -> (u64, u64) {
+    let stat = fs::read_to_string("/proc/self/stat").expect("the kernel's words");
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |field: usize| fields[field].parse::<u64>().expect("a number");
+    (ticks(11) + ticks(12), ticks(13) + ticks(14))
 }
 
 fn shell(command: &str) {

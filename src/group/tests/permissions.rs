@@ -192,3 +192,68 @@ fn an_owner_is_known_by_both_names_of_v1_and_stands_once() {
         assert!(path.ends_with("OwnerSetting.GroupOwner"), "{gid}: {path}");
     }
 }
+
+/// Documents that break one rule each, whose text is the guide's.
+fn documents_of_the_guides_texts() -> Vec<Value> {
+    let with = |mut function: Value, place: &str, value: Value| {
+        *function
+            .pointer_mut("/FunctionConfiguration")
+            .and_then(|configuration| configuration.get_mut(place))
+            .expect("a place") = value;
+        with_function(function, json!([]))
+    };
+    let attached = |permission: Option<&str>| json!([{"ResourceId": "m", "Permission": permission}]);
+    let execution = |execution: Value| json!({"Execution": execution});
+    let system = |configuration: Value| {
+        let arn = "arn:aws:lambda:::function:GGCloudSpooler:1";
+        with_function(json!({"Id": "s", "FunctionArn": arn, "FunctionConfiguration": configuration}), json!([]))
+    };
+    let mut group_mode = with_function(contained(json!([])), json!([]));
+    group_mode["FunctionDefinitionVersion"]["DefaultConfig"] = execution(json!({"IsolationMode": "x"}));
+    let mut limited = uncontained(json!([]));
+    limited["FunctionConfiguration"]["MemorySize"] = json!(16384);
+    let free = |sysfs: bool| json!({"AccessSysfs": sysfs, "Execution": {"IsolationMode": "NoContainer"}});
+    let nested = json!([{"ResourceId": "m"}, {"ResourceId": "n"}]);
+    vec![
+        with_resources(json!([model("m", "/m", Some(json!({})))])),
+        with_function(uncontained(attached(Some("ro"))), json!([owned("m", "/m", "ro")])),
+        with_function(contained(attached(None)), json!([model("m", "/m", None)])),
+        with_function(contained(attached(Some("rw"))), json!([owned("m", "/m", "ro")])),
+        with_function(uncontained(nested), json!([owned("m", "/m", "ro"), owned("n", "/m/n", "ro")])),
+        with(contained(json!([])), "Environment", execution(json!({"RunAs": {"Gid": 1001}}))),
+        group_mode,
+        with(contained(json!([])), "Environment", execution(json!({"IsolationMode": "x"}))),
+        with_function(limited, json!([])),
+        with(contained(json!([])), "MemorySize", Value::Null),
+        with(uncontained(json!([])), "Environment", free(true)),
+        with_function(
+            uncontained(json!([{"ResourceId": "r", "Permission": "ro"}])),
+            json!([device("r", "/dev/video0")]),
+        ),
+        system(execution(json!({"IsolationMode": "NoContainer"}))),
+        with(contained(json!([])), "Environment", execution(json!({"RunAs": {"Uid": 0}}))),
+        system(json!({"Environment": {"Variables": {"GG_CONFIG_MAX_SIZE_BYTES": "1"}}})),
+    ]
+}
+
+#[test]
+fn every_text_of_the_reference_is_printed_word_for_word() {
+    let mut documents = documents_of_the_guides_texts();
+    // The check by identity needs a model that is there and not attached.
+    documents[5]["ResourceDefinitionVersion"]["Resources"] = json!([owned("m", "/m", "ro")]);
+    let printed: Vec<String> = documents.iter().map(|document| one_error(document).1).collect();
+    let (_, table) =
+        include_str!("../../../docs/group-documents.md").split_once("## The guide's texts").expect("a table");
+    let (table, _) = table.split_once("\nWhere they").expect("its end");
+    let texts = table.lines().filter_map(|line| line.strip_suffix("` |")?.split_once("| `").map(|(_, text)| text));
+    let texts: Vec<String> = texts
+        .map(|text| {
+            text.replace("<function-arn>", FUNCTION)
+                .replace("<system-function-arn>", "arn:aws:lambda:::function:GGCloudSpooler:1")
+                .replace("<resource-id>", "m")
+                .replace("<resource-type>", "Local.Device")
+                .replace("<ro/rw>", "ro")
+        })
+        .collect();
+    assert_eq!(printed, texts);
+}
