@@ -49,6 +49,9 @@ pub(super) fn unpack(mut archive: File, into: &mut Unpacker) -> Result<(), Unpac
 /// than the files have; of more than 4 GiB only the remainder is told.
 fn announced_bytes(archive: &mut File) -> io::Result<u64> {
     let mut size = [0; 4];
+    if archive.metadata()?.len() < size.len() as u64 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     archive.seek(SeekFrom::End(-4))?;
     archive.read_exact(&mut size)?;
     archive.rewind()?;
