@@ -10,6 +10,7 @@ mod reload;
 mod report;
 mod service_manager;
 mod services;
+mod state_directory;
 pub mod status;
 pub mod trial;
 
@@ -49,6 +50,9 @@ pub enum AppError {
     /// The store of models cannot be opened.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
+    /// The state directory is another version's.
+    #[error(transparent)]
+    State(#[from] state_directory::StateError),
     /// The token exchange endpoint cannot listen.
     #[error(transparent)]
     TokenExchange(#[from] crate::credentials::token_exchange::BindError),
@@ -97,7 +101,8 @@ impl Core {
     async fn start(config: Config, opening: Opening, warnings: &Problems) -> Result<Self, AppError> {
         let config = Arc::new(config);
         let services = Services::build(&config)?;
-        let store = Arc::new(Store::open(&config.directories.models())?);
+        let store = Arc::new(Store::open(&config.directories.models())?.with_quota(config.packages.quota));
+        state_directory::open(&config.directories.state)?;
         let mut settings = LinkSettings::new(services.connection(&config));
         settings.spool = spool(&opening.first_group(&config).deployable.group.spooler)?;
         settings.retry_ceiling = config.mqtt.max_retry_interval;

@@ -33,8 +33,13 @@ pub(crate) fn create_file(path: &Path, mode: u32) -> io::Result<File> {
     Ok(file)
 }
 
-/// Copies `content` into `file` to its end and syncs it; returns the bytes copied. `seen` is shown every piece.
-pub(crate) fn fill(file: &mut File, content: &mut dyn Read, mut seen: impl FnMut(&[u8])) -> Result<u64, FillError> {
+/// Copies `content` into `file` to its end and syncs it; returns the bytes copied. `seen` is shown every piece, and may
+/// refuse what follows.
+pub(crate) fn fill<E>(
+    file: &mut File,
+    content: &mut dyn Read,
+    mut seen: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<u64, FillError<E>> {
     let mut buffer = vec![0; 128 * 1024];
     let mut copied = 0;
     loop {
@@ -45,18 +50,19 @@ pub(crate) fn fill(file: &mut File, content: &mut dyn Read, mut seen: impl FnMut
             Err(error) => return Err(FillError::Reading(error)),
         };
         crash_point().and_then(|()| file.write_all(&buffer[..length])).map_err(FillError::Writing)?;
-        seen(&buffer[..length]);
+        seen(&buffer[..length]).map_err(FillError::Refused)?;
         copied += length as u64;
     }
     crash_point().and_then(|()| file.sync_all()).map_err(FillError::Writing)?;
     Ok(copied)
 }
 
-/// Which side of [`fill`] failed.
+/// What made [`fill`] fail.
 #[derive(Debug)]
-pub(crate) enum FillError {
+pub(crate) enum FillError<E> {
     Reading(io::Error),
     Writing(io::Error),
+    Refused(E),
 }
 
 /// Makes the entries of directory `path` durable.

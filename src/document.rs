@@ -110,9 +110,16 @@ pub fn shown(value: &Value) -> String {
 
 fn shortened(text: &str) -> String {
     match text.char_indices().nth(SHOWN_LIMIT) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", printable(&text[..end])),
+        None => printable(text),
     }
+}
+
+/// `text` from outside as a message may show it: what a terminal would obey, or would write backwards, is replaced by
+/// U+FFFD.
+pub fn printable(text: &str) -> String {
+    let is_plain = |c: char| matches!(c, '"' | '\'' | '\\') || c.escape_debug().count() == 1;
+    text.chars().map(|c| if is_plain(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }
 
 /// What to make of a key that the program does not know.
@@ -155,7 +162,8 @@ impl<'d> Object<'d> {
 
     /// Where `key` stands, or would stand, in the document.
     pub fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        let key = shortened(key);
+        if self.path.is_empty() { key } else { format!("{}.{key}", self.path) }
     }
 
     /// The notes that this reading adds to.
@@ -206,7 +214,7 @@ impl<'d> Object<'d> {
     pub fn finish(self, unknown: Unknown) {
         let keys = self.entries.into_iter().flat_map(Map::keys);
         for key in keys.filter(|key| !self.known.contains(key.as_str())) {
-            let path = self.path_of(&shortened(key));
+            let path = self.path_of(key);
             let hint = match nearest::nearest(key, &self.known) {
                 Some(known) => format!("did you mean {known}?"),
                 None => "take it out, or see docs/ for the keys that are known".to_owned(),

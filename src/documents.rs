@@ -1,8 +1,11 @@
 //! The two documents that an operator writes, read together: `config.json` and the group document, with the connectors
 //! that it configures and the rules between the two. [`check`] is pure; [`load`] and [`load_group`] read the files.
 
+mod fuzz;
+
 use std::path::Path;
 
+pub use self::fuzz::fuzz_group_document;
 use crate::config::{self, Config};
 use crate::connector::{self, image_classifier::ImageClassifier};
 use crate::document::{LoadError, Notes, read_file};

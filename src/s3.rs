@@ -31,6 +31,7 @@ use crate::config;
 use crate::credentials::CredentialsProvider;
 use crate::http::HttpClient;
 use crate::name::S3Uri;
+use crate::store::Admission;
 pub use crate::store::Download;
 use address::{ObjectUrl, Place};
 use attempt::{Attempt, Outcome};
@@ -74,12 +75,14 @@ pub struct Wanted<'a> {
     pub unless_etag: Option<&'a str>,
     /// Not if its newest version is still this one. Unlike an `ETag`, a version changes by uploading the same bytes again.
     pub unless_version: Option<&'a str>,
+    /// Asked for room once the server has told the size, before anything is read.
+    pub admission: Option<&'a Admission>,
 }
 
 impl<'a> Wanted<'a> {
     /// The newest version of `uri`, in any case.
     pub fn newest(uri: &'a S3Uri) -> Self {
-        Self { uri, version_id: None, unless_etag: None, unless_version: None }
+        Self { uri, version_id: None, unless_etag: None, unless_version: None, admission: None }
     }
 }
 

@@ -15,10 +15,13 @@
 mod archive;
 mod entry;
 mod error;
+mod format;
+mod fuzz;
 mod installed;
 mod inventory;
 mod layout;
 mod record;
+mod room;
 mod scratch;
 pub mod space;
 mod tar_gz;
@@ -30,6 +33,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::disk;
 use crate::name::{ResourceId, S3Uri};
@@ -37,10 +41,13 @@ use crate::package::Sha256Digest;
 use archive::Archive;
 pub use archive::{ArchiveError, ArchiveKind};
 pub use error::StoreError;
+pub use fuzz::fuzz_package;
 pub use installed::InstalledModel;
 pub use inventory::{Kept, Use, inventory};
 use layout::Layout;
 pub use record::{Record, Release};
+use room::Room;
+pub use room::{Admission, Pruned, QuotaExceeded};
 use scratch::Scratch;
 pub use scratch::{DownloadPath, Unpacked};
 pub use unpack::Limits;
@@ -56,20 +63,12 @@ pub struct Download {
     pub etag: Option<String>,
 }
 
-/// What [`Store::prune`] removed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Pruned {
-    /// Models.
-    pub models: u64,
-    /// Bytes of their files.
-    pub bytes: u64,
-}
-
 /// The store, opened by this process alone.
 #[derive(Debug)]
 pub struct Store {
     layout: Layout,
     limits: Limits,
+    room: Arc<Room>,
 }
 
 impl Store {
@@ -79,7 +78,7 @@ impl Store {
     /// When another process has it open, when a newer version of Margay wrote it, or when the disk refuses.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         let layout = Layout::open(directory)?;
-        Ok(Self { layout, limits: Limits::default() })
+        Ok(Self { layout, limits: Limits::default(), room: Room::new(directory, None) })
     }
 
     /// The same with other limits for archives.
@@ -88,19 +87,25 @@ impl Store {
         self
     }
 
+    /// The same, holding at most `quota` bytes: the models, what is downloaded and what is unpacked.
+    pub fn with_quota(mut self, quota: Option<u64>) -> Self {
+        self.room = Room::new(self.layout.root(), quota);
+        self
+    }
+
     /// A fresh path for a download, in the store's own file system. What lies there is removed when it is dropped.
     ///
     /// # Errors
     /// When the disk refuses.
     pub fn download_path(&self) -> Result<DownloadPath, StoreError> {
-        DownloadPath::within(&self.layout.temporary())
+        DownloadPath::within(&self.layout.temporary(), Admission::to(&self.room))
     }
 
     /// Unpacks the archive at `download`, which came from `origin`, and publishes it under its digest. If that digest
     /// is installed already and whole, nothing is unpacked. Blocks for as long as the disk takes.
     ///
     /// # Errors
-    /// When the archive breaks a rule, the disk is full or refuses. Nothing in the store changes then.
+    /// When the archive breaks a rule, the disk is full or refuses, or the quota does. Nothing that is whole changes then.
     pub fn install(
         &self,
         download: DownloadPath,
@@ -112,14 +117,16 @@ impl Store {
         if let Some(installed) = self.find(&release)? {
             return Ok(installed);
         }
+        download.admission().ask(fetched.bytes)?;
         let archive = Archive::recognise(download.path(), origin.key())?;
-        let staging = Scratch::directory_within(&self.layout.temporary())?;
-        let package = installed::stage(staging.path(), &archive, &self.limits)?;
+        let _pin = self.room.pin(&fetched.sha256);
         let home = self.layout.model(&fetched.sha256);
         if home.exists() {
             // Not whole, or `find` would have returned it.
             disk::remove_tree(&home).map_err(StoreError::io("removing the damaged", &home))?;
         }
+        let staging = Scratch::directory_within(&self.layout.temporary())?;
+        let package = installed::stage(staging.path(), &archive, &self.limits, self.room.book())?;
         disk::publish(staging.path(), &home).map_err(StoreError::io("publishing", &home))?;
         tracing::info!(digest = %fetched.sha256, %origin, files = package.files(), bytes = package.bytes(), "model installed");
         self.find(&release)?.ok_or(StoreError::NotInstalled { digest: fetched.sha256 })
@@ -177,7 +184,7 @@ impl Store {
             }
         }
         let wanted: BTreeSet<_> = records.keys().map(|resource| self.layout.record(resource)).collect();
-        for path in self.layout.records()?.into_iter().filter(|path| !wanted.contains(path)) {
+        for path in layout::records_in(self.layout.root())?.into_iter().filter(|path| !wanted.contains(path)) {
             disk::remove_tree(&path).map_err(StoreError::io("removing", &path))?;
         }
         self.prune()
@@ -194,29 +201,13 @@ impl Store {
         Ok(Some(previous))
     }
 
-    /// Removes every model that no resource runs or ran before.
+    /// Removes every model that no resource runs or ran before, and that nobody works with: an [`InstalledModel`] keeps
+    /// its files for as long as it lives.
     ///
     /// # Errors
     /// When a record cannot be read, in which case nothing is removed, or the disk refuses.
     pub fn prune(&self) -> Result<Pruned, StoreError> {
-        let mut kept = Vec::new();
-        for path in self.layout.records()? {
-            let record = Record::read(&path)?;
-            kept.extend([record.current, record.previous].into_iter().flatten().map(|release| release.digest));
-        }
-        let mut pruned = Pruned::default();
-        for (digest, home) in self.layout.models()? {
-            if kept.contains(&digest) {
-                continue;
-            }
-            pruned.bytes += InstalledModel::bytes_in(&home);
-            pruned.models += 1;
-            // Out of sight first: a half-removed directory must not lie under its digest.
-            let grave = Scratch::directory_within(&self.layout.temporary())?;
-            let moved = grave.path().join("model");
-            disk::publish(&home, &moved).map_err(StoreError::io("removing", &home))?;
-        }
-        Ok(pruned)
+        self.room.collect()
     }
 
     fn record(&self, resource: &ResourceId) -> Result<Record, StoreError> {
@@ -224,7 +215,8 @@ impl Store {
     }
 
     fn find(&self, release: &Release) -> Result<Option<InstalledModel>, StoreError> {
-        InstalledModel::open(&self.layout.model(&release.digest), release)
+        let pin = self.room.pin(&release.digest);
+        Ok(InstalledModel::open(&self.layout.model(&release.digest), release)?.map(|model| model.kept_by(pin)))
     }
 }
 
@@ -236,6 +228,7 @@ pub fn unpack_for_a_look(path: &Path) -> Result<Unpacked, StoreError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let archive = Archive::recognise(path, &name)?;
     let scratch = Scratch::directory_within(&std::env::temp_dir())?;
-    installed::stage(scratch.path(), &archive, &Limits::default())?;
+    let unbounded = Room::new(scratch.path(), None).book();
+    installed::stage(scratch.path(), &archive, &Limits::default(), unbounded)?;
     Ok(Unpacked::new(scratch))
 }

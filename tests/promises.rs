@@ -16,6 +16,8 @@ mod accuracy;
 mod bad_input;
 #[path = "promises/bench.rs"]
 mod bench;
+#[path = "promises/broken_input.rs"]
+mod broken_input;
 #[path = "promises/camera.rs"]
 mod camera;
 #[path = "promises/clock.rs"]
@@ -38,6 +40,8 @@ mod inventory;
 mod layers;
 #[path = "promises/ledger.rs"]
 mod ledger;
+#[path = "promises/mutations.rs"]
+mod mutations;
 #[path = "promises/outage.rs"]
 mod outage;
 #[path = "promises/packing.rs"]
@@ -56,5 +60,7 @@ mod service;
 mod serving;
 #[path = "promises/signatures.rs"]
 mod signatures;
+#[path = "promises/state.rs"]
+mod state;
 #[path = "promises/token_exchange.rs"]
 mod token_exchange;

@@ -99,3 +99,25 @@ fn read_text(path: &Path) -> Result<String, ModelDirectoryError> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_or_label_file_that_is_too_large_or_no_text_is_refused_by_name() {
+        let large = vec![b'x'; usize::try_from(MAX_TEXT).unwrap() + 1];
+        for (content, word) in [(large.as_slice(), "over the limit of 1048576 bytes"), (b"\xff\xfe", "reading")] {
+            let package = tempfile::tempdir().unwrap();
+            fs::write(package.path().join(MANIFEST), content).unwrap();
+            let error = ModelDirectory::open(package.path()).unwrap_err().to_string();
+            assert!(error.contains(word) && error.contains(MANIFEST), "{error}");
+
+            fs::remove_file(package.path().join(MANIFEST)).unwrap();
+            fs::write(package.path().join("net.onnx"), "").unwrap();
+            fs::write(package.path().join("synset.txt"), content).unwrap();
+            let error = ModelDirectory::open(package.path()).unwrap_err().to_string();
+            assert!(error.contains(word) && error.contains("synset.txt"), "{error}");
+        }
+    }
+}

@@ -81,6 +81,10 @@ fn code(error: &AppError) -> Code {
             Code::Configuration
         }
         AppError::Services(ServicesError::Identity(_) | ServicesError::Http(_)) => Code::Identity,
-        AppError::Status(_) | AppError::Store(_) | AppError::TokenExchange(_) | AppError::Signals(_) => Code::Failure,
+        AppError::Status(_)
+        | AppError::Store(_)
+        | AppError::State(_)
+        | AppError::TokenExchange(_)
+        | AppError::Signals(_) => Code::Failure,
     }
 }

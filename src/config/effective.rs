@@ -115,6 +115,7 @@ fn margay(config: &Config) -> Value {
         "packages": {
             "signatures": config.packages.policy_name(),
             "publicKeys": config.packages.public_keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "quotaBytes": config.packages.quota,
         },
     })
 }

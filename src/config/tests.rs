@@ -289,6 +289,23 @@ fn our_additions_are_read() {
 }
 
 #[test]
+fn a_quota_is_a_number_of_bytes_that_a_store_can_have() {
+    let with = |quota: Value| {
+        let mut document = minimal();
+        document["margay"]["packages"] = json!({"quotaBytes": quota});
+        document
+    };
+    assert_eq!(accepted(&minimal()).document.packages.quota, None, "there is none unless it is asked for");
+    let config = accepted(&with(json!("536870912"))).document;
+    assert_eq!(config.packages.quota, Some(512 << 20));
+    assert_eq!(accepted(&config.effective()).document.packages, config.packages);
+    for quota in [json!(0), json!(1_048_575), json!((1_u64 << 50) + 1), json!("500 MB"), json!(-1), json!(2.5e9)] {
+        let problems = Config::parse(&with(quota.clone()).to_string(), Path::new(ROOT)).expect_err("it is refused");
+        assert!(problems.to_string().contains("margay.packages.quotaBytes"), "{quota}: {problems}");
+    }
+}
+
+#[test]
 fn the_effective_configuration_reads_back_as_itself() {
     let mut document = guides_default();
     document["coreThing"]["networkProxy"] =

@@ -12,7 +12,7 @@ use crate::group::ModelSource;
 use crate::name::{ResourceId, S3Uri};
 use crate::package::Sha256Digest;
 use crate::payload;
-use crate::s3::{DownloadError, Progress as Received, S3Client, TrainingJobError};
+use crate::s3::{DownloadError, Progress as Received, S3Client, TrainingJobError, Wanted};
 use crate::store::{InstalledModel, Release, Store, StoreError};
 
 /// Why a deployment failed.
@@ -219,10 +219,12 @@ impl Stager {
         progress: impl FnMut(Received) + Send,
     ) -> Result<Option<InstalledModel>, DeploymentError> {
         let download = self.store.download_path().map_err(|source| stored(uri, source))?;
+        let wanted = Wanted { unless_etag: etag, admission: Some(download.admission()), ..Wanted::newest(uri) };
         let fetched = self
             .s3
-            .download(uri, download.path(), etag, progress)
+            .fetch(&wanted, download.path(), progress)
             .await
+            .map(|fetched| fetched.map(|fetched| fetched.download))
             .map_err(|source| DeploymentError::Download { uri: uri.clone(), source: source.into() })?;
         let Some(fetched) = fetched else { return Ok(None) };
         let beside = self.store.download_path().map_err(|source| stored(uri, source))?;

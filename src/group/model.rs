@@ -90,7 +90,16 @@ fn read_uri(field: &Field<'_>, virtual_hosted_s3: bool) -> Option<S3Uri> {
 
 /// The owner, if there is one; `None` if it is refused.
 fn read_owner(object: &mut Object<'_>) -> Option<Option<ModelOwner>> {
-    let field = object.field("OwnerSetting");
+    // The guide's examples write the first, its text on a setting that is not complete the second: V1's API knew both.
+    let (field, other) = (object.field("OwnerSetting"), object.field("ResourceDownloadOwnerSetting"));
+    let field = match (field.is_present(), other.is_present()) {
+        (true, true) => {
+            other.refuse("is OwnerSetting by another name, which stands here too", "write one of them");
+            return None;
+        }
+        (false, true) => other,
+        _ => field,
+    };
     if !field.is_present() {
         return Some(None);
     }

@@ -11,6 +11,7 @@ mod access;
 mod guide;
 mod isolation;
 mod membership;
+mod permissions;
 mod resources;
 
 const THING: &str = "arn:aws:iot:us-west-2:123456789012:thing/core-1";
@@ -157,6 +158,18 @@ fn what_is_no_json_object_is_refused() {
     for text in ["", "[]", "null", "{", "\u{0}"] {
         let host = Host { thing_arn: None, allow_functions_to_run_as_root: false, virtual_hosted_s3: true };
         assert!(Group::parse(text, host).expect_err("it is refused").refuse(), "{text:?}");
+    }
+}
+
+#[test]
+fn a_document_too_large_or_nested_without_end_is_refused() {
+    let host = Host { thing_arn: None, allow_functions_to_run_as_root: false, virtual_hosted_s3: true };
+    let large = Group::parse(&" ".repeat(SIZE_LIMIT + 1), host).expect_err("it is too large");
+    assert!(large.to_string().contains("is read up to 1048576 bytes"), "{large}");
+    for (open, close) in [("[", "]"), ("{\"Group\":", "}")] {
+        let text = format!("{}1{}", open.repeat(50_000), close.repeat(50_000));
+        let nested = Group::parse(&text, host).expect_err("it is nested without end");
+        assert!(nested.to_string().contains("recursion limit"), "{nested}");
     }
 }
 

@@ -53,7 +53,7 @@ impl Attempt<'_> {
                     // The server does not do ranges, or not of this object.
                     landing.start_over().await?;
                 }
-                self.prepare(landing, &response)?;
+                self.prepare(landing, &response).await?;
             }
             StatusCode::PARTIAL_CONTENT if self.continues(landing, &response) => {}
             StatusCode::PARTIAL_CONTENT => return Err(self.unexpected("sent a part that was not asked for")),
@@ -96,18 +96,30 @@ impl Attempt<'_> {
     }
 
     /// Notes size and version of a whole object, and checks that there is room for it.
-    fn prepare(&self, landing: &mut Landing, response: &Response) -> Result<(), DownloadError> {
+    async fn prepare(&self, landing: &mut Landing, response: &Response) -> Result<(), DownloadError> {
         let uri = || self.url.uri.clone();
         let total = number(response.headers(), &CONTENT_LENGTH);
         if let Some(actual) = total {
             if actual > MAX_OBJECT {
                 return Err(DownloadError::TooLarge { uri: uri(), actual, limit: MAX_OBJECT });
             }
+            self.ask_for_room(actual).await?;
             space::check(landing.path(), actual).map_err(|source| DownloadError::DiskFull { uri: uri(), source })?;
         }
         let owned = |name| text(response, name).map(str::to_owned);
         landing.expect(total, owned(&ETAG), owned(&VERSION_ID));
         Ok(())
+    }
+
+    /// Asks the store for room, which may have to remove old models first.
+    async fn ask_for_room(&self, bytes: u64) -> Result<(), DownloadError> {
+        let Some(admission) = self.wanted.admission.cloned() else { return Ok(()) };
+        let asked = tokio::task::spawn_blocking(move || admission.ask(bytes)).await;
+        asked.unwrap_or_else(|aborted| Err(aborted.into())).map_err(|source| DownloadError::NoRoom {
+            uri: self.url.uri.clone(),
+            bytes,
+            source: source.into(),
+        })
     }
 
     /// Whether a part begins where the landing ends, and belongs to the same object (RFC 9110, section 14.4).

@@ -16,6 +16,7 @@ use super::sign::SignError;
 use crate::credentials::{Credentials, CredentialsError};
 use crate::http::{TransportError, read_body};
 use crate::name::{Region, S3Uri};
+use crate::store::StoreError;
 use crate::store::space::NoSpace;
 
 /// Why a download failed.
@@ -94,6 +95,17 @@ pub enum DownloadError {
         /// How full.
         #[source]
         source: NoSpace,
+    },
+    /// The store may not hold it.
+    #[error("downloading {uri}, of {bytes} bytes")]
+    NoRoom {
+        /// The object.
+        uri: S3Uri,
+        /// Its size.
+        bytes: u64,
+        /// Why not.
+        #[source]
+        source: Box<StoreError>,
     },
     /// The file could not be written.
     #[error("writing the download to {}", path.display())]

@@ -17,6 +17,7 @@ use crate::http::testing_proxy::{TestingProxy, Verdict};
 use crate::http::{HttpClient, Timeouts, TransportCause};
 use crate::name::S3Uri;
 use crate::package::Sha256Digest;
+use crate::store::Store;
 
 const BUCKET: &str = "greengrass-models";
 const KEY: &str = "signs/model.tar.gz";
@@ -380,6 +381,29 @@ async fn an_object_too_large_for_a_package_is_refused_before_its_first_byte() {
     let (outcome, file, _) = from_script(vec![huge]).await;
     assert!(matches!(outcome, Err(DownloadError::TooLarge { actual, .. }) if actual == super::MAX_OBJECT + 1));
     assert_eq!(file, b"");
+}
+
+#[tokio::test]
+async fn an_object_that_the_store_has_no_room_for_is_refused_before_its_first_byte() {
+    let scene = Scene::start().await;
+    scene.put(&[7; 5000]);
+    let folder = tempfile::tempdir().unwrap();
+    let fetch = async |quota| {
+        let store = Store::open(folder.path()).unwrap().with_quota(Some(quota));
+        let to = store.download_path().unwrap();
+        let uri = uri();
+        let wanted = Wanted { admission: Some(to.admission()), ..Wanted::newest(&uri) };
+        let mut heard = 0;
+        let outcome = scene.client.fetch(&wanted, to.path(), |_| heard += 1).await;
+        (outcome, heard, std::fs::read(to.path()).unwrap())
+    };
+    let (outcome, heard, file) = fetch(4999).await;
+    let error = outcome.unwrap_err();
+    assert!(matches!(&error, DownloadError::NoRoom { bytes: 5000, .. }), "{error:?}");
+    assert_eq!((heard, file.len()), (0, 0));
+    let (outcome, _, file) = fetch(5000).await;
+    assert_eq!(outcome.unwrap().unwrap().download.bytes, 5000);
+    assert_eq!(file, [7; 5000]);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::error::StoreError;
+use crate::document::printable;
 use crate::package::PathError;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -28,7 +29,7 @@ impl ArchiveKind {
         Self::NAMES.into_iter().find(|(suffix, _)| lower.ends_with(suffix)).map(|(_, kind)| kind)
     }
 
-    fn of_content(start: &[u8]) -> Option<Self> {
+    pub(super) fn of_content(start: &[u8]) -> Option<Self> {
         if start.starts_with(&GZIP_MAGIC) {
             Some(Self::TarGz)
         } else if ZIP_MAGICS.iter().any(|magic| start.starts_with(magic)) {
@@ -161,10 +162,20 @@ pub enum ArchiveError {
     Empty,
 }
 
-/// How long a shown name is at most, in characters.
+/// How long a shown name is at most, and what a reader says, in characters.
 const SHOWN: usize = 80;
+const QUOTED: usize = 200;
 
 /// An entry's name as errors show it.
 pub(super) fn shown(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).chars().take(SHOWN).collect()
+    printable(&String::from_utf8_lossy(name).chars().take(SHOWN).collect::<String>())
+}
+
+/// The error of an archive that cannot be read at `at`. What the reader says may quote the archive, at length.
+pub(super) fn damaged(at: &str, source: io::Error) -> ArchiveError {
+    let words = source.to_string();
+    let short: String = words.chars().take(QUOTED).collect();
+    let plain = printable(&short);
+    let source = if plain == words { source } else { io::Error::new(source.kind(), plain) };
+    ArchiveError::Damaged { at: at.to_owned(), source }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::archive::ArchiveError;
+use super::room::QuotaExceeded;
 use super::space::NoSpace;
 use crate::package::{PackagePath, Sha256Digest};
 
@@ -24,6 +25,9 @@ pub enum StoreError {
     /// There is not enough space.
     #[error(transparent)]
     DiskFull(#[from] NoSpace),
+    /// The store may not hold that much.
+    #[error(transparent)]
+    Quota(#[from] QuotaExceeded),
     /// The archive breaks a rule.
     #[error("unpacking the package {archive}")]
     Archive {
@@ -46,6 +50,16 @@ pub enum StoreError {
         path: PathBuf,
         /// The version on disk.
         found: u32,
+        /// The newest version known.
+        known: u32,
+    },
+    /// A newer version of Margay wrote a document of the store.
+    #[error("opening {}: its format is version {found}, and this Margay knows up to {known}; install the newer Margay again, or point writeDirectory elsewhere", path.display())]
+    NewerDocument {
+        /// The file.
+        path: PathBuf,
+        /// The version on disk.
+        found: u64,
         /// The newest version known.
         known: u32,
     },
@@ -103,14 +117,19 @@ impl StoreError {
         }
     }
 
-    /// Whether the same call may succeed later without a change to the package: a full or failing disk may be mended.
+    /// Whether the same call may succeed later without a change to the package: a full or failing disk may be mended, and another
+    /// deployment that holds room ends.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Io { .. } | Self::DiskFull(_) | Self::Busy { .. } | Self::NotInstalled { .. } | Self::Aborted(_) => {
-                true
-            }
+            Self::Io { .. }
+            | Self::DiskFull(_)
+            | Self::Quota(_)
+            | Self::Busy { .. }
+            | Self::NotInstalled { .. }
+            | Self::Aborted(_) => true,
             Self::Archive { source, .. } => matches!(source, ArchiveError::Unreadable { .. }),
             Self::NewerLayout { .. }
+            | Self::NewerDocument { .. }
             | Self::NotAStore { .. }
             | Self::Document { .. }
             | Self::FileDigest { .. }

@@ -11,8 +11,9 @@ use sha2::{Digest, Sha256};
 use super::archive::{Archive, ArchiveError, ArchiveKind};
 use super::error::StoreError;
 use super::record::Release;
+use super::room::{Booking, Pin};
 use super::unpack::{Limits, UnpackError, Unpacker, Written};
-use super::{tar_gz, zip_file};
+use super::{format, tar_gz, zip_file};
 use crate::disk;
 use crate::name::S3Uri;
 use crate::package::{PackagePath, Sha256Digest};
@@ -42,6 +43,7 @@ pub struct InstalledModel {
     release: Release,
     directory: PathBuf,
     files: BTreeMap<PackagePath, Written>,
+    _pin: Pin,
 }
 
 impl InstalledModel {
@@ -53,13 +55,20 @@ impl InstalledModel {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(StoreError::io("reading", &document)(error)),
         };
+        format::check(&document, &content, FORMAT)?;
         let directory = home.join(PACKAGE);
-        let model = files(&content).map(|files| Self { release: release.clone(), directory, files });
+        let model =
+            files(&content).map(|files| Self { release: release.clone(), directory, files, _pin: Pin::default() });
         let whole = model.filter(InstalledModel::has_its_sizes);
         if whole.is_none() {
             tracing::warn!(model = %home.display(), "an installed model is damaged and counts as not installed");
         }
         Ok(whole)
+    }
+
+    /// The same, kept in the store by `pin`.
+    pub(super) fn kept_by(self, pin: Pin) -> Self {
+        Self { _pin: pin, ..self }
     }
 
     /// The directory with the package's files: what is mounted at the resource's destination path.
@@ -139,6 +148,13 @@ impl InstalledModel {
         files.map_or(0, |files| files.values().map(|written| written.bytes).sum())
     }
 
+    /// Refuses the model in `home` if a newer version of Margay wrote its document.
+    pub(super) fn check_format(home: &Path) -> Result<(), StoreError> {
+        let document = home.join(DOCUMENT);
+        // What cannot be read counts as not installed, later.
+        fs::read(&document).map_or(Ok(()), |content| format::check(&document, &content, FORMAT))
+    }
+
     fn has_its_sizes(&self) -> bool {
         self.files.iter().all(|(file, written)| {
             fs::symlink_metadata(self.directory.join(file.as_str()))
@@ -148,10 +164,10 @@ impl InstalledModel {
 }
 
 /// Unpacks `archive` into `home`/package and writes the document beside it; everything is synced on return.
-pub(super) fn stage(home: &Path, archive: &Archive<'_>, limits: &Limits) -> Result<Staged, StoreError> {
+pub(super) fn stage(home: &Path, archive: &Archive<'_>, limits: &Limits, room: Booking) -> Result<Staged, StoreError> {
     let unpacked = home.join("unpacked");
     disk::create_directory(&unpacked).map_err(StoreError::io("making", &unpacked))?;
-    let files = unpack(archive, &unpacked, limits).map_err(|error| match error {
+    let files = unpack(archive, &unpacked, limits, room).map_err(|error| match error {
         UnpackError::Archive(source) => archive.refused(source),
         UnpackError::Disk(error) => error,
     })?;
@@ -187,10 +203,10 @@ impl Staged {
 
 type Files = BTreeMap<PackagePath, Written>;
 
-fn unpack(archive: &Archive<'_>, into: &Path, limits: &Limits) -> Result<Files, UnpackError> {
+fn unpack(archive: &Archive<'_>, into: &Path, limits: &Limits, room: Booking) -> Result<Files, UnpackError> {
     let file = archive.open()?;
     let bytes = file.metadata().map_err(|source| ArchiveError::Unreadable { source })?.len();
-    let mut unpacker = Unpacker::new(into, bytes, limits);
+    let mut unpacker = Unpacker::new(into, bytes, limits, room);
     match archive.kind() {
         ArchiveKind::TarGz => tar_gz::unpack(file, &mut unpacker)?,
         ArchiveKind::Zip => zip_file::unpack(file, limits.entries, &mut unpacker)?,

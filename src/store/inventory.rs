@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::error::StoreError;
 use super::installed::InstalledModel;
-use super::layout::{models_in, records_in};
+use super::layout::{has_known_version, models_in, records_in};
 use super::record::{Record, Release};
 use crate::package::Sha256Digest;
 
@@ -44,8 +44,9 @@ pub struct Kept {
 /// unpacked, which finds what a failing disk has changed.
 ///
 /// # Errors
-/// When a directory or a record cannot be read.
+/// When a directory or a record cannot be read, or a newer version of Margay wrote them.
 pub fn inventory(directory: &Path, thorough: bool) -> Result<Vec<Kept>, StoreError> {
+    has_known_version(directory)?;
     let mut uses: BTreeMap<String, (Vec<Use>, Release)> = BTreeMap::new();
     for path in records_in(directory)? {
         let resource = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use super::error::StoreError;
+use super::installed::InstalledModel;
+use super::record::Record;
 use super::scratch::unused;
 use crate::disk;
 use crate::name::ResourceId;
@@ -28,12 +30,17 @@ impl Layout {
         let lock = lock(root)?;
         let layout = Self { root: root.to_owned(), _lock: lock };
         layout.check_version()?;
+        layout.check_documents()?;
         layout.sweep()?;
         for directory in [layout.root.join("models"), layout.root.join("resources"), layout.temporary()] {
             disk::create_directories(&directory).map_err(StoreError::io("making", &directory))?;
         }
         disk::sync_directory(root).map_err(StoreError::io("syncing", root))?;
         Ok(layout)
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     pub(super) fn temporary(&self) -> PathBuf {
@@ -48,34 +55,24 @@ impl Layout {
         self.root.join("resources").join(format!("{resource}.json"))
     }
 
-    /// Every model's digest and directory; names that are no digests are left alone.
-    pub(super) fn models(&self) -> Result<Vec<(Sha256Digest, PathBuf)>, StoreError> {
-        models_in(&self.root)
-    }
-
-    /// Every resource's record.
-    pub(super) fn records(&self) -> Result<Vec<PathBuf>, StoreError> {
-        records_in(&self.root)
-    }
-
     fn check_version(&self) -> Result<(), StoreError> {
-        let path = self.root.join("format");
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let temporary = unused(&self.root);
-                let content = format!("{VERSION}\n");
-                return disk::replace(&path, &temporary, content.as_bytes()).map_err(StoreError::io("writing", &path));
-            }
-            Err(error) => return Err(StoreError::io("reading", &path)(error)),
-        };
-        match text.trim_end().parse::<u32>() {
-            Ok(found) if found > VERSION => {
-                Err(StoreError::NewerLayout { path: self.root.clone(), found, known: VERSION })
-            }
-            Ok(1..) => Ok(()),
-            _ => Err(StoreError::NotAStore { path: self.root.clone() }),
+        if has_known_version(&self.root)? {
+            return Ok(());
         }
+        let path = self.root.join("format");
+        let content = format!("{VERSION}\n");
+        disk::replace(&path, &unused(&self.root), content.as_bytes()).map_err(StoreError::io("writing", &path))
+    }
+
+    /// Refuses a store in which a newer Margay left a document. One that cannot be read is reported when it is needed.
+    fn check_documents(&self) -> Result<(), StoreError> {
+        for path in records_in(&self.root)? {
+            match Record::read(&path) {
+                Err(newer @ StoreError::NewerDocument { .. }) => return Err(newer),
+                _ => continue,
+            }
+        }
+        models_in(&self.root)?.iter().try_for_each(|(_, home)| InstalledModel::check_format(home))
     }
 
     /// Removes what earlier runs left unfinished.
@@ -94,13 +91,29 @@ impl Layout {
     }
 }
 
-/// [`Layout::models`] of a store that may be open elsewhere.
+/// Whether the store in `root` says a version that this binary knows; `false` where it says none yet.
+pub(super) fn has_known_version(root: &Path) -> Result<bool, StoreError> {
+    let path = root.join("format");
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
+        Err(error) => return Err(StoreError::io("reading", &path)(error)),
+    };
+    match text.trim_end().parse::<u32>() {
+        Ok(found) if found > VERSION => Err(StoreError::NewerLayout { path: root.to_owned(), found, known: VERSION }),
+        Ok(1..) => Ok(true),
+        _ => Err(StoreError::NotAStore { path: root.to_owned() }),
+    }
+}
+
+/// Every model's digest and directory in a store that may be open elsewhere; names that are no digests are left alone.
 pub(super) fn models_in(root: &Path) -> Result<Vec<(Sha256Digest, PathBuf)>, StoreError> {
     let of_path = |path: PathBuf| Some((digest_of(path.file_name()?.to_str()?)?, path));
     Ok(children(&root.join("models"))?.into_iter().filter_map(of_path).collect())
 }
 
-/// [`Layout::records`] of a store that may be open elsewhere.
+/// Every resource's record in a store that may be open elsewhere.
 pub(super) fn records_in(root: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let mut records = children(&root.join("resources"))?;
     records.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
@@ -133,7 +146,11 @@ fn lock(root: &Path) -> Result<File, StoreError> {
 
 fn children(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let list = || -> io::Result<Vec<PathBuf>> { fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect() };
-    let mut paths = list().map_err(StoreError::io("listing", directory))?;
+    let mut paths = match list() {
+        // Nothing was ever kept there.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        listed => listed.map_err(StoreError::io("listing", directory))?,
+    };
     paths.sort();
     Ok(paths)
 }

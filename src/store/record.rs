@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
+use super::format;
 use super::scratch::Scratch;
 use crate::disk;
 use crate::name::S3Uri;
@@ -62,6 +63,7 @@ impl Record {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(StoreError::io("reading", path)(error)),
         };
+        format::check(path, &content, FORMAT)?;
         let wrong = |source| StoreError::Document { path: path.to_owned(), source };
         let document: Document = serde_json::from_slice(&content).map_err(wrong)?;
         let release = |fields: Option<Fields>| fields.map(Release::try_from).transpose();

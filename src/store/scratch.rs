@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
 use super::installed::PACKAGE;
+use super::room::Admission;
 use crate::disk;
 
 /// Names are drawn until one is unused; ten collisions of 64 bits mean that something else is wrong.
@@ -55,17 +56,23 @@ pub(super) fn unused(parent: &Path) -> PathBuf {
 pub struct DownloadPath {
     path: PathBuf,
     _directory: Scratch,
+    admission: Admission,
 }
 
 impl DownloadPath {
-    pub(super) fn within(parent: &Path) -> Result<Self, StoreError> {
+    pub(super) fn within(parent: &Path, admission: Admission) -> Result<Self, StoreError> {
         let directory = Scratch::directory_within(parent)?;
-        Ok(Self { path: directory.path().join("archive"), _directory: directory })
+        Ok(Self { path: directory.path().join("archive"), _directory: directory, admission })
     }
 
     /// The path; nothing lies there at first.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where to ask for room once the archive's size is known.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
     }
 }
 

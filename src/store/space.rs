@@ -24,8 +24,8 @@ impl fmt::Display for NoSpace {
     }
 }
 
-/// To one decimal place: nobody needs the last byte of a full disk.
-fn mebibytes(bytes: u64) -> String {
+/// `bytes` as people read them, to one decimal place: nobody needs the last byte of a full disk.
+pub fn mebibytes(bytes: u64) -> String {
     let tenths = u128::from(bytes) * 10 / (1024 * 1024);
     format!("{}.{} MiB", tenths / 10, tenths % 10)
 }
@@ -48,7 +48,8 @@ pub fn check(path: &Path, needed: u64) -> Result<(), NoSpace> {
     }
 }
 
-fn free(path: &Path) -> Option<u64> {
+/// What an ordinary user may still write below `path`, in bytes; `None` where the file system does not tell.
+pub fn free(path: &Path) -> Option<u64> {
     let existing = path.ancestors().find(|ancestor| ancestor.exists())?;
     let file_system = rustix::fs::statvfs(existing).ok()?;
     file_system.f_bavail.checked_mul(file_system.f_frsize)

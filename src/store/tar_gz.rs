@@ -9,7 +9,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use flate2::read::MultiGzDecoder;
 use tar::{Archive, Entry, EntryType, PaxExtensions};
 
-use super::archive::{ArchiveError, shown};
+use super::archive::{self, ArchiveError, shown};
 use super::entry::path_of;
 use super::unpack::{UnpackError, Unpacker};
 
@@ -49,6 +49,9 @@ pub(super) fn unpack(mut archive: File, into: &mut Unpacker) -> Result<(), Unpac
 /// than the files have; of more than 4 GiB only the remainder is told.
 fn announced_bytes(archive: &mut File) -> io::Result<u64> {
     let mut size = [0; 4];
+    if archive.metadata()?.len() < size.len() as u64 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     archive.seek(SeekFrom::End(-4))?;
     archive.read_exact(&mut size)?;
     archive.rewind()?;
@@ -94,7 +97,7 @@ fn role(kind: EntryType, entry: &mut Entry<'_, impl Read>) -> Result<Role, Archi
 fn pax_path(header: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError> {
     let mut path = None;
     for record in PaxExtensions::new(header) {
-        let record = record.map_err(|source| ArchiveError::Damaged { at: "a pax header".to_owned(), source })?;
+        let record = record.map_err(|source| archive::damaged("a pax header", source))?;
         match record.key_bytes() {
             b"path" => path = Some(record.value_bytes().to_vec()),
             b"size" => return Err(feature(&path, "a pax size")),
@@ -112,7 +115,7 @@ fn feature(path: &Option<Vec<u8>>, feature: &'static str) -> ArchiveError {
 fn content(entry: &mut Entry<'_, impl Read>) -> Result<Vec<u8>, ArchiveError> {
     let mut content = Vec::new();
     let read = entry.take(MAX_EXTENSION + 1).read_to_end(&mut content);
-    let read = read.map_err(|source| ArchiveError::Damaged { at: "an extension header".to_owned(), source })?;
+    let read = read.map_err(|source| archive::damaged("an extension header", source))?;
     if read as u64 > MAX_EXTENSION {
         return Err(ArchiveError::Limit { of: "bytes in an extension header", limit: MAX_EXTENSION });
     }
@@ -120,7 +123,7 @@ fn content(entry: &mut Entry<'_, impl Read>) -> Result<Vec<u8>, ArchiveError> {
 }
 
 fn damaged(at: &str, source: io::Error) -> UnpackError {
-    ArchiveError::Damaged { at: at.to_owned(), source }.into()
+    archive::damaged(at, source).into()
 }
 
 fn describe(kind: EntryType) -> &'static str {

@@ -13,10 +13,14 @@ use tar::{EntryType, Header};
 use tempfile::TempDir;
 
 use super::archive::Archive;
+use super::room::Room;
 use super::{ArchiveError, Download, InstalledModel, Limits, Store, StoreError, installed, unpack_for_a_look};
 use crate::disk::crash;
 use crate::name::{ResourceId, S3Uri};
 use crate::package::Sha256Digest;
+
+mod hostile;
+mod quota;
 
 /// An entry of a test's tar.
 struct Entry<'a>(EntryType, &'a str, &'a [u8]);
@@ -137,6 +141,11 @@ fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
 
 fn expected(files: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
     files.iter().map(|(name, content)| ((*name).to_owned(), content.as_bytes().to_vec())).collect()
+}
+
+/// A package of one file.
+fn sized(content: &[u8]) -> Vec<u8> {
+    tar_gz(&[Entry(FILE, "model.onnx", content)])
 }
 
 fn package() -> Vec<u8> {
@@ -381,18 +390,23 @@ fn the_record_survives_a_restart_and_can_be_rolled_back() {
 fn models_that_no_resource_needs_are_pruned_and_the_others_stay() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory);
-    let mut models = Vec::new();
-    for content in ["1", "2", "3", "4"] {
-        let archive = tar_gz(&[Entry(FILE, "model.onnx", content.as_bytes())]);
-        models.push(install_as(&store, &archive, "m.tar.gz").unwrap());
+    let mut directories = Vec::new();
+    let mut worked_with = None;
+    for (content, runs) in [("1", true), ("2", true), ("3", true), ("4", false), ("5", false)] {
+        let model = install_as(&store, &sized(content.as_bytes()), "m.tar.gz").unwrap();
+        if runs {
+            store.set_current(&resource(), &model).unwrap();
+        }
+        directories.push(model.directory().to_owned());
+        worked_with = Some(model);
     }
-    for model in &models[..3] {
-        store.set_current(&resource(), model).unwrap();
-    }
+    let left = || directories.iter().map(|directory| directory.exists()).collect::<Vec<_>>();
     let pruned = store.prune().unwrap();
     assert_eq!((pruned.models, pruned.bytes), (2, 2));
-    let left: Vec<_> = models.iter().map(|model| model.directory().exists()).collect();
-    assert_eq!(left, [false, true, true, false]);
+    assert_eq!(left(), [false, true, true, false, true], "what is being deployed stays");
+    drop(worked_with);
+    assert_eq!(store.prune().unwrap().models, 1);
+    assert_eq!(left(), [false, true, true, false, false]);
     assert_eq!(fs::read_dir(directory.path().join("tmp")).unwrap().count(), 0);
 }
 
@@ -423,6 +437,23 @@ fn a_damaged_record_is_named_and_not_taken_for_none() {
         let error = store.current(&resource()).unwrap_err();
         assert!(error.to_string().contains("model.json"), "{error}");
         assert!(store.prune().is_err(), "nothing is pruned by a record that cannot be read");
+    }
+}
+
+#[test]
+fn a_damaged_document_of_a_model_counts_as_not_installed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory);
+    let model = install_as(&store, &package(), "signs.tar.gz").unwrap();
+    store.set_current(&resource(), &model).unwrap();
+    let document = model.directory().with_file_name("installed.json");
+    let whole = fs::read(&document).unwrap();
+    for content in [b"".as_slice(), b"{", b"[]", &whole[..whole.len() / 2], br#"{"format":1,"files":{"../x":{}}}"#] {
+        fs::write(&document, content).unwrap();
+        assert_eq!(store.current(&resource()).unwrap(), None);
+        let again = install_as(&store, &package(), "signs.tar.gz").unwrap();
+        assert_eq!(fs::read(&document).unwrap(), whole);
+        again.check_content().unwrap();
     }
 }
 
@@ -509,7 +540,7 @@ fn stage(directory: &Path, archive: &[u8], name: &str) -> Result<(), StoreError>
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(&file, archive).unwrap();
     let archive = Archive::recognise(file.path(), name)?;
-    installed::stage(directory, &archive, &Limits::default()).map(|_| ())
+    installed::stage(directory, &archive, &Limits::default(), Room::new(directory, None).book()).map(|_| ())
 }
 
 proptest! {

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::archive::{ArchiveError, shown};
+use super::archive::{self, ArchiveError, shown};
 use super::error::StoreError;
+use super::room::Booking;
 use super::space;
 use crate::disk::{self, FillError};
 use crate::package::{PackagePath, Sha256Digest};
@@ -69,31 +70,34 @@ pub(super) struct Unpacker {
     /// Bytes that may still be written.
     budget: u64,
     allowance: u64,
+    room: Booking,
     entries: u64,
     directories: BTreeSet<PathBuf>,
     files: BTreeMap<PackagePath, Written>,
 }
 
 impl Unpacker {
-    /// Fills `root`, which exists and is empty, from an archive of `archive_bytes`.
-    pub(super) fn new(root: &Path, archive_bytes: u64, limits: &Limits) -> Self {
+    /// Fills `root`, which exists and is empty, from an archive of `archive_bytes`; what it takes is booked in `room`.
+    pub(super) fn new(root: &Path, archive_bytes: u64, limits: &Limits, room: Booking) -> Self {
         let allowance = archive_bytes.saturating_mul(limits.ratio).max(limits.free_bytes).min(limits.bytes);
         Self {
             root: root.to_owned(),
             limits: *limits,
             budget: allowance,
             allowance,
+            room,
             entries: 0,
             directories: BTreeSet::from([root.to_owned()]),
             files: BTreeMap::new(),
         }
     }
 
-    /// Refuses early what the archive itself says is too large for the limits or the disk.
-    pub(super) fn expect(&self, bytes: u64) -> Result<(), UnpackError> {
+    /// Refuses early what the archive itself says is too large for the limits, the quota or the disk.
+    pub(super) fn expect(&mut self, bytes: u64) -> Result<(), UnpackError> {
         if bytes > self.allowance {
             return Err(self.too_large().into());
         }
+        self.room.grow_to(bytes).map_err(UnpackError::Disk)?;
         space::check(&self.root, bytes).map_err(|full| UnpackError::Disk(full.into()))
     }
 
@@ -123,9 +127,17 @@ impl Unpacker {
         let mut digest = Sha256::new();
         // One byte more than allowed, to tell the limit from the end.
         let mut bounded = content.take(self.budget.saturating_add(1));
-        let bytes = disk::fill(&mut file, &mut bounded, |piece| digest.update(piece)).map_err(|error| match error {
+        let (room, mut written) = (&mut self.room, self.allowance - self.budget);
+        let seen = |piece: &[u8]| {
+            digest.update(piece);
+            written += piece.len() as u64;
+            // More than the archive announced, or its start: some kinds announce only their last part.
+            room.grow_to(written)
+        };
+        let bytes = disk::fill(&mut file, &mut bounded, seen).map_err(|error| match error {
             FillError::Reading(source) => UnpackError::Archive(damaged(path, source)),
             FillError::Writing(source) => UnpackError::Disk(StoreError::io("writing", &target)(source)),
+            FillError::Refused(error) => UnpackError::Disk(error),
         })?;
         self.budget = self.budget.checked_sub(bytes).ok_or_else(|| self.too_large())?;
         let sha256 = Sha256Digest::from_bytes(digest.finalize().into());
@@ -178,5 +190,5 @@ fn obstacle(error: io::Error, entry: &PackagePath, path: &Path) -> UnpackError {
 
 /// The error of an entry whose content cannot be read.
 fn damaged(entry: &PackagePath, source: io::Error) -> ArchiveError {
-    ArchiveError::Damaged { at: shown(entry.as_str().as_bytes()), source }
+    archive::damaged(&shown(entry.as_str().as_bytes()), source)
 }

@@ -7,7 +7,7 @@ use zip::ZipArchive;
 use zip::read::ZipFile;
 use zip::result::ZipError;
 
-use super::archive::{ArchiveError, shown};
+use super::archive::{self, ArchiveError, shown};
 use super::entry::path_of;
 use super::unpack::{UnpackError, Unpacker};
 
@@ -101,5 +101,5 @@ fn at(place: &str, error: ZipError) -> UnpackError {
 }
 
 fn damaged(place: &str, source: io::Error) -> UnpackError {
-    ArchiveError::Damaged { at: place.to_owned(), source }.into()
+    archive::damaged(place, source).into()
 }

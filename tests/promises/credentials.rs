@@ -7,30 +7,13 @@ use serde_json::{Value, json};
 
 use crate::support::device::{Device, THING};
 use crate::support::program::{self, assert_code};
+use crate::support::tables;
 
 /// The documentation's table of what can arrive broken, and the tests that it names.
 #[test]
 fn every_row_of_what_arrives_broken_has_its_test() {
     let (_, table) = include_str!("../../docs/credentials-and-s3.md").split_once("## What arrives broken").unwrap();
-    let named: Vec<&str> =
-        table.lines().filter_map(|line| line.strip_suffix("` |")?.rsplit_once("| `").map(|(_, name)| name)).collect();
-    let rows = table.lines().filter(|line| line.starts_with("| ")).count() - 1;
-    assert_eq!(named.len(), rows, "a row without a test");
-    let sources: String = ["src", "tests"].into_iter().flat_map(|root| sources(Path::new(root))).collect();
-    for name in named {
-        assert!(sources.contains(&format!("fn {name}(")), "no test is called {name}");
-    }
-}
-
-fn sources(root: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
-    entries
-        .flat_map(|path| match path.extension() {
-            _ if path.is_dir() => sources(&path),
-            Some(extension) if extension == "rs" => vec![std::fs::read_to_string(&path).unwrap()],
-            _ => Vec::new(),
-        })
-        .collect()
+    tables::assert_every_row_names_its_test(table);
 }
 
 /// `margay credentials --try --json` on the device as configured: its exit code and its document.

@@ -1,13 +1,16 @@
 //! What the promises share: the program under test, a device against a local cloud, the payload's schema.
 
+pub mod archives;
 pub mod browser;
 pub mod device;
+pub mod documents;
 pub mod package;
 pub mod page;
 pub mod program;
 pub mod python;
 pub mod relay;
 pub mod schema;
+pub mod tables;
 pub mod viewer;
 
 use std::path::Path;

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use super::super::exit::{Code, Failed, OrFail};
 use super::super::{check, output};
-use crate::config;
-use crate::store::{Kept, Store, Use, inventory};
+use crate::config::{self, Config};
+use crate::store::{Kept, Store, Use, inventory, space};
 
-/// Show the models that the core on this device keeps: which run, which it would go back to, how large they are.
+/// Show the models that the core on this device keeps: which run, which it would go back to, how large they are,
+/// and how much room they may take.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:  margay model list --check")]
 pub(super) struct Arguments {
@@ -37,6 +38,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
     for model in &kept {
         if arguments.json { output::json(model) } else { show(model) }.or_fail(Code::Failure)?;
     }
+    if !arguments.json {
+        output::line(&total(&kept, &config)).or_fail(Code::Failure)?;
+    }
     let damaged = kept.iter().filter(|model| model.damage.is_some()).count();
     if damaged > 0 {
         output::complain(&format!(
@@ -55,6 +59,18 @@ pub(super) fn collect(arguments: &Collect) -> Result<(), Failed> {
     let store = Store::open(&config.directories.models()).or_fail(Code::Failure)?;
     let pruned = store.prune().or_fail(Code::Failure)?;
     output::line(&format!("removed {} models, {} bytes", pruned.models, pruned.bytes)).or_fail(Code::Failure)
+}
+
+/// How much room the models take, and how much they may.
+fn total(kept: &[Kept], config: &Config) -> String {
+    let bytes = kept.iter().map(|model| model.bytes).sum();
+    let models = if kept.len() == 1 { "1 model".to_owned() } else { format!("{} models", kept.len()) };
+    let bound = match (config.packages.quota, space::free(&config.directories.models())) {
+        (Some(quota), _) => format!("of the {} that margay.packages.quotaBytes allows", space::mebibytes(quota)),
+        (None, Some(free)) => format!("{} free on their disk, no quota", space::mebibytes(free)),
+        (None, None) => "no quota".to_owned(),
+    };
+    format!("{models}, {}, {bound}", space::mebibytes(bytes))
 }
 
 fn show(model: &Kept) -> std::io::Result<()> {

@@ -135,25 +135,6 @@ fn who_has_one_model_of_a_group_has_all_v14() {
 }
 
 #[test]
-fn the_permission_matrix_of_b_15() {
-    for (function, owner, fine) in [
-        (contained(ro("m")), None, true),
-        (contained(rw("m")), None, true),
-        (contained(inherited("m")), Some("ro"), true),
-        (contained(ro("m")), Some("rw"), true),
-        (contained(rw("m")), Some("rw"), true),
-        (contained(rw("m")), Some("ro"), false),
-        (uncontained(inherited("m")), Some("rw"), true),
-        (uncontained(inherited("m")), None, false),
-        (uncontained(rw("m")), Some("rw"), false),
-    ] {
-        let resource = owner.map_or_else(|| model("m", "/m", None), |permission| owned("m", "/m", permission));
-        let document = with_function(function, json!([resource]));
-        assert_eq!(parse(&document).is_ok(), fine, "{document}");
-    }
-}
-
-#[test]
 fn secrets_are_read_only_b_40() {
     let secret =
         json!([{"Id": "s", "Name": "s", "ResourceDataContainer": {"SecretsManagerSecretResourceData": {"ARN": "x"}}}]);
