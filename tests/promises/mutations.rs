@@ -22,6 +22,9 @@ const SEED: u64 = 20_261_121;
 const GROWTH: [u64; 2] = [64 * 1024, 12 * 1024];
 const ALONE: &str = "MARGAY_TEST_ALONE";
 
+/// A fuzz target; it says whether the input is good.
+type Target = fn(&[u8]) -> bool;
+
 /// Runs the test `name` in a process of its own, in which memory can be told; says whether this is that process.
 fn is_alone(name: &str) -> bool {
     if std::env::var_os(ALONE).is_some() {
@@ -49,7 +52,7 @@ fn peak() -> u64 {
 
 /// Gives `target` what `make` makes for each number, and asserts how many it takes for good, and at what cost of memory.
 /// Keeps the input that breaks it.
-fn run(name: &str, make: impl Fn(&mut Rng) -> Vec<u8>, target: fn(&[u8]) -> bool) {
+fn run(name: &str, make: impl Fn(&mut Rng) -> Vec<u8>, target: Target) {
     let (start, count) = (peak(), scaled(COUNT));
     let (mut good, mut warm) = (0, start);
     for number in 0..count {
@@ -110,7 +113,7 @@ fn ten_thousand_mutated_group_documents_are_read_or_refused_in_readable_words() 
 
 #[test]
 fn what_once_broke_a_reader_is_read_again() {
-    let targets: [(&str, fn(&[u8]) -> bool); 2] =
+    let targets: [(&str, Target); 2] =
         [("tests/corpus/packages", fuzz_package), ("tests/corpus/groups", fuzz_group_document)];
     for (folder, target) in targets {
         let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();

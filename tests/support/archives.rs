@@ -239,7 +239,7 @@ pub fn zip(random: &mut Rng) -> Vec<u8> {
 }
 
 /// Overwrites a field of a local header, of the central directory or of the end record (PKWARE APPNOTE, section 4.3).
-fn change_field(random: &mut Rng, archive: &mut Vec<u8>) {
+fn change_field(random: &mut Rng, archive: &mut [u8]) {
     let signatures: [(&[u8], usize); 3] = [(b"PK\x03\x04", 30), (b"PK\x01\x02", 46), (b"PK\x05\x06", 22)];
     let (signature, length) = *random.choice(&signatures).unwrap();
     let places: Vec<usize> =

@@ -68,7 +68,7 @@ fn a_package_that_announces_too_little_is_stopped_at_the_quota() {
     let mut tar = Vec::new();
     io::Read::read_to_end(&mut flate2::read::GzDecoder::new(whole.as_slice()), &mut tar).unwrap();
     let (first, second) = tar.split_at(tar.len() - 1024);
-    let archive = [gzip(&vec![0; 0]), gzip(first), gzip(second)].concat();
+    let archive = [gzip(&[]), gzip(first), gzip(second)].concat();
     let store = store.with_quota(Some((archive.len() + 100 * KIB) as u64));
     let error = install_as(&store, &archive, "m.tar.gz").unwrap_err();
     assert!(exceeded(error).needed > 0);
