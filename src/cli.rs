@@ -12,6 +12,7 @@ mod credentials;
 mod demo;
 mod enter_namespace;
 pub mod exit;
+mod import;
 mod model;
 mod output;
 mod progress;
@@ -47,6 +48,7 @@ enum Command {
     Model(model::Arguments),
     Bench(bench::Arguments),
     Camera(camera::Arguments),
+    Import(import::Arguments),
     #[command(hide = true)]
     Worker(worker::Arguments),
     #[command(hide = true)]
@@ -76,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Model(arguments) => model::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Camera(arguments) => camera::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::Worker(arguments) => worker::run(&arguments),
         Command::EnterNamespace(arguments) => enter_namespace::run(&arguments),
     };

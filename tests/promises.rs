@@ -32,6 +32,8 @@ mod documents;
 mod exit_codes;
 #[path = "promises/identity.rs"]
 mod identity;
+#[path = "promises/import.rs"]
+mod import;
 #[path = "promises/inventory.rs"]
 mod inventory;
 #[path = "promises/layers.rs"]

@@ -8,6 +8,7 @@ pub mod program;
 pub mod python;
 pub mod relay;
 pub mod schema;
+pub mod v1_tree;
 pub mod viewer;
 
 use std::path::Path;
