@@ -2,7 +2,7 @@
 //! the group, the models and what lies beside them are read and never written; what becomes of each is reported; and a
 //! configuration, a group document, packages and a store that holds them go into a folder of their own.
 //!
-//! [`survey`] reads, [`plan`] decides without touching anything, [`write`] writes, whole or not at all.
+//! [`survey`] reads, [`plan`] decides without touching anything, [`write()`] writes, whole or not at all.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -54,7 +54,10 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
     let order = arguments.order();
-    let output = import::output_of(&order, &arguments.output).or_fail(Code::Failure)?;
+    let output = match arguments.plan {
+        true => std::path::absolute(&arguments.output).or_fail(Code::Failure)?,
+        false => import::output_of(&order, &arguments.output).or_fail(Code::Failure)?,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_fail(Code::Failure)?;
     let survey = runtime.block_on(import::survey(&order)).map_err(|obstacles| arguments.refused(obstacles))?;
     let plan = import::plan(&survey, &output).map_err(|obstacles| arguments.refused(obstacles))?;

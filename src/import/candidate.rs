@@ -202,3 +202,72 @@ impl Look<'_> {
         to_cloud.find_map(|one| one.subject.as_str().parse::<Topic>().ok().filter(|topic| !topic.is_reserved()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::Host;
+
+    /// A group with one function that has the model and `attached`, and publishes on `subjects`.
+    fn group(attached: &[(&str, Value)], subjects: &[&str]) -> Group {
+        let arn = "arn:aws:lambda:eu-central-1:123456789012:function:count:1";
+        let id = |position: usize| format!("local-{position}");
+        let policy = |id: &str| json!({ "ResourceId": id, "Permission": "ro" });
+        let mut resources = vec![json!({ "Id": "m", "Name": "m", "ResourceDataContainer": {
+            "S3MachineLearningModelResourceData": { "S3Uri": "s3://models/m.zip", "DestinationPath": "/m" } } })];
+        let mut policies = vec![policy("m")];
+        for (position, (key, data)) in attached.iter().enumerate() {
+            let id = id(position);
+            resources.push(json!({ "Id": id, "Name": id, "ResourceDataContainer": { *key: data } }));
+            policies.push(policy(&id));
+        }
+        let subscriptions = subjects.iter().enumerate().map(|(position, subject)| {
+            json!({ "Id": format!("s{position}"), "Source": arn, "Subject": subject, "Target": "cloud" })
+        });
+        let document = json!({
+            "CoreDefinitionVersion": { "Cores": [
+                { "Id": "core", "ThingArn": "arn:aws:iot:eu-central-1:123456789012:thing/core-1" }] },
+            "ResourceDefinitionVersion": { "Resources": resources },
+            "FunctionDefinitionVersion": { "Functions": [{ "Id": "f", "FunctionArn": arn, "FunctionConfiguration": {
+                "MemorySize": 16384, "Environment": { "ResourceAccessPolicies": policies } } }] },
+            "SubscriptionDefinitionVersion": { "Subscriptions": subscriptions.collect::<Vec<_>>() }
+        });
+        let host = Host { thing_arn: None, allow_functions_to_run_as_root: false, virtual_hosted_s3: false };
+        Group::parse(&document.to_string(), host).unwrap_or_else(|problems| panic!("{problems}")).document
+    }
+
+    fn only(group: &Group, pictures: &[&str]) -> Candidate {
+        let pictures = pictures.iter().map(PathBuf::from).collect();
+        let mut found = candidates(group, &pictures);
+        assert_eq!(found.len(), 1);
+        found.remove(0)
+    }
+
+    fn device(path: &str) -> (&'static str, Value) {
+        ("LocalDeviceResourceData", json!({ "SourcePath": path }))
+    }
+
+    fn volume(path: &str) -> (&'static str, Value) {
+        ("LocalVolumeResourceData", json!({ "SourcePath": path, "DestinationPath": path }))
+    }
+
+    #[test]
+    fn a_camera_goes_before_a_folder_of_pictures_and_both_before_none() {
+        let all = group(&[volume("/data"), volume("/pictures"), device("/dev/nvmap"), device("/dev/video1")], &[]);
+        assert_eq!(only(&all, &["/pictures"]).camera, Camera::Device("local-3".parse().unwrap()));
+        let folder = group(&[volume("/data"), volume("/pictures")], &[]);
+        let candidate = only(&folder, &["/pictures"]);
+        assert_eq!(candidate.camera, Camera::Folder("local-1".parse().unwrap()));
+        assert_eq!(candidate.parameters()["Repeat"], "true");
+        assert_eq!(only(&folder, &[]).camera, Camera::Unknown);
+        let pi = only(&group(&[device("/dev/vcsm"), device("/dev/vchiq")], &[]), &[]);
+        assert!(pi.camera == Camera::FirstPi && !pi.is_complete() && pi.camera_question().contains("vchiq"));
+    }
+
+    #[test]
+    fn the_topic_is_the_first_that_can_be_published_on() {
+        let topic = |subjects: &[&str]| only(&group(&[], subjects), &[]).topic.map(|topic| topic.as_str().to_owned());
+        assert_eq!(topic(&["cars/#", "/cars/count", "cars/other"]).as_deref(), Some("/cars/count"));
+        assert_eq!(topic(&["$aws/things/core-1/shadow/update", "+/cars"]), None);
+    }
+}

@@ -224,6 +224,8 @@ pub(super) fn text<'v>(entry: &'v Value, key: &str) -> &'v str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::group::{Group, Host};
 
@@ -280,5 +282,53 @@ mod tests {
     fn a_document_in_the_apis_shapes_stays_as_it_is() {
         let document = json!({ "CoreDefinitionVersion": { "Cores": [] }, "Odd": [1] });
         assert_eq!(joined(document.clone()).document, document);
+    }
+
+    /// Whatever JSON, with keys that the translation looks for.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let key = prop::sample::select(vec![
+            "Id",
+            "Type",
+            "Data",
+            "FunctionArn",
+            "FunctionConfiguration",
+            "DeploymentConfiguration",
+            "Environment",
+            "Execution",
+            "Handler",
+            "Source",
+            "Target",
+            "Subject",
+            "thingArn",
+            "ResourceAccessPolicies",
+        ]);
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            Just(Value::from("cloud")),
+            Just(Value::from("arn:aws:lambda:eu-central-1:123456789012:function:f:1")),
+        ];
+        leaf.prop_recursive(4, 32, 5, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(key.clone().prop_map(str::to_owned), inner, 0..4)
+                    .prop_map(|entries| Value::Object(entries.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_group_of_a_daemon_breaks_the_translation(parts in prop::collection::vec(any_json(), 6)) {
+            let [lambdas, subscriptions, resources, logging, cores, devices] = &parts[..] else { unreachable!() };
+            let content = |value: &Value| json!({ "Content": value });
+            let value = json!({ "Arn": 5, "Cores": cores, "Devices": devices, "GroupDefinitions": {
+                "Lambdas": content(lambdas), "Subscriptions": content(subscriptions),
+                "Resources": content(resources), "Logging": content(logging) } });
+            let document = joined(value).document;
+            prop_assert!(document.is_object());
+            let _ = Group::parse(&document.to_string(), HOST);
+        }
     }
 }

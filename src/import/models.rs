@@ -16,6 +16,7 @@ use crate::package::{Manifest, PackageError, PackagePath, Sha256Digest};
 use crate::packing::{self, Order, Preset, TRIAL_MEMORY, Words};
 use crate::store;
 use margay_inference::ModelSummary;
+use margay_inference::engine::onnx::MAX_MODEL_BYTES;
 
 /// Where V1 keeps models, below its write directory (A-16, B-13).
 pub(super) const FOLDER: &str = "deployment/mlmodel";
@@ -165,6 +166,10 @@ impl Bench<'_> {
             let why = format!("{} has no label file beside it: write one, a line a class", model.name);
             return Outcome::Decide { why, command: Some(self.command(model, None)) };
         };
+        if model.bytes > MAX_MODEL_BYTES {
+            let why = format!("{} has {} bytes, more than the limit of {MAX_MODEL_BYTES}", model.name, model.bytes);
+            return Outcome::Cannot { why };
+        }
         let summary = match packing::inspect(&model.path).await {
             Ok(summary) => summary,
             Err(error) => return Outcome::Cannot { why: format!("{}: {}", model.name, spoken(&error)) },

@@ -63,6 +63,9 @@ pub fn plan(survey: &Survey, output: &Path) -> Result<Plan, Obstacles> {
         .settings
         .as_ref()
         .map(|settings| settings::carried_over(settings, survey.additions.as_ref(), needs_credentials, &mut findings));
+    if config.is_some() {
+        findings.push(stop_v1());
+    }
     let mut draft = Draft { survey, group: survey.document.clone(), deposits: Vec::new(), findings };
     draft.place_models(output);
     let chosen = draft.place_classifier();
@@ -223,6 +226,12 @@ impl Draft<'_> {
         let numbered = (2..).map(|number| format!("{wanted}-{number}"));
         std::iter::once(wanted.to_owned()).chain(numbered).find(is_free).unwrap_or_default()
     }
+}
+
+/// Two connections of one client id throw each other out (contract G1).
+fn stop_v1() -> Finding {
+    let says = "has to be stopped for good before this core starts: both connect under the thing's name";
+    Finding::decision("V1's daemon", says).with_command("sudo systemctl disable --now greengrass")
 }
 
 fn config_path(output: &Path) -> String {

@@ -58,7 +58,7 @@ fn name_files(value: &mut Value, config: &Config, findings: &mut Vec<Finding>) {
         ("/crypto/principals/IoTCertificate/certificatePath", &crypto.certificate_path),
         ("/crypto/principals/IoTCertificate/privateKeyPath", &crypto.private_key_path),
     ];
-    if value.get("crypto").is_none() {
+    if value.get("crypto").is_none_or(Value::is_null) {
         value["crypto"] = json!({ "principals": { "IoTCertificate": {} } });
         let says = "is written from coreThing's caPath, certPath and keyPath, which stood for files in certs";
         findings.push(Finding::works("crypto", says));
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn files_that_were_named_below_the_old_root_are_named_from_the_root_of_the_file_system() {
-        let mut legacy = json!({ "coreThing": core(), "writeDirectory": "/write", "odd": 1 });
+        let mut legacy = json!({ "coreThing": core(), "crypto": null, "writeDirectory": "/write", "odd": 1 });
         for (key, file) in [("caPath", "root.ca.pem"), ("certPath", "a.cert.pem"), ("keyPath", "a.private.key")] {
             legacy["coreThing"][key] = file.into();
         }

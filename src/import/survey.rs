@@ -77,8 +77,8 @@ pub async fn survey(order: &Order) -> Result<Survey, Obstacles> {
 
     let models = read_models(order, write.as_ref(), &document, scratch.path(), &mut findings).await;
     let models = models.map_err(|obstacle| Obstacles(vec![obstacle]))?;
-    let code = write.as_ref().map(|write| write.names(Path::new(FUNCTIONS))).transpose();
-    let code = code.map_err(|error| Obstacles(vec![error.into()]))?.unwrap_or_default();
+    let code = write.as_ref().map_or(Ok(Vec::new()), |write| write.names(Path::new(FUNCTIONS)));
+    let code = or_row(code, FUNCTIONS, &mut findings);
     let picture_folders = picture_folders(&group);
     let bucket = order.bucket.clone();
     Ok(Survey {
@@ -240,7 +240,7 @@ async fn read_models(
     if let Some(unknown) = order.models.keys().find(|id| !resources.iter().any(|(known, _)| known == *id)) {
         return Err(Obstacle::NoModel { resource: unknown.clone() });
     }
-    let (folders, rows) = write.map(models::folders).transpose()?.unwrap_or_default();
+    let (folders, rows) = or_row(write.map_or(Ok(Default::default()), models::folders), models::FOLDER, findings);
     findings.extend(rows);
     let mut outcomes = BTreeMap::new();
     let mut used = BTreeSet::new();
@@ -271,6 +271,14 @@ async fn read_models(
         findings.push(Finding::decision(format!("{}/{folder}", models::FOLDER), says).with_command(command));
     }
     Ok(outcomes)
+}
+
+/// What was read; or nothing, and a row that says why.
+fn or_row<T: Default>(read: Result<T, TreeError>, subject: &str, findings: &mut Vec<Finding>) -> T {
+    read.unwrap_or_else(|error| {
+        findings.push(Finding::will_not(subject, models::spoken(&error)));
+        T::default()
+    })
 }
 
 /// The sources of `group`'s volumes that hold pictures, or are a film of them.

@@ -19,6 +19,9 @@ pub const REPORT_FILE: &str = "report.txt";
 /// The store in the output: `deployment/mlmodel` of the write directory that the configuration has by default.
 const STORE: &str = "ggc/deployment/mlmodel";
 
+/// Mode of both documents: a proxy's password and functions' variables may stand in them.
+const DOCUMENT_MODE: u32 = 0o600;
+
 /// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
@@ -93,10 +96,9 @@ pub fn write(plan: &Plan, output: &Path, report: &str) -> Result<(), WriteError>
     // Workers of the core read models as another user.
     fs::set_permissions(stage.path(), Permissions::from_mode(0o755)).map_err(WriteError::disk(stage.path()))?;
     if let Some(config) = &plan.config {
-        // It may hold a proxy's password.
-        write_file(&at(CONFIG_FILE), pretty(config).as_bytes(), 0o600)?;
+        write_file(&at(CONFIG_FILE), pretty(config).as_bytes(), DOCUMENT_MODE)?;
     }
-    write_file(&at(GROUP_FILE), pretty(&plan.group).as_bytes(), 0o644)?;
+    write_file(&at(GROUP_FILE), pretty(&plan.group).as_bytes(), DOCUMENT_MODE)?;
     write_file(&at(REPORT_FILE), report.as_bytes(), 0o644)?;
     if !plan.deposits.is_empty() {
         fs::create_dir(at(PACKAGES)).map_err(WriteError::disk(&at(PACKAGES)))?;
@@ -111,8 +113,10 @@ pub fn write(plan: &Plan, output: &Path, report: &str) -> Result<(), WriteError>
     match renameat_with(CWD, stage.path(), CWD, output, RenameFlags::NOREPLACE) {
         Ok(()) => {}
         Err(rustix::io::Errno::EXIST) => return Err(WriteError::Exists { path: output.to_owned() }),
-        // File systems that cannot promise it: looked before, and rename(2) replaces no folder that holds anything.
-        Err(rustix::io::Errno::INVAL) => fs::rename(stage.path(), output).map_err(WriteError::disk(output))?,
+        // File systems and kernels that cannot promise it: looked before, and rename(2) replaces no folder that holds anything.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            fs::rename(stage.path(), output).map_err(WriteError::disk(output))?
+        }
         Err(errno) => return Err(WriteError::disk(output)(errno.into())),
     }
     // Gone from its old name: there is nothing to remove any more.
