@@ -3,14 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use margay::deployment::State;
 use serde_json::{Value, json};
 
+use crate::protobuf::{Graph, node, tensor};
 use crate::support::device::PACKAGE;
+use crate::support::has_shared_models;
 use crate::support::program::{self, Core};
 use crate::support::v1_tree::{MODEL, TOPIC, UNCONTAINED, V1Tree};
 use crate::support::viewer::Viewer;
@@ -122,6 +124,21 @@ fn what_a_v1_device_classified_is_classified_again_on_its_topic_without_s3() {
 }
 
 #[test]
+fn a_device_for_which_nobody_has_written_credentials_yet_classifies_too() {
+    let mut tree = V1Tree::new();
+    let margay = tree.device.config["margay"].as_object_mut().unwrap();
+    margay.retain(|key, _| key != "credentials" && key != "s3");
+    let out = tree.beside("margay");
+    let rows = findings(&tree.import(&out, &["--model", &package(&tree), "--json"]));
+    let asked = row(&rows, "decision", "margay.credentials");
+    assert!(asked["command"].as_str().unwrap().contains("describe-endpoint"), "{asked}");
+    check(&out.join("config.json"));
+    let mut viewer = Viewer::connect(&tree.device, "subscriber", TOPIC);
+    let _core = Core::start(&out.join("config.json"), &tree.device.log_path());
+    assert_eq!(viewer.next_payload()["model"]["name"], "road-signs");
+}
+
+#[test]
 fn the_form_that_v1s_daemon_wrote_is_imported_too() {
     let mut tree = V1Tree::new();
     let api = tree.group.clone();
@@ -152,7 +169,14 @@ fn the_form_that_v1s_daemon_wrote_is_imported_too() {
     let out = tree.beside("margay");
     let rows = findings(&tree.import(&out, &["--model", &package(&tree), "--json"]));
     row(&rows, "works", "classifier");
+    // What was written may be moved: it says nothing of where it is.
+    let moved = tree.beside("moved");
+    fs::rename(&out, &moved).unwrap();
+    let out = moved;
     check(&out.join("config.json"));
+    let kept = program::run(&["model", "list", "--check", "--config", out.join("config.json").to_str().unwrap()]);
+    program::assert_code(&kept, 0);
+    assert!(String::from_utf8_lossy(&kept.stdout).contains(&format!("runs for {MODEL}")));
     let group: Value = serde_json::from_slice(&fs::read(out.join("group.json")).unwrap()).unwrap();
     assert_eq!(group["Group"]["Id"], "0a1b");
     let parameters = &group["ConnectorDefinitionVersion"]["Connectors"][0]["Parameters"];
@@ -245,6 +269,54 @@ fn what_v1_could_not_say_becomes_a_snippet_to_edit() {
     }
     fs::write(&path, group.to_string()).unwrap();
     check(&out.join("config.json"));
+}
+
+#[test]
+fn a_copy_of_the_disk_on_another_machine_is_imported_with_its_paths_as_they_were() {
+    let mut tree = V1Tree::new();
+    let copy = tree.beside("copy");
+    fs::rename(&tree.root, &copy).unwrap();
+    let old = std::mem::replace(&mut tree.root, copy);
+    let out = tree.beside("margay");
+    let rows = findings(&tree.import(&out, &["--model", &package(&tree), "--json"]));
+    let elsewhere = row(&rows, "decision", &old.join("certs").display().to_string());
+    assert!(elsewhere["says"].as_str().unwrap().contains("copy/certs"), "{elsewhere}");
+    check(&out.join("config.json"));
+    let config = fs::read_to_string(out.join("config.json")).unwrap();
+    assert!(config.contains(&format!("file://{}/certs", old.display())), "{config}");
+}
+
+#[test]
+fn models_whose_feeding_is_known_are_packed_without_a_question() {
+    // V1's rule: 224 x 224 floats beside a synset.txt. The graph is the mean of each colour.
+    let tree = V1Tree::new();
+    let folder = "ggc/deployment/mlmodel/3f6c1d5e-8c5b";
+    fs::remove_dir_all(tree.root.join(folder)).unwrap();
+    let colours = Graph {
+        inputs: vec![tensor("image", &[1, 3, 224, 224])],
+        outputs: vec![tensor("classes", &[1, 3])],
+        nodes: vec![node("GlobalAveragePool", &["image"], "means"), node("Flatten", &["means"], "classes")],
+        weights: Vec::new(),
+    };
+    tree.add(&format!("{folder}/colours.onnx"), &colours.file());
+    tree.add(&format!("{folder}/synset.txt"), b"n00000001 red\nn00000002 green\nn00000003 blue\n");
+    let rows = findings(&tree.import(&tree.beside("margay"), &["--json"]));
+    assert!(row(&rows, "works", &format!("model {MODEL}"))["says"].as_str().unwrap().starts_with("colours v1"));
+    let assumed = row(&rows, "decision", &format!("model {MODEL}"))["says"].as_str().unwrap();
+    assert!(assumed.contains("ImageNet"), "{assumed}");
+    row(&rows, "works", "classifier");
+
+    if !has_shared_models() {
+        return;
+    }
+    fs::remove_dir_all(tree.root.join(folder)).unwrap();
+    let bytes = fs::read("../shared/models/onnx/mobilenet_v1_0.25_128_qdq.onnx").unwrap();
+    tree.add(&format!("{folder}/mobilenet.onnx"), &bytes);
+    tree.add(&format!("{folder}/labels.txt"), &fs::read("../shared/models/labels/synset.txt").unwrap());
+    let rows = findings(&tree.import(&tree.beside("bytes"), &["--json"]));
+    assert!(row(&rows, "works", &format!("model {MODEL}"))["says"].as_str().unwrap().starts_with("mobilenet v1"));
+    let model = rows.iter().filter(|row| row["subject"] == format!("model {MODEL}").as_str());
+    assert!(!model.clone().any(|row| row["says"].to_string().contains("ImageNet")), "bytes need no word");
 }
 
 #[test]
@@ -355,6 +427,10 @@ fn an_identity_that_cannot_be_used_is_named_with_its_file() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(!said.contains(line) && !said.contains('\x1b'), "colours are for terminals");
     assert!(said.contains("chmod 600") && said.contains("(mode 0644)"), "the key's mode is odd: {said}");
+    for document in ["config.json", "group.json"] {
+        let mode = fs::metadata(out.join(document)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{document} may hold passwords");
+    }
     for file in ["config.json", "group.json", "report.txt"] {
         assert!(!fs::read_to_string(out.join(file)).unwrap().contains(line), "{file}");
     }
