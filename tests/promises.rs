@@ -34,6 +34,8 @@ mod exit_codes;
 mod identity;
 #[path = "promises/import.rs"]
 mod import;
+#[path = "promises/import_refused.rs"]
+mod import_refused;
 #[path = "promises/inventory.rs"]
 mod inventory;
 #[path = "promises/layers.rs"]

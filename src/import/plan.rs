@@ -68,6 +68,7 @@ pub fn plan(survey: &Survey, output: &Path) -> Result<Plan, Obstacles> {
     }
     let mut draft = Draft { survey, group: survey.document.clone(), deposits: Vec::new(), findings };
     draft.place_models(output);
+    draft.ask_for_signatures(config.as_ref(), output);
     let chosen = draft.place_classifier();
     rows::group(survey, chosen.as_ref(), &mut draft.findings);
     let Draft { group, deposits, mut findings, .. } = draft;
@@ -163,6 +164,22 @@ impl Draft<'_> {
         let stem = stem.strip_suffix(KEY_SUFFIX).unwrap_or(stem);
         let bucket = self.survey.bucket.clone().or(bucket)?;
         format!("s3://{bucket}/{stem}{KEY_SUFFIX}{suffix}").parse().ok()
+    }
+
+    /// What is imported is nobody's by a signature; a core that asks for one takes the pushed package only with it.
+    fn ask_for_signatures(&mut self, config: Option<&Value>, output: &Path) {
+        let policy = config.and_then(|config| config.pointer("/margay/packages/signatures")).and_then(Value::as_str);
+        if policy != Some("required") {
+            return;
+        }
+        for deposit in &self.deposits {
+            let archive = output.join(PACKAGES).join(&deposit.file).display().to_string();
+            let says = "this core asks for signatures, and the package has none: it runs, because you put it into the \
+                        store; sign it before you push it";
+            let command = format!("margay model sign --key FLEET.key {}", quoted(&archive));
+            let subject = format!("model {}", deposit.resource);
+            self.findings.push(Finding::decision(subject, says).with_command(command));
+        }
     }
 
     /// Puts the classifier in the place of the first who has a packed model and a camera; offers it to the others.

@@ -287,8 +287,8 @@ fn picture_folders(group: &Group) -> BTreeSet<PathBuf> {
     let shows_pictures = |source: &Path| {
         let named = source.to_string_lossy();
         let is_film = named.ends_with(".mjpeg") || named.ends_with(".mjpg");
-        let names = || Tree::open(source).and_then(|folder| folder.names(Path::new(""))).unwrap_or_default();
-        is_film || names().iter().any(|name| is_picture(name))
+        let mut entries = fs::read_dir(source).into_iter().flatten().flatten().take(tree::ENTRY_LIMIT);
+        is_film || entries.any(|entry| is_picture(&entry.file_name().to_string_lossy()))
     };
     let volumes = group.resources.iter().filter_map(|resource| match &resource.data {
         ResourceData::LocalVolume(volume) => Some(volume.source.clone()),

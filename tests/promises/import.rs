@@ -3,15 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Output;
 
 use margay::deployment::State;
 use serde_json::{Value, json};
 
 use crate::protobuf::{Graph, node, tensor};
-use crate::support::device::PACKAGE;
 use crate::support::has_shared_models;
 use crate::support::program::{self, Core};
 use crate::support::v1_tree::{MODEL, TOPIC, UNCONTAINED, V1Tree};
@@ -54,13 +53,6 @@ fn truth() -> Vec<String> {
 
 fn check(config: &Path) {
     program::assert_code(&program::run(&["check", "--config", config.to_str().unwrap()]), 0);
-}
-
-/// The bundled package, as the device's owner would have made it.
-fn package(tree: &V1Tree) -> String {
-    let path = tree.beside("signs.tar.gz");
-    fs::write(&path, PACKAGE).unwrap();
-    format!("{MODEL}={}", path.display())
 }
 
 #[test]
@@ -128,10 +120,14 @@ fn a_device_for_which_nobody_has_written_credentials_yet_classifies_too() {
     let mut tree = V1Tree::new();
     let margay = tree.device.config["margay"].as_object_mut().unwrap();
     margay.retain(|key, _| key != "credentials" && key != "s3");
+    let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    margay.insert("packages".to_owned(), json!({ "signatures": "required", "publicKeys": [key] }));
     let out = tree.beside("margay");
-    let rows = findings(&tree.import(&out, &["--model", &package(&tree), "--json"]));
+    let rows = findings(&tree.import(&out, &["--model", &tree.package(), "--json"]));
     let asked = row(&rows, "decision", "margay.credentials");
     assert!(asked["command"].as_str().unwrap().contains("describe-endpoint"), "{asked}");
+    let sign = |row: &Value| row["command"].as_str().is_some_and(|command| command.starts_with("margay model sign"));
+    assert!(rows.iter().any(sign), "the core asks for signatures, and the owner is told: {rows:#?}");
     check(&out.join("config.json"));
     let mut viewer = Viewer::connect(&tree.device, "subscriber", TOPIC);
     let _core = Core::start(&out.join("config.json"), &tree.device.log_path());
@@ -167,7 +163,7 @@ fn the_form_that_v1s_daemon_wrote_is_imported_too() {
     });
     tree.write();
     let out = tree.beside("margay");
-    let rows = findings(&tree.import(&out, &["--model", &package(&tree), "--json"]));
+    let rows = findings(&tree.import(&out, &["--model", &tree.package(), "--json"]));
     row(&rows, "works", "classifier");
     // What was written may be moved: it says nothing of where it is.
     let moved = tree.beside("moved");
@@ -205,7 +201,7 @@ fn definitions_that_the_aws_cli_exported_are_joined_to_one_group() {
 
     // The same definitions stand in for the disk's group, with everything else of the device.
     let out = tree.beside("margay");
-    let more = ["--definitions", folder, "--model", &package(&tree), "--json"];
+    let more = ["--definitions", folder, "--model", &tree.package(), "--json"];
     row(&findings(&tree.import(&out, &more)), "works", "classifier");
     check(&out.join("config.json"));
 }
@@ -232,7 +228,7 @@ fn v1s_classifier_connector_with_a_camera_becomes_ours_and_other_connectors_are_
         { "Id": "odd", "ConnectorArn": arn("NobodyKnowsIt"), "Parameters": {} } ] });
     tree.write();
     let out = tree.beside("margay");
-    let rows = findings(&tree.import(&out, &["--model", &package(&tree), "--json"]));
+    let rows = findings(&tree.import(&out, &["--model", &tree.package(), "--json"]));
     let says = row(&rows, "works", "classifier")["says"].as_str().unwrap();
     assert!(
         says.contains("ImageClassificationARMv7") && says.contains(TOPIC) && says.contains("camera frames"),
@@ -253,7 +249,7 @@ fn what_v1_could_not_say_becomes_a_snippet_to_edit() {
         { "Id": "out", "Source": UNCONTAINED, "Subject": "cars/#", "Target": "cloud" }] });
     tree.write();
     let out = tree.beside("margay");
-    let rows = findings(&tree.import(&out, &["--model", &package(&tree), "--json"]));
+    let rows = findings(&tree.import(&out, &["--model", &tree.package(), "--json"]));
     let offered = row(&rows, "decision", "function audit:prod");
     let snippet = &offered["snippet"];
     assert_eq!(snippet["Connectors"][0]["Parameters"]["MLModelResourceId"], MODEL);
@@ -278,7 +274,7 @@ fn a_copy_of_the_disk_on_another_machine_is_imported_with_its_paths_as_they_were
     fs::rename(&tree.root, &copy).unwrap();
     let old = std::mem::replace(&mut tree.root, copy);
     let out = tree.beside("margay");
-    let rows = findings(&tree.import(&out, &["--model", &package(&tree), "--json"]));
+    let rows = findings(&tree.import(&out, &["--model", &tree.package(), "--json"]));
     let elsewhere = row(&rows, "decision", &old.join("certs").display().to_string());
     assert!(elsewhere["says"].as_str().unwrap().contains("copy/certs"), "{elsewhere}");
     check(&out.join("config.json"));
@@ -346,112 +342,10 @@ fn models_that_no_runtime_reads_any_more_say_what_to_convert_and_the_rest_is_imp
     let rows = findings(&tree.import(&tree.beside("third"), &["--json"]));
     let says = row(&rows, "will-not", &format!("model {MODEL}"))["says"].to_string();
     assert!(says.contains("3f6c1d5e-8c5b/loop cannot be read"), "{says}");
-}
-
-/// Asserts that the import is refused in those words, that nothing is written, and that the disk is as it was.
-#[track_caller]
-fn refused(tree: &V1Tree, code: i32, words: &[&str]) {
-    let before = tree.snapshot();
-    let out = tree.beside("margay");
-    let output = tree.import(&out, &[]);
-    program::assert_code(&output, code);
-    let said = String::from_utf8_lossy(&output.stderr);
-    for word in words {
-        assert!(said.contains(word), "{word:?} is not in: {said}");
-    }
-    assert!(!out.exists(), "something was written");
-    assert_eq!(tree.snapshot(), before);
-}
-
-#[test]
-fn a_damaged_disk_is_named_file_by_file_and_nothing_is_written() {
-    let mut tree = V1Tree::new();
-    let (config, group) = ("config/config.json", "ggc/deployment/group/group.json");
-    let both = (tree.config.to_string(), tree.group.to_string());
-    let path = |name: &str| tree.root.join(name);
-    let restore = || tree.write();
-
-    fs::remove_file(path(config)).unwrap();
-    fs::remove_file(path(group)).unwrap();
-    refused(&tree, 3, &["config/config.json is not there", "group/group.json is not there"]);
-    restore();
-    tree.add(config, &both.0.as_bytes()[..both.0.len() / 2]);
-    tree.add(group, &both.1.as_bytes()[..both.1.len() / 2]);
-    refused(&tree, 3, &["Failed to parse", "group.json is not JSON, or was cut off"]);
-    restore();
-    tree.add(group, b"{}");
-    refused(&tree, 3, &["group.json deploys nothing", "--definitions"]);
-    tree.add(group, &vec![b' '; 2 << 20]);
-    refused(&tree, 3, &["group.json has more than 1048576 bytes"]);
-    tree.add(group, &[b'['; 4096]);
-    refused(&tree, 3, &["group.json", "recursion limit"]);
-    fs::remove_file(path(group)).unwrap();
-    symlink("group.json", path(group)).unwrap();
-    refused(&tree, 3, &["group.json cannot be read", "symbolic links"]);
-    fs::remove_file(path(group)).unwrap();
-    symlink("/etc/hostname", path(group)).unwrap();
-    refused(&tree, 3, &["group.json leads to /etc/hostname, out of"]);
-    fs::remove_file(path(group)).unwrap();
-
-    let core = tree.group["CoreDefinitionVersion"]["Cores"][0].clone();
-    tree.group["CoreDefinitionVersion"]["Cores"].as_array_mut().unwrap().push(core);
-    tree.write();
-    refused(&tree, 3, &["CoreDefinitionVersion.Cores", "exactly one core, and this one lists 2"]);
-}
-
-#[test]
-fn an_identity_that_cannot_be_used_is_named_with_its_file() {
-    let tree = V1Tree::new();
-    let of = |key: &str| -> PathBuf {
-        let uri = &tree.config["crypto"]["principals"]["IoTCertificate"][key];
-        uri.as_str().unwrap().strip_prefix("file://").unwrap().into()
-    };
-    let (certificate, key) = (of("certificatePath"), of("privateKeyPath"));
-    let kept = fs::read(&certificate).unwrap();
-    fs::write(&certificate, b"").unwrap();
-    refused(&tree, 4, &[certificate.to_str().unwrap(), "is empty"]);
-    fs::write(&certificate, kept).unwrap();
-    let secret = fs::read_to_string(&key).unwrap();
-    fs::remove_file(&key).unwrap();
-    refused(&tree, 4, &[key.to_str().unwrap(), "does not exist"]);
-    fs::create_dir(&key).unwrap();
-    refused(&tree, 4, &[key.to_str().unwrap()]);
-    fs::remove_dir(&key).unwrap();
-
-    // No part of a key is ever said or copied.
-    fs::write(&key, &secret).unwrap();
-    let out = tree.beside("margay");
-    let output = tree.import(&out, &["--model", &package(&tree)]);
-    program::assert_code(&output, 0);
-    let line = secret.lines().nth(1).unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(!said.contains(line) && !said.contains('\x1b'), "colours are for terminals");
-    assert!(said.contains("chmod 600") && said.contains("(mode 0644)"), "the key's mode is odd: {said}");
-    for document in ["config.json", "group.json"] {
-        let mode = fs::metadata(out.join(document)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600, "{document} may hold passwords");
-    }
-    for file in ["config.json", "group.json", "report.txt"] {
-        assert!(!fs::read_to_string(out.join(file)).unwrap().contains(line), "{file}");
-    }
-}
-
-#[test]
-fn nothing_is_overwritten_and_nothing_goes_into_the_source() {
-    let tree = V1Tree::new();
-    let before = tree.snapshot();
-    let inside = tree.root.join("margay");
-    let output = tree.import(&inside, &[]);
-    program::assert_code(&output, 1);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("of which nothing is changed"));
-    assert_eq!(tree.snapshot(), before);
-    let there = tree.beside("there");
-    fs::create_dir(&there).unwrap();
-    let output = tree.import(&there, &[]);
-    program::assert_code(&output, 1);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("exists"));
-    assert_eq!(fs::read_dir(&there).unwrap().count(), 0);
-    let output = tree.import(&tree.beside("margay"), &["--model", &format!("nobody={}", there.display())]);
-    program::assert_code(&output, 3);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("nobody, which is no machine learning resource"));
+    fs::remove_file(folder.join("loop")).unwrap();
+    fs::OpenOptions::new().write(true).open(folder.join("a.onnx")).unwrap().set_len(1 << 40).unwrap();
+    tree.add("ggc/deployment/mlmodel/3f6c1d5e-8c5b/synset.txt", b"a\n");
+    let rows = findings(&tree.import(&tree.beside("fourth"), &["--json"]));
+    let says = row(&rows, "will-not", &format!("model {MODEL}"))["says"].to_string();
+    assert!(says.contains("a.onnx has 1099511627776 bytes, more than the limit"), "{says}");
 }

@@ -8,7 +8,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use super::device::{Device, THING};
+use super::device::{Device, PACKAGE, THING};
 use super::program;
 
 /// The machine learning resource of the device.
@@ -89,6 +89,13 @@ impl V1Tree {
         let (root, output) = (self.root.to_str().unwrap(), output.to_str().unwrap());
         let fixed = ["import", root, "--output", output, "--additions", additions.to_str().unwrap()];
         program::run(&[&fixed[..], more].concat())
+    }
+
+    /// The bundled package as the device's owner would have made it, as `--model` takes it.
+    pub fn package(&self) -> String {
+        let path = self.beside("signs.tar.gz");
+        fs::write(&path, PACKAGE).unwrap();
+        format!("{MODEL}={}", path.display())
     }
 
     /// Every file, folder and link of the disk: kind, mode, time of change and content.
