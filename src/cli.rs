@@ -13,6 +13,7 @@ mod demo;
 mod deploy;
 mod enter_namespace;
 pub mod exit;
+mod import;
 mod model;
 mod output;
 mod progress;
@@ -52,6 +53,7 @@ enum Command {
     Serve(serve::Arguments),
     Bench(bench::Arguments),
     Camera(camera::Arguments),
+    Import(import::Arguments),
     #[command(hide = true)]
     Worker(worker::Arguments),
     #[command(hide = true)]
@@ -84,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Camera(arguments) => camera::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::Worker(arguments) => worker::run(&arguments),
         Command::EnterNamespace(arguments) => enter_namespace::run(&arguments),
     };

@@ -34,6 +34,10 @@ mod documents;
 mod exit_codes;
 #[path = "promises/identity.rs"]
 mod identity;
+#[path = "promises/import.rs"]
+mod import;
+#[path = "promises/import_refused.rs"]
+mod import_refused;
 #[path = "promises/inventory.rs"]
 mod inventory;
 #[path = "promises/layers.rs"]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const ORDER: &[&[&str]] = &[
     &["cli"],
     &["app"],
+    &["import"],
     &["deployment", "packing", "serving"],
     &["documents"],
     &["connector", "page"],

@@ -1,0 +1,107 @@
+//! The report's rows about the group's own entities.
+
+use serde_json::Value;
+
+use super::candidate::{self, Candidate};
+use super::report::Finding;
+use super::survey::Survey;
+use crate::connector::image_classifier;
+use crate::group::{
+    Connector, Function, IsolationMode, Party, ResourceData, Storage, Subscription, SubscriptionQuality,
+};
+
+/// Adds a row for every function, connector and subscription, and one for each kind of what else there is.
+pub(super) fn group(survey: &Survey, chosen: Option<&Candidate>, findings: &mut Vec<Finding>) {
+    let group = &survey.group;
+    findings.extend(group.functions.iter().map(|function| of_function(survey, function)));
+    findings.extend(group.connectors.iter().map(of_connector));
+    findings.extend(group.subscriptions.iter().map(|subscription| of_subscription(subscription, chosen)));
+    findings.push(of_spooler(survey));
+    let models = group.resources.iter().filter(|resource| resource.model().is_some()).count();
+    let secrets = group.resources.iter().filter(|resource| matches!(resource.data, ResourceData::Secret(_))).count();
+    let local = group.resources.len() - models - secrets;
+    if local > 0 {
+        let says = format!("{local} kept; of them the classifier uses the one that its CameraResourceId names");
+        findings.push(Finding::works("local resources", says));
+    }
+    if secrets > 0 {
+        let says = format!("{secrets} kept in the document without effect: this version has no secrets manager");
+        findings.push(Finding::will_not("secrets", says));
+    }
+    if !group.devices.is_empty() {
+        let says = format!("{} kept without effect: this version has no local MQTT server", group.devices.len());
+        findings.push(Finding::will_not("devices", says));
+    }
+    let loggers = survey.document.pointer("/LoggerDefinitionVersion/Loggers").and_then(Value::as_array);
+    if loggers.is_some_and(|loggers| !loggers.is_empty()) {
+        let says = "kept without effect: this version logs to standard error, which the service manager keeps";
+        findings.push(Finding::will_not("loggers", says));
+    }
+}
+
+fn of_function(survey: &Survey, function: &Function) -> Finding {
+    let named = format!(":function:{}:", function.arn.name());
+    let code = survey.code.iter().find(|folder| folder.contains(&named));
+    let code = code
+        .map_or("no code of it lies on the disk".to_owned(), |code| format!("its code in {code} stays where it is"));
+    let mode = match function.isolation {
+        IsolationMode::GreengrassContainer => "in a container",
+        IsolationMode::NoContainer => "without a container",
+    };
+    let life = if function.pinned { "long-lived" } else { "on demand" };
+    let subject = format!("function {}:{}", function.arn.name(), function.arn.qualifier());
+    Finding::will_not(subject, format!("{mode}, {life}: read and checked, and not run by this version; {code}"))
+}
+
+fn of_connector(connector: &Connector) -> Finding {
+    let name = connector.arn.name();
+    let subject = format!("connector {name}");
+    if name == image_classifier::NAME {
+        return Finding::works(subject, "is this program's own, and stays as it is");
+    }
+    let says = if candidate::is_v1_classifier(connector) {
+        "V1's classifier of MXNet models: kept without effect; the classifier of this program takes its place"
+    } else if name.starts_with("ObjectDetection") {
+        "kept without effect: this version classifies pictures, and detects no objects in them"
+    } else {
+        "kept without effect: this version has no such connector"
+    };
+    Finding::will_not(subject, says)
+}
+
+fn of_subscription(subscription: &Subscription, chosen: Option<&Candidate>) -> Finding {
+    let Subscription { id, source, subject, target } = subscription;
+    let row = format!("subscription {id}");
+    let way = format!("{} from {source} to {target}", subject.as_str());
+    let stands_in = |source: &Party| match source {
+        Party::Function(arn) => {
+            chosen.is_some_and(|chosen| chosen.who == format!("function {}:{}", arn.name(), arn.qualifier()))
+        }
+        _ => false,
+    };
+    let topic = chosen.and_then(|chosen| chosen.topic.as_ref());
+    match (source, target) {
+        (Party::Connector(arn), Party::Cloud) if arn.name() == image_classifier::NAME => Finding::works(row, way),
+        (_, Party::Cloud) if topic.is_some_and(|topic| subject.as_str() == topic.as_str()) => {
+            Finding::works(row, format!("{way}: the classifier publishes there"))
+        }
+        (source, Party::Cloud) if stands_in(source) => {
+            Finding::will_not(row, format!("{way}: the classifier publishes on one topic, which is another"))
+        }
+        (Party::Cloud, _) => Finding::will_not(row, format!("{way}: this version receives nothing from the cloud")),
+        (Party::Function(_) | Party::Connector(_), _) => {
+            Finding::will_not(row, format!("{way}: its source does not run in this version"))
+        }
+        _ => Finding::will_not(row, format!("{way}: this version has neither local devices nor shadows")),
+    }
+}
+
+fn of_spooler(survey: &Survey) -> Finding {
+    let spooler = &survey.group.spooler;
+    let bytes = spooler.max_size.bytes();
+    if spooler.storage == Storage::FileSystem || spooler.subscription_quality != SubscriptionQuality::AtMostOnce {
+        let says = format!("{bytes} bytes; margay check says what of its settings this version does not have");
+        return Finding::decision("spooler", says);
+    }
+    Finding::works("spooler", format!("{bytes} bytes in memory"))
+}
