@@ -35,7 +35,7 @@ use crate::group::{Party, Spooler, Subscription};
 use crate::mqtt::link::{Link, LinkSettings};
 use crate::mqtt::spool::{SpoolSettings, SpoolSettingsError, StorageType};
 use crate::problem::Problems;
-use crate::router::{Endpoint, Route, Router};
+use crate::router::{CloudOutlet, Endpoint, Message, Missed, Route, Router};
 use crate::store::Store;
 
 /// How long the core waits at its end for the broker to acknowledge what is spooled.
@@ -120,14 +120,15 @@ impl Core {
         settings.spool = spool(&deployable.group.spooler)?;
         settings.retry_ceiling = config.mqtt.max_retry_interval;
         let link = Link::start(settings);
-        let router = Arc::new(Router::new(deployable.group.subscriptions.iter().map(route)));
+        let routes = deployable.group.subscriptions.iter().map(route);
+        let router = Arc::new(Router::new(routes, config.runtime.max_work_item_count, to_cloud(link.clone())));
         let mut tasks = tokio::task::JoinSet::new();
         let stager = Stager::new(services.s3.clone(), store, services.provenance.clone());
         let preview = Preview::bind(&config);
         let mut cameras = Vec::new();
         let mut reported = Vec::new();
         for connector in &deployable.image_classifiers {
-            let mut publisher = publisher(&config, &services, &router, &link, connector);
+            let mut publisher = publisher(&config, &services, &router, connector);
             publisher.page = preview.feed(cameras.len());
             let topic = publisher.topic.clone();
             let classifier =
@@ -184,11 +185,12 @@ impl Core {
         }
     }
 
-    /// Reads the group document anew and has every package looked at again. What the document changes beside its
-    /// packages takes effect at the next start.
+    /// Reads the group document anew, takes over its subscriptions and has every package looked at again. What else
+    /// the document changes takes effect at the next start.
     fn deploy_again(&self) {
         match documents::load_group(&self.config.directories.group_document, Some(&self.config)) {
             Ok(accepted) => {
+                self.report.router.replace(accepted.document.group.subscriptions.iter().map(route));
                 for camera in &self.cameras {
                     let wanted = accepted.document.image_classifiers.iter();
                     if let Some(connector) = wanted.into_iter().find(|c| c.model_resource == camera.resource) {
@@ -216,13 +218,7 @@ impl Core {
     }
 }
 
-fn publisher(
-    config: &Config,
-    services: &Services,
-    router: &Arc<Router>,
-    link: &Link,
-    connector: &ImageClassifier,
-) -> Publisher {
+fn publisher(config: &Config, services: &Services, router: &Arc<Router>, connector: &ImageClassifier) -> Publisher {
     let thing = config.core_thing.thing_arn.thing().clone();
     Publisher {
         topic: connector.topic.clone(),
@@ -231,9 +227,16 @@ fn publisher(
         source: Endpoint::Connector(connector.arn.to_string()),
         clock: services.clock.clone(),
         router: router.clone(),
-        link: link.clone(),
         page: None,
     }
+}
+
+/// The link as the router gives messages to it.
+fn to_cloud(link: Link) -> CloudOutlet {
+    Box::new(move |message: &Message, tag| {
+        let accepted = link.accept_tagged(message.topic.clone(), message.payload.clone(), tag);
+        accepted.map(drop).map_err(|error| Missed::Cloud(Arc::new(error)))
+    })
 }
 
 /// A subscription of the group as the router takes it.

@@ -106,7 +106,7 @@ impl Report {
     fn router(&self) -> RouterStatus {
         let counters = self.router.counters();
         let subscriptions =
-            counters.subscriptions.into_iter().map(|subscription| (subscription.id, subscription.messages));
+            counters.subscriptions.into_iter().map(|subscription| (subscription.route.id, subscription.messages));
         RouterStatus { subscriptions: subscriptions.collect(), no_route: counters.no_route, refused: counters.refused }
     }
 }
