@@ -2,6 +2,7 @@
 
 pub mod credentials;
 mod heartbeat;
+pub mod metrics;
 mod preview;
 mod publishing;
 mod reload;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use self::metrics::{DeliveryTimes, FrameTimes};
 use self::preview::Preview;
 use self::publishing::Publisher;
 use self::report::{CameraSources, Report};
@@ -116,27 +118,28 @@ impl Core {
         let config = Arc::new(config);
         let services = Services::build(&config)?;
         let store = Arc::new(Store::open(&config.directories.models())?);
-        let mut settings = LinkSettings::new(services.connection(&config));
-        settings.spool = spool(&deployable.group.spooler)?;
-        settings.retry_ceiling = config.mqtt.max_retry_interval;
-        let link = Link::start(settings);
+        let deliveries = Arc::new(DeliveryTimes::new(services.clock.clone()));
+        let link = start_link(&config, &deployable.group.spooler, &services, deliveries.clone())?;
         let routes = deployable.group.subscriptions.iter().map(route);
         let router = Arc::new(Router::new(routes, config.runtime.max_work_item_count, to_cloud(link.clone())));
         let mut tasks = tokio::task::JoinSet::new();
         let stager = Stager::new(services.s3.clone(), store, services.provenance.clone());
         let preview = Preview::bind(&config);
+        let metrics = metrics::Endpoint::bind(&config).await;
         let mut cameras = Vec::new();
         let mut reported = Vec::new();
         for connector in &deployable.image_classifiers {
             let mut publisher = publisher(&config, &services, &router, connector);
             publisher.page = preview.feed(cameras.len());
-            let topic = publisher.topic.clone();
+            let (topic, times) = (publisher.topic.clone(), publisher.times.clone());
             let classifier =
                 Classifier::start(connector.settings(), move |observation| publisher.publish(observation))?;
             let (uri, uri_changes) = watch::channel(connector.model_source.clone());
             let resource = connector.model_resource.clone();
             let deployment = Deployment::new(resource.clone(), uri_changes, stager.clone(), classifier.clone());
             reported.push(CameraSources {
+                name: connector.camera_name.to_string(),
+                times,
                 topic,
                 resource: resource.clone(),
                 uri: uri.subscribe(),
@@ -150,6 +153,7 @@ impl Core {
             TokenExchange::bind(config.token_exchange.port, services.roles.clone(), Arc::new(TokenRegistry::new()))
                 .await?;
         let listener = status::listen(&config.directories.status_socket)?;
+        let unserved = preview.failure().into_iter().chain(metrics.failure());
         let report = Arc::new(Report {
             config: config.clone(),
             started: services.clock.boottime(),
@@ -158,16 +162,16 @@ impl Core {
             router,
             cameras: reported,
             page: preview.clone(),
-            warnings: warnings.iter().map(ToString::to_string).chain(preview.failure()).collect(),
+            deliveries,
+            metrics: metrics.url(),
+            warnings: warnings.iter().map(ToString::to_string).chain(unserved).collect(),
         });
         preview.start(&mut tasks, report.clone());
+        metrics.start(&mut tasks, report.clone());
         let asked = report.clone();
         tasks.spawn(status::serve(listener, move || asked.clone().now()));
         tasks.spawn(lend_credentials(token_exchange));
-        let roles = services.roles.clone();
-        tasks.spawn(async move { roles.run().await });
-        tasks.spawn(end_pauses(link.clone(), services.roles.clone()));
-        tasks.spawn(keep_time(services.clone()));
+        keep_up(&mut tasks, &services, &link);
         Ok(Self { config, services, link, report, cameras, tasks })
     }
 
@@ -218,6 +222,28 @@ impl Core {
     }
 }
 
+/// The link to the cloud, whose acknowledgements are measured by `deliveries`.
+fn start_link(
+    config: &Config,
+    spooler: &Spooler,
+    services: &Services,
+    deliveries: Arc<DeliveryTimes>,
+) -> Result<Link, SpoolSettingsError> {
+    let mut settings = LinkSettings::new(services.connection(config));
+    settings.spool = spool(spooler)?;
+    settings.retry_ceiling = config.mqtt.max_retry_interval;
+    settings.on_acknowledged = Some(Arc::new(move |delivered| deliveries.acknowledged(delivered.tag)));
+    Ok(Link::start(settings))
+}
+
+/// What goes on beside the cameras for as long as the core runs.
+fn keep_up(tasks: &mut tokio::task::JoinSet<()>, services: &Services, link: &Link) {
+    let roles = services.roles.clone();
+    tasks.spawn(async move { roles.run().await });
+    tasks.spawn(end_pauses(link.clone(), services.roles.clone()));
+    tasks.spawn(keep_time(services.clone()));
+}
+
 fn publisher(config: &Config, services: &Services, router: &Arc<Router>, connector: &ImageClassifier) -> Publisher {
     let thing = config.core_thing.thing_arn.thing().clone();
     Publisher {
@@ -228,6 +254,7 @@ fn publisher(config: &Config, services: &Services, router: &Arc<Router>, connect
         clock: services.clock.clone(),
         router: router.clone(),
         page: None,
+        times: Arc::new(FrameTimes::new()),
     }
 }
 

@@ -38,6 +38,8 @@ mod inventory;
 mod layers;
 #[path = "promises/ledger.rs"]
 mod ledger;
+#[path = "promises/metrics.rs"]
+mod metrics;
 #[path = "promises/outage.rs"]
 mod outage;
 #[path = "promises/packing.rs"]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::metrics::FrameTimes;
 use crate::classifier::Observation;
 use crate::clock::Clock;
 use crate::name::ThingName;
@@ -25,6 +26,7 @@ pub(super) struct Publisher {
     pub(super) router: Arc<Router>,
     /// The page that shows the predictions as well, if there is one.
     pub(super) page: Option<Feed>,
+    pub(super) times: Arc<FrameTimes>,
 }
 
 impl Publisher {
@@ -62,6 +64,7 @@ impl Publisher {
         let Observation { frame, model, inferred } = observation;
         let captured = Duration::from_nanos(inferred.captured_ns);
         let age = self.clock.boottime().saturating_sub(captured);
+        self.times.observe(&inferred, age);
         let confirmed = self.clock.reckoning().is_confirmed();
         Prediction {
             schema: payload::SCHEMA.to_owned(),

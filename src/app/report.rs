@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::credentials::CredentialsStatus;
+use super::metrics::{DeliveryTimes, FrameTimes};
 use super::preview::Preview;
 use super::services::Services;
 use super::status::{CameraStatus, ClockStatus, CoreStatus, DeploymentStatus, LinkStatus, RouterStatus};
@@ -22,11 +23,14 @@ use crate::topic::Topic;
 /// What is asked about one camera.
 #[derive(Debug)]
 pub(super) struct CameraSources {
+    /// The camera's name.
+    pub(super) name: String,
     pub(super) topic: Topic,
     pub(super) resource: ResourceId,
     pub(super) uri: watch::Receiver<ModelSource>,
     pub(super) progress: watch::Receiver<Progress>,
     pub(super) classifier: Classifier,
+    pub(super) times: Arc<FrameTimes>,
 }
 
 /// Everything that the status is gathered from.
@@ -38,6 +42,9 @@ pub(super) struct Report {
     pub(super) router: Arc<Router>,
     pub(super) cameras: Vec<CameraSources>,
     pub(super) page: Preview,
+    pub(super) deliveries: Arc<DeliveryTimes>,
+    /// Where the metrics are served.
+    pub(super) metrics: Option<String>,
     /// What the documents ask for and this version does not do.
     pub(super) warnings: Vec<String>,
     /// When the core started, on CLOCK_BOOTTIME.
@@ -66,6 +73,7 @@ impl Report {
             router: self.router(),
             cameras,
             page: self.page.status(),
+            metrics: self.metrics.clone(),
             warnings: self.warnings.clone(),
         }
     }

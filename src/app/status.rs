@@ -48,6 +48,9 @@ pub struct CoreStatus {
     pub cameras: Vec<CameraStatus>,
     /// The page for browsers; `None` where the configuration asks for none.
     pub page: Option<PageStatus>,
+    /// Where the metrics are; `None` where the configuration asks for none.
+    #[serde(default)]
+    pub metrics: Option<String>,
     /// What the group asks for and this version does not do.
     pub warnings: Vec<String>,
 }

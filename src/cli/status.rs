@@ -82,6 +82,7 @@ fn lines(core: &CoreStatus, containment: bool) -> Vec<String> {
         lines.extend(camera_lines(camera, containment));
     }
     lines.extend(core.page.iter().flat_map(|page| page_lines(page, containment)));
+    lines.extend(core.metrics.iter().map(|url| format!("metrics      {url}")));
     lines.extend(core.warnings.iter().map(|warning| format!("warning      {warning}")));
     lines
 }

@@ -111,6 +111,7 @@ fn margay(config: &Config) -> Value {
         "mqtt": {"host": config.mqtt.host.as_str(), "port": config.mqtt.port},
         "tokenExchange": {"port": config.token_exchange.port},
         "page": config.page.map(|page| json!({"port": page.port})),
+        "metrics": config.metrics.map(|metrics| json!({"port": metrics.port})),
         "packages": {
             "signatures": config.packages.policy_name(),
             "publicKeys": config.packages.public_keys.iter().map(ToString::to_string).collect::<Vec<_>>(),

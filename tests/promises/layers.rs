@@ -25,7 +25,7 @@ const ORDER: &[&[&str]] = &[
     &["payload", "topic", "problem"],
     &["arn"],
     &["name"],
-    &["units", "secret", "clock", "backoff"],
+    &["units", "secret", "clock", "backoff", "metrics"],
 ];
 
 /// Crates that only one place may name, so that what they bring stays behind its edge.
