@@ -15,9 +15,12 @@ pub mod exit;
 mod model;
 mod output;
 mod progress;
+mod publish;
 mod run;
 mod status;
 mod subscribe;
+mod topic_argument;
+mod topics;
 mod worker;
 
 use std::process::ExitCode;
@@ -42,7 +45,9 @@ enum Command {
     Check(check::Arguments),
     Status(status::Arguments),
     Credentials(credentials::Arguments),
+    Publish(publish::Arguments),
     Subscribe(subscribe::Arguments),
+    Topics(topics::Arguments),
     Classify(classify::Arguments),
     Model(model::Arguments),
     Bench(bench::Arguments),
@@ -71,7 +76,9 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Credentials(arguments) => credentials::run(&arguments),
+        Command::Publish(arguments) => publish::run(arguments),
         Command::Subscribe(arguments) => subscribe::run(arguments),
+        Command::Topics(arguments) => topics::run(&arguments),
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

@@ -38,6 +38,8 @@ mod inventory;
 mod layers;
 #[path = "promises/ledger.rs"]
 mod ledger;
+#[path = "promises/messages.rs"]
+mod messages;
 #[path = "promises/metrics.rs"]
 mod metrics;
 #[path = "promises/outage.rs"]
@@ -56,5 +58,7 @@ mod self_test;
 mod service;
 #[path = "promises/signatures.rs"]
 mod signatures;
+#[path = "promises/soak.rs"]
+mod soak;
 #[path = "promises/token_exchange.rs"]
 mod token_exchange;
