@@ -115,7 +115,13 @@ impl Report {
         let counters = self.router.counters();
         let subscriptions =
             counters.subscriptions.into_iter().map(|subscription| (subscription.route.id, subscription.messages));
-        RouterStatus { subscriptions: subscriptions.collect(), no_route: counters.no_route, refused: counters.refused }
+        RouterStatus {
+            subscriptions: subscriptions.collect(),
+            no_route: counters.no_route,
+            refused: counters.refused,
+            put_off: counters.put_off,
+            missed: counters.missed,
+        }
     }
 }
 

@@ -96,6 +96,12 @@ pub struct RouterStatus {
     pub no_route: u64,
     /// Messages refused for their size or topic.
     pub refused: u64,
+    /// Messages under `AllOrError` that went nowhere because one target could not take them.
+    #[serde(default)]
+    pub put_off: u64,
+    /// Messages that a target did not get: it does not run, its queue or the spool is full. Counted for each target.
+    #[serde(default)]
+    pub missed: u64,
 }
 
 /// A camera and its model.

@@ -47,7 +47,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
     for line in table(&rows(&documents.deployable, router, short)) {
         output::line(&line).or_fail(Code::Failure)?;
     }
-    for line in router.into_iter().flat_map(remainder).chain(unheard(&documents.deployable)) {
+    let not_routed = router.and_then(super::status::not_routed).map(|said| format!("not routed: {said}"));
+    for line in not_routed.into_iter().chain(unheard(&documents.deployable)) {
         output::line(&line).or_fail(Code::Failure)?;
     }
     if router.is_none() {
@@ -90,11 +91,6 @@ fn table(rows: &[Row]) -> Vec<String> {
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     cells.iter().map(pad).collect()
-}
-
-fn remainder(router: &RouterStatus) -> Option<String> {
-    let lost = router.no_route + router.refused;
-    (lost > 0).then(|| format!("not routed: {} without a subscription, {} refused", router.no_route, router.refused))
 }
 
 /// Connectors whose topic no subscription selects: what they publish goes nowhere.
