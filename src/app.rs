@@ -4,6 +4,7 @@ pub mod control;
 pub mod credentials;
 mod group_runner;
 mod heartbeat;
+pub mod metrics;
 mod preview;
 mod publishing;
 mod reload;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::group_runner::{GroupRunner, Scene, spool};
+use self::metrics::DeliveryTimes;
 use self::preview::Preview;
 use self::report::Report;
 use self::service_manager::ServiceManager;
@@ -33,6 +35,7 @@ use crate::deployment::{Deployments, Engine, Opening, Parts, Stager};
 use crate::mqtt::link::{Link, LinkSettings};
 use crate::mqtt::spool::SpoolSettingsError;
 use crate::problem::Problems;
+use crate::router::{CloudOutlet, Message, Missed, Router};
 use crate::store::Store;
 
 /// How long the core waits at its end for the broker to acknowledge what is spooled.
@@ -103,13 +106,14 @@ impl Core {
         let services = Services::build(&config)?;
         let store = Arc::new(Store::open(&config.directories.models())?.with_quota(config.packages.quota));
         state_directory::open(&config.directories.state)?;
-        let mut settings = LinkSettings::new(services.connection(&config));
-        settings.spool = spool(&opening.first_group(&config).deployable.group.spooler)?;
-        settings.retry_ceiling = config.mqtt.max_retry_interval;
-        let link = Link::start(settings);
+        let deliveries = Arc::new(DeliveryTimes::new(services.clock.clone()));
+        let spooler = &opening.first_group(&config).deployable.group.spooler;
+        let link = start_link(&config, spooler, &services, deliveries.clone())?;
         let mut tasks = tokio::task::JoinSet::new();
         let preview = Preview::bind(&config);
-        let scene = Arc::new(Scene::new());
+        let metrics = metrics::Endpoint::bind(&config).await;
+        let router = Router::new([], config.runtime.max_work_item_count, to_cloud(link.clone()));
+        let scene = Arc::new(Scene::new(router));
         let runner = GroupRunner::new(&config, &services, link.clone(), preview.clone(), scene.clone());
         let stager = Stager::new(services.s3.clone(), store.clone(), services.provenance.clone());
         let parts = Parts { config: config.clone(), clock: services.clock.clone(), store, stager };
@@ -120,6 +124,7 @@ impl Core {
                 .await?;
         let listener = status::listen(&config.directories.status_socket)?;
         let orders = control::listen(&config.directories.control_socket())?;
+        let unserved = preview.failure().into_iter().chain(metrics.failure());
         let report = Arc::new(Report {
             config: config.clone(),
             started: services.clock.boottime(),
@@ -128,18 +133,18 @@ impl Core {
             scene,
             deployments: deployments.clone(),
             page: preview.clone(),
-            warnings: warnings.iter().map(ToString::to_string).chain(preview.failure()).collect(),
+            deliveries,
+            metrics: metrics.url(),
+            warnings: warnings.iter().map(ToString::to_string).chain(unserved).collect(),
         });
         preview.start(&mut tasks, report.clone());
+        metrics.start(&mut tasks, report.clone());
         tasks.spawn(engine.run());
         tasks.spawn(control::serve(orders, deployments.clone()));
         let asked = report.clone();
         tasks.spawn(status::serve(listener, move || asked.clone().now()));
         tasks.spawn(lend_credentials(token_exchange));
-        let roles = services.roles.clone();
-        tasks.spawn(async move { roles.run().await });
-        tasks.spawn(end_pauses(link.clone(), services.roles.clone()));
-        tasks.spawn(keep_time(services.clone()));
+        keep_up(&mut tasks, &services, &link);
         Ok(Self { config, services, link, report, deployments, tasks })
     }
 
@@ -172,6 +177,36 @@ impl Core {
         let _ = std::fs::remove_file(&self.config.directories.status_socket);
         let _ = std::fs::remove_file(self.config.directories.control_socket());
     }
+}
+
+/// The link to the cloud, whose acknowledgements are measured by `deliveries`.
+fn start_link(
+    config: &Config,
+    spooler: &crate::group::Spooler,
+    services: &Services,
+    deliveries: Arc<DeliveryTimes>,
+) -> Result<Link, SpoolSettingsError> {
+    let mut settings = LinkSettings::new(services.connection(config));
+    settings.spool = spool(spooler)?;
+    settings.retry_ceiling = config.mqtt.max_retry_interval;
+    settings.on_acknowledged = Some(Arc::new(move |delivered| deliveries.acknowledged(delivered.tag)));
+    Ok(Link::start(settings))
+}
+
+/// What goes on beside the cameras for as long as the core runs.
+fn keep_up(tasks: &mut tokio::task::JoinSet<()>, services: &Services, link: &Link) {
+    let roles = services.roles.clone();
+    tasks.spawn(async move { roles.run().await });
+    tasks.spawn(end_pauses(link.clone(), services.roles.clone()));
+    tasks.spawn(keep_time(services.clone()));
+}
+
+/// The link as the router gives messages to it.
+fn to_cloud(link: Link) -> CloudOutlet {
+    Box::new(move |message: &Message, tag| {
+        let accepted = link.accept_tagged(message.topic.clone(), message.payload.clone(), tag);
+        accepted.map(drop).map_err(|error| Missed::Cloud(Arc::new(error)))
+    })
 }
 
 async fn lend_credentials(token_exchange: TokenExchange) {

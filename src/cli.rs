@@ -17,10 +17,13 @@ mod import;
 mod model;
 mod output;
 mod progress;
+mod publish;
 mod run;
 mod serve;
 mod status;
 mod subscribe;
+mod topic_argument;
+mod topics;
 mod worker;
 
 use std::process::ExitCode;
@@ -47,7 +50,9 @@ enum Command {
     Deployments(deploy::List),
     Status(status::Arguments),
     Credentials(credentials::Arguments),
+    Publish(publish::Arguments),
     Subscribe(subscribe::Arguments),
+    Topics(topics::Arguments),
     Classify(classify::Arguments),
     Model(model::Arguments),
     Serve(serve::Arguments),
@@ -80,7 +85,9 @@ pub fn main() -> ExitCode {
         Command::Deployments(arguments) => deploy::list(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Credentials(arguments) => credentials::run(&arguments),
+        Command::Publish(arguments) => publish::run(arguments),
         Command::Subscribe(arguments) => subscribe::run(arguments),
+        Command::Topics(arguments) => topics::run(&arguments),
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),

@@ -27,7 +27,7 @@ mod s3;
 #[cfg(test)]
 mod tests;
 
-pub use additions::{CredentialRetry, CredentialsProvider, Page, TokenExchange};
+pub use additions::{CredentialRetry, CredentialsProvider, Metrics, Page, TokenExchange};
 pub use core_thing::CoreThing;
 pub use crypto::{Crypto, Pkcs11};
 pub use deployments::Deployments;
@@ -66,6 +66,8 @@ pub struct Config {
     pub token_exchange: TokenExchange,
     /// The page for browsers on this machine (`margay.page`); without it there is none.
     pub page: Option<Page>,
+    /// The metrics for Prometheus (`margay.metrics`); without it they are served nowhere.
+    pub metrics: Option<Metrics>,
     /// Whose packages are taken (`margay.packages`).
     pub packages: Packages,
     /// How careful the core is with a new group (`margay.deployments`).
@@ -112,6 +114,7 @@ fn read(value: &Value, root: &Path, notes: &Notes) -> Option<Config> {
     let s3 = S3::read(margay.field("s3").section(), root, core_thing.as_ref());
     let token_exchange = TokenExchange::read(margay.field("tokenExchange").section());
     let page = Page::read(&mut margay);
+    let metrics = Metrics::read(&mut margay);
     let packages = Packages::read(margay.field("packages").section());
     let deployments = Deployments::read(margay.field("deployments").section());
     core.finish(Unknown::Warn);
@@ -130,6 +133,7 @@ fn read(value: &Value, root: &Path, notes: &Notes) -> Option<Config> {
         s3,
         token_exchange,
         page,
+        metrics,
         packages,
         deployments,
     })

@@ -11,7 +11,6 @@ mod answer;
 pub mod diagnosis;
 mod error;
 mod lease;
-mod listener;
 pub mod namespace;
 mod provider;
 mod roles;

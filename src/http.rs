@@ -5,6 +5,8 @@
 //! unbounded bodies. Serves [`credentials`](crate::credentials) and [`s3`](crate::s3), which own the meaning of
 //! statuses and bodies.
 
+pub mod listener;
+pub mod loopback;
 mod proxies;
 mod transport;
 

@@ -11,7 +11,7 @@
 //! | services | [`import`] → [`packing`], [`serving`], [`deployment`] → [`documents`] → [`connector`], [`page`] → [`classifier`] → [`router`] |
 //! | edges | [`mqtt`], [`s3`] → [`credentials`] → [`http`] → [`identity`], [`store`], [`ipc`] |
 //! | contracts | [`config`], [`group`], [`package`], [`topic`], [`payload`] |
-//! | words | [`document`] → [`problem`], [`arn`] → [`name`], [`units`], [`secret`], [`clock`], [`backoff`] |
+//! | words | [`document`] → [`problem`], [`arn`] → [`name`], [`units`], [`secret`], [`clock`], [`backoff`], [`metrics`] |
 #![forbid(unsafe_code)]
 
 pub mod app;
@@ -46,6 +46,7 @@ pub mod backoff;
 pub mod clock;
 mod disk;
 pub mod document;
+pub mod metrics;
 pub mod name;
 pub mod problem;
 pub mod secret;

@@ -1,218 +1,289 @@
 //! The router: subscriptions decide where a message goes, and what no subscription names goes nowhere (A-25, D8).
 //!
 //! A subscription is one-directional: messages from its source, on topics that its subject selects, go to its target.
-//! The router only decides and counts; whoever asked delivers. It refuses what AWS IoT Core would not take. It serves
-//! the connectors and functions, through the supervisor that receives their messages.
+//! The router refuses what AWS IoT Core would not take. It gives messages for the cloud to the spool and others to the
+//! queue of their target, if that runs: delivery inside the core is one attempt (A-17).
+//!
+//! ```text
+//! publish → check → routes of the source → cloud: the link's spool
+//!                                        → function, connector, device, shadow service: its queue → Inbox
+//! ```
+//!
+//! A deployment exchanges the routes as a whole under the queues: a message is routed by the old ones or by the new ones,
+//! and what waits stays. It serves the connectors and functions, through the supervisors that receive their messages.
 
+mod counters;
+mod endpoint;
+mod error;
+pub mod fuzz;
+mod queue;
+mod routes;
+mod trie;
+
+use std::collections::HashMap;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use serde::Serialize;
+use bytes::Bytes;
 
-use crate::topic::{Topic, TopicError, TopicFilter};
+pub use self::counters::{QueueCounters, RouteCounters, RouterCounters};
+pub use self::endpoint::Endpoint;
+pub use self::error::{Missed, RouteError};
+pub use self::queue::{Inbox, Message, QUEUE_BYTES};
+use self::queue::{Queue, WorkItems};
+pub use self::routes::Route;
+use self::routes::{Routes, Selected};
+use crate::topic::{Topic, TopicFilter};
 
 /// The largest payload that is routed, in bytes: AWS IoT Core's limit of 128 KB, kept for local targets as well so
 /// that a message does not depend on where it goes.
 pub const MAX_PAYLOAD_BYTES: usize = 128 * 1024;
 
-/// What can stand at either end of a subscription (A-25).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Endpoint {
-    /// `cloud`: AWS IoT Core, or the broker in its place.
-    Cloud,
-    /// `GGShadowService`: the local shadow service.
-    ShadowService,
-    /// A Lambda function, by its qualified ARN.
-    Function(String),
-    /// A connector, by its ARN.
-    Connector(String),
-    /// A device of the group, by its thing ARN.
-    Device(String),
+/// What is to happen when a target cannot take a message. A function says so in each publish (`queueFullPolicy` of the
+/// core SDKs since 1.10; the guide names the option and not its values, which are the SDKs').
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum QueueFullPolicy {
+    /// The others get it.
+    #[default]
+    BestEffort,
+    /// Nobody gets it, and the sender is told to try again.
+    AllOrError,
 }
 
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cloud => f.write_str("cloud"),
-            Self::ShadowService => f.write_str("GGShadowService"),
-            Self::Function(arn) | Self::Connector(arn) | Self::Device(arn) => f.write_str(arn),
+/// A policy that no SDK knows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("queueFullPolicy \"{given}\" is not supported; it is BestEffort or AllOrError")]
+pub struct UnknownPolicy {
+    /// What was given.
+    pub given: String,
+}
+
+impl FromStr for QueueFullPolicy {
+    type Err = UnknownPolicy;
+
+    /// Reads what an SDK sends; nothing at all is the default. Python calls the second one `AllOrException`.
+    fn from_str(text: &str) -> Result<Self, UnknownPolicy> {
+        match text {
+            "" | "BestEffort" => Ok(Self::BestEffort),
+            "AllOrError" | "AllOrException" => Ok(Self::AllOrError),
+            other => Err(UnknownPolicy { given: other.chars().take(64).collect() }),
         }
     }
 }
 
-/// One subscription of the group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    /// The subscription's id in the group document.
-    pub id: String,
-    /// Where messages come from.
-    pub source: Endpoint,
-    /// Where they go.
-    pub target: Endpoint,
-    /// Which of them (the subscription's `Subject`).
-    pub filter: TopicFilter,
+/// A message that is to be routed.
+#[derive(Debug, Clone)]
+pub struct Outgoing<'a> {
+    /// Who sends it.
+    pub source: &'a Endpoint,
+    /// Where it is published: any text.
+    pub topic: &'a str,
+    /// What it says.
+    pub payload: Bytes,
+    /// A number that the cloud's outlet is given with it.
+    pub tag: u64,
+    /// What happens when a target cannot take it.
+    pub policy: QueueFullPolicy,
 }
 
-/// Why a message goes nowhere.
+/// What became of a message that has a route.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The targets that have it.
+    pub reached: Vec<Endpoint>,
+    /// Those that do not, and why.
+    pub missed: Vec<(Endpoint, Missed)>,
+}
+
+/// What takes the messages for the cloud, with their tag.
+pub type CloudOutlet = Box<dyn Fn(&Message, u64) -> Result<(), Missed> + Send + Sync>;
+
+/// A target has an [`Inbox`] already.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RouteError {
-    /// The topic is none.
-    #[error("routing a message from {source_endpoint}: its topic cannot be used")]
-    Topic {
-        /// Who sent it.
-        source_endpoint: Endpoint,
-        /// What is wrong with the topic.
-        #[source]
-        error: TopicError,
-    },
-    /// The payload is over [`MAX_PAYLOAD_BYTES`].
-    #[error("routing a message from {source_endpoint} on {topic}: its payload has {actual} bytes, {limit} are allowed")]
-    PayloadTooLarge {
-        /// Who sent it.
-        source_endpoint: Endpoint,
-        /// Where it was published.
-        topic: Topic,
-        /// The most bytes allowed.
-        limit: usize,
-        /// The bytes it has.
-        actual: usize,
-    },
-    /// No subscription has this source and selects this topic.
-    #[error(
-        "routing a message from {source_endpoint} on {topic}: no subscription of the group has this source and selects \
-         this topic; add one and deploy the group"
-    )]
-    NoRoute {
-        /// Who sent it.
-        source_endpoint: Endpoint,
-        /// Where it was published.
-        topic: Topic,
-    },
+#[error("{target} receives its messages already")]
+pub struct AlreadyAttached {
+    /// The target.
+    pub target: Endpoint,
 }
 
-/// A message that may go on, and where to.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Routed<'a> {
-    /// The topic, checked.
-    pub topic: Topic,
-    /// Each target once, in the order of the group document. Never empty.
-    pub targets: Vec<&'a Endpoint>,
-}
-
-/// What went through one subscription.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RouteCounters {
-    /// The subscription's id.
-    pub id: String,
-    /// Messages that it selected.
-    pub messages: u64,
-    /// Their payloads, in bytes.
-    pub bytes: u64,
-}
-
-/// What the router did since it was made. `offered = routed + no_route + refused`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RouterCounters {
-    /// Messages that at least one subscription selected.
-    pub routed: u64,
-    /// Messages that no subscription selected.
-    pub no_route: u64,
-    /// Messages whose topic or payload cannot be routed at all.
-    pub refused: u64,
-    /// Each subscription, in the order of the group document.
-    pub subscriptions: Vec<RouteCounters>,
-}
-
-#[derive(Debug, Default)]
-struct Traffic {
-    messages: AtomicU64,
-    bytes: AtomicU64,
-}
-
-/// The subscriptions of one deployed group. A new deployment makes a new router, with new counters.
-#[derive(Debug, Default)]
+/// The subscriptions of the deployed group, and the queues of those who receive.
 pub struct Router {
-    routes: Vec<(Route, Traffic)>,
+    routes: RwLock<Arc<Routes>>,
+    queues: RwLock<HashMap<Endpoint, Arc<Queue>>>,
+    work_items: Arc<WorkItems>,
+    cloud: CloudOutlet,
     routed: AtomicU64,
     no_route: AtomicU64,
     refused: AtomicU64,
+    put_off: AtomicU64,
+    missed: AtomicU64,
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Router").field("routes", &self.routes).field("queues", &self.queues).finish_non_exhaustive()
+    }
 }
 
 impl Router {
-    /// A router for these subscriptions. Without any it denies everything.
-    pub fn new(routes: impl IntoIterator<Item = Route>) -> Self {
-        Self { routes: routes.into_iter().map(|route| (route, Traffic::default())).collect(), ..Self::default() }
+    /// A router for these subscriptions; without any it denies everything. `cloud` takes what goes there, and at most
+    /// `work_items` messages wait in all queues together.
+    pub fn new(routes: impl IntoIterator<Item = Route>, work_items: usize, cloud: CloudOutlet) -> Self {
+        Self {
+            routes: RwLock::new(Arc::new(Routes::new(routes, &Routes::default()))),
+            queues: RwLock::default(),
+            work_items: Arc::new(WorkItems::new(work_items)),
+            cloud,
+            routed: AtomicU64::new(0),
+            no_route: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            put_off: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
+        }
     }
 
-    /// Where a message of `source` on `topic` goes: each target once, in the order of the group document. Counts
-    /// nothing.
-    pub fn targets<'a>(&'a self, source: &Endpoint, topic: &Topic) -> Vec<&'a Endpoint> {
-        distinct(self.selecting(source, topic).map(|(route, _)| &route.target))
+    /// Exchanges the subscriptions for those of a new deployment. Messages that wait stay where they are, and a
+    /// subscription that is in both goes on counting.
+    pub fn replace(&self, routes: impl IntoIterator<Item = Route>) {
+        let mut current = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        let replaced = Routes::new(routes, &current);
+        *current = Arc::new(replaced);
+        drop(current);
+        self.queues.write().unwrap_or_else(PoisonError::into_inner).retain(|_, queue| queue.is_open());
     }
 
-    /// Decides about one message and counts it.
+    /// From now on, messages for `target` wait in a queue for whoever holds the inbox.
     ///
     /// # Errors
-    /// Every [`RouteError`]; the message must then go nowhere.
-    pub fn route(&self, source: &Endpoint, topic: &str, payload: &[u8]) -> Result<Routed<'_>, RouteError> {
-        let topic = self.check(source, topic, payload).inspect_err(|_| add(&self.refused, 1))?;
-        let mut targets = Vec::new();
-        for (route, traffic) in self.selecting(source, &topic) {
-            add(&traffic.messages, 1);
-            add(&traffic.bytes, payload.len() as u64);
-            targets.push(&route.target);
+    /// Somebody holds one.
+    pub fn attach(&self, target: Endpoint) -> Result<Inbox, AlreadyAttached> {
+        let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
+        if queues.get(&target).is_some_and(|queue| queue.is_open()) {
+            return Err(AlreadyAttached { target });
         }
-        if targets.is_empty() {
+        let queue = Arc::new(Queue::new(target.clone(), QUEUE_BYTES, self.work_items.clone()));
+        queues.insert(target, queue.clone());
+        Ok(Inbox::new(queue))
+    }
+
+    /// Where a message of `source` on `topic` goes: each target once, in the order of the group document. Delivers and
+    /// counts nothing.
+    pub fn targets(&self, source: &Endpoint, topic: &Topic) -> Vec<Endpoint> {
+        let routes = self.routes();
+        routes.targets(&routes.select(source, topic))
+    }
+
+    /// What has to be subscribed to for the subscriptions of `source`.
+    pub fn filters_from(&self, source: &Endpoint) -> Vec<TopicFilter> {
+        self.routes().filters_from(source)
+    }
+
+    /// Gives a message to every target that a subscription allows, once each.
+    ///
+    /// # Errors
+    /// Every [`RouteError`]; the message then went nowhere.
+    pub fn publish(&self, outgoing: Outgoing<'_>) -> Result<Delivery, RouteError> {
+        let Outgoing { source, topic, payload, tag, policy } = outgoing;
+        let topic = check(source, topic, &payload).inspect_err(|_| add(&self.refused, 1))?;
+        let routes = self.routes();
+        let selected = routes.select(source, &topic);
+        if selected.is_empty() {
             add(&self.no_route, 1);
             tracing::debug!(%source, %topic, "Failed to get routes. Discarding message.");
             return Err(RouteError::NoRoute { source_endpoint: source.clone(), topic });
         }
-        add(&self.routed, 1);
-        Ok(Routed { topic, targets: distinct(targets.into_iter()) })
+        let targets = routes.targets(&selected);
+        let message = Message { topic, payload };
+        let delivery = match policy {
+            QueueFullPolicy::BestEffort => self.give_to_each(targets, &message, tag),
+            QueueFullPolicy::AllOrError => self.give_to_all(targets, &message, tag).map_err(|(target, why)| {
+                add(&self.put_off, 1);
+                let topic = message.topic.clone();
+                RouteError::PutOff { source_endpoint: source.clone(), topic, target, why }
+            })?,
+        };
+        self.count(&routes, &selected, &message, &delivery);
+        Ok(delivery)
     }
 
     /// The counters at about this moment: each is exact, but they are not read all at once.
     pub fn counters(&self) -> RouterCounters {
-        let read = |(route, traffic): &(Route, Traffic)| RouteCounters {
-            id: route.id.clone(),
-            messages: get(&traffic.messages),
-            bytes: get(&traffic.bytes),
-        };
+        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+        let mut queues: Vec<_> = queues.values().map(|queue| queue.counters()).collect();
+        queues.sort_unstable_by(|one, other| one.target.cmp(&other.target));
         RouterCounters {
             routed: get(&self.routed),
             no_route: get(&self.no_route),
             refused: get(&self.refused),
-            subscriptions: self.routes.iter().map(read).collect(),
+            put_off: get(&self.put_off),
+            missed: get(&self.missed),
+            subscriptions: self.routes().counters(),
+            queues,
         }
     }
 
-    fn selecting<'a>(&'a self, source: &Endpoint, topic: &Topic) -> impl Iterator<Item = &'a (Route, Traffic)> {
-        self.routes.iter().filter(move |(route, _)| route.source == *source && route.filter.matches(topic))
+    fn routes(&self) -> Arc<Routes> {
+        self.routes.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn check(&self, source: &Endpoint, topic: &str, payload: &[u8]) -> Result<Topic, RouteError> {
-        let topic: Topic =
-            topic.parse().map_err(|error| RouteError::Topic { source_endpoint: source.clone(), error })?;
-        if payload.len() > MAX_PAYLOAD_BYTES {
-            return Err(RouteError::PayloadTooLarge {
-                source_endpoint: source.clone(),
-                topic,
-                limit: MAX_PAYLOAD_BYTES,
-                actual: payload.len(),
-            });
+    fn queue(&self, target: &Endpoint) -> Result<Arc<Queue>, Missed> {
+        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+        queues.get(target).cloned().ok_or(Missed::NotRunning)
+    }
+
+    fn give_to_each(&self, targets: Vec<Endpoint>, message: &Message, tag: u64) -> Delivery {
+        let mut delivery = Delivery { reached: Vec::with_capacity(targets.len()), missed: Vec::new() };
+        for target in targets {
+            let given = match &target {
+                Endpoint::Cloud => (self.cloud)(message, tag),
+                local => {
+                    self.queue(local).and_then(|queue| queue.reserve(message)).map(|room| room.fill(message.clone()))
+                }
+            };
+            match given {
+                Ok(()) => delivery.reached.push(target),
+                Err(why) => delivery.missed.push((target, why)),
+            }
         }
-        Ok(topic)
+        delivery
+    }
+
+    /// Room is reserved in every queue, then the cloud is asked, which cannot be undone, then the room is filled.
+    fn give_to_all(&self, targets: Vec<Endpoint>, message: &Message, tag: u64) -> Result<Delivery, (Endpoint, Missed)> {
+        let mut rooms = Vec::new();
+        for local in targets.iter().filter(|target| **target != Endpoint::Cloud) {
+            let room = self.queue(local).and_then(|queue| queue.reserve(message));
+            rooms.push(room.map_err(|why| (local.clone(), why))?);
+        }
+        if targets.contains(&Endpoint::Cloud) {
+            (self.cloud)(message, tag).map_err(|why| (Endpoint::Cloud, why))?;
+        }
+        for room in rooms {
+            room.fill(message.clone());
+        }
+        Ok(Delivery { reached: targets, missed: Vec::new() })
+    }
+
+    fn count(&self, routes: &Routes, selected: &Selected, message: &Message, delivery: &Delivery) {
+        add(&self.routed, 1);
+        add(&self.missed, delivery.missed.len() as u64);
+        routes.count(selected, message.payload.len());
     }
 }
 
-fn distinct<'a>(targets: impl Iterator<Item = &'a Endpoint>) -> Vec<&'a Endpoint> {
-    let mut seen = Vec::new();
-    for target in targets {
-        if !seen.contains(&target) {
-            seen.push(target);
-        }
+fn check(source: &Endpoint, topic: &str, payload: &[u8]) -> Result<Topic, RouteError> {
+    let topic: Topic = topic.parse().map_err(|error| RouteError::Topic { source_endpoint: source.clone(), error })?;
+    if payload.len() > MAX_PAYLOAD_BYTES {
+        return Err(RouteError::PayloadTooLarge {
+            source_endpoint: source.clone(),
+            topic,
+            limit: MAX_PAYLOAD_BYTES,
+            actual: payload.len(),
+        });
     }
-    seen
+    Ok(topic)
 }
 
 fn add(counter: &AtomicU64, amount: u64) {
@@ -224,94 +295,4 @@ fn get(counter: &AtomicU64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn classifier() -> Endpoint {
-        Endpoint::Connector("arn:aws:greengrass:eu-west-1::/connectors/MargayImageClassifier/versions/1".to_owned())
-    }
-
-    fn function() -> Endpoint {
-        Endpoint::Function("arn:aws:lambda:eu-west-1:123456789012:function:alarm:3".to_owned())
-    }
-
-    fn route(id: &str, source: Endpoint, target: Endpoint, filter: &str) -> Route {
-        Route { id: id.to_owned(), source, target, filter: filter.parse().unwrap() }
-    }
-
-    fn router() -> Router {
-        Router::new([
-            route("predictions", classifier(), Endpoint::Cloud, "margay/+/door/predictions"),
-            route("everything", classifier(), Endpoint::Cloud, "margay/#"),
-            route("alarm", classifier(), function(), "margay/+/door/predictions"),
-            route("commands", Endpoint::Cloud, classifier(), "margay/commands"),
-        ])
-    }
-
-    #[test]
-    fn a_message_reaches_each_target_once_however_many_subscriptions_select_it() {
-        let router = router();
-        let routed = router.route(&classifier(), "margay/hall/door/predictions", b"{}").unwrap();
-        assert_eq!(routed.targets, [&Endpoint::Cloud, &function()]);
-        assert_eq!(router.targets(&classifier(), &routed.topic), routed.targets);
-    }
-
-    #[test]
-    fn what_no_subscription_names_goes_nowhere() {
-        let router = router();
-        for (source, topic) in [
-            (classifier(), "other/topic"),
-            (function(), "margay/hall/door/predictions"),
-            (Endpoint::Device("arn:aws:iot:eu-west-1:123456789012:thing/lamp".to_owned()), "margay/commands"),
-        ] {
-            let error = router.route(&source, topic, b"{}").unwrap_err();
-            assert!(matches!(error, RouteError::NoRoute { .. }), "{error}");
-        }
-        assert!(Router::default().route(&Endpoint::Cloud, "a", b"").is_err());
-        assert_eq!(router.counters().no_route, 3);
-    }
-
-    #[test]
-    fn a_subscription_works_in_one_direction_only() {
-        let router = router();
-        assert!(router.route(&Endpoint::Cloud, "margay/commands", b"").is_ok());
-        assert_eq!(
-            router.route(&classifier(), "margay/commands", b"").unwrap().targets,
-            [&Endpoint::Cloud],
-            "only by the subscription that selects everything under margay"
-        );
-    }
-
-    #[test]
-    fn a_topic_of_257_bytes_and_a_payload_over_128_kb_are_refused_by_name() {
-        let router = router();
-        let long = "x".repeat(257);
-        assert!(matches!(
-            router.route(&classifier(), &long, b""),
-            Err(RouteError::Topic { error: TopicError::TooLong { limit: 256, actual: 257 }, .. })
-        ));
-        assert!(matches!(
-            router.route(&classifier(), "margay/+", b""),
-            Err(RouteError::Topic { error: TopicError::Wildcard { .. }, .. })
-        ));
-        let most = vec![0; MAX_PAYLOAD_BYTES];
-        assert!(router.route(&classifier(), "margay/a", &most).is_ok());
-        let more = vec![0; MAX_PAYLOAD_BYTES + 1];
-        assert!(matches!(
-            router.route(&classifier(), "margay/a", &more),
-            Err(RouteError::PayloadTooLarge { limit: 131_072, actual: 131_073, .. })
-        ));
-        assert_eq!(router.counters().refused, 3);
-    }
-
-    #[test]
-    fn each_subscription_counts_what_it_selected() {
-        let router = router();
-        router.route(&classifier(), "margay/hall/door/predictions", b"12345").unwrap();
-        router.route(&classifier(), "margay/hall/status", b"123").unwrap();
-        let counters = router.counters();
-        let seen: Vec<_> = counters.subscriptions.iter().map(|s| (s.id.as_str(), s.messages, s.bytes)).collect();
-        assert_eq!(seen, [("predictions", 1, 5), ("everything", 2, 8), ("alarm", 1, 5), ("commands", 0, 0)]);
-        assert_eq!(counters.routed, 2);
-    }
-}
+mod tests;

@@ -44,6 +44,10 @@ mod inventory;
 mod layers;
 #[path = "promises/ledger.rs"]
 mod ledger;
+#[path = "promises/messages.rs"]
+mod messages;
+#[path = "promises/metrics.rs"]
+mod metrics;
 #[path = "promises/mutations.rs"]
 mod mutations;
 #[path = "promises/outage.rs"]
@@ -64,6 +68,8 @@ mod service;
 mod serving;
 #[path = "promises/signatures.rs"]
 mod signatures;
+#[path = "promises/soak.rs"]
+mod soak;
 #[path = "promises/state.rs"]
 mod state;
 #[path = "promises/token_exchange.rs"]

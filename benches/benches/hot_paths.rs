@@ -12,7 +12,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use margay::classifier::model_directory::ModelDirectory;
 use margay::credentials::Credentials;
 use margay::mqtt::spool::{Next, Spool, SpoolSettings, Standing, StorageType};
-use margay::router::{Endpoint, Route, Router};
+use margay::router::{Endpoint, Outgoing, QueueFullPolicy, Route, Router};
 use margay::s3::{EMPTY_BODY, Scope, sign_request};
 use margay::secret::Secret;
 use margay::topic::Topic;
@@ -73,30 +73,47 @@ fn signing(criterion: &mut Criterion) {
     });
 }
 
+/// A group in which one connector has `subscriptions`: nearly all for a camera each, some with wildcards. Three of them
+/// select the message that is measured.
 fn router_of(subscriptions: usize) -> Router {
-    Router::new((0..subscriptions).map(|n| Route {
-        id: n.to_string(),
-        source: Endpoint::Connector(format!("connector-{n}")),
-        target: Endpoint::Cloud,
-        filter: format!("margay/core/{n}/#").parse().expect("a filter"),
-    }))
+    let wildcards = [("margay/+/0/predictions", Endpoint::Cloud), ("margay/core/#", Endpoint::ShadowService)];
+    let route = |(number, (filter, target)): (usize, (String, Endpoint))| Route {
+        id: number.to_string(),
+        source: classifier(),
+        target,
+        filter: filter.parse().expect("a filter"),
+    };
+    let named = (0..subscriptions - wildcards.len()).map(|n| (format!("margay/core/{n}/predictions"), Endpoint::Cloud));
+    let wildcards = wildcards.map(|(filter, target)| (filter.to_owned(), target));
+    let routes = named.chain(wildcards).enumerate().map(route).collect::<Vec<_>>();
+    Router::new(routes, 1024, Box::new(|_, _| Ok(())))
+}
+
+fn classifier() -> Endpoint {
+    Endpoint::Connector("arn:aws:greengrass:eu-west-1::/connectors/MargayImageClassifier/versions/1".to_owned())
 }
 
 fn messages(criterion: &mut Criterion) {
-    let payload = vec![b'x'; 400];
-    for subscriptions in [10, 10_000] {
+    let payload = Bytes::from(vec![b'x'; 400]);
+    let source = classifier();
+    for subscriptions in [10, 1000, 10_000] {
         let router = router_of(subscriptions);
-        let source = Endpoint::Connector(format!("connector-{}", subscriptions / 2));
-        let topic = format!("margay/core/{}/predictions", subscriptions / 2);
-        criterion.bench_function(&format!("route, {subscriptions} subscriptions"), |bench| {
-            bench.iter(|| router.route(&source, black_box(&topic), &payload).expect("a route").targets.len());
+        let topic: Topic = "margay/core/0/predictions".parse().expect("a topic");
+        criterion.bench_function(&format!("match a topic, {subscriptions} subscriptions"), |bench| {
+            bench.iter(|| router.targets(&source, black_box(&topic)).len());
+        });
+        criterion.bench_function(&format!("route a message, {subscriptions} subscriptions"), |bench| {
+            bench.iter(|| {
+                let (payload, policy) = (payload.clone(), QueueFullPolicy::BestEffort);
+                let outgoing = Outgoing { source: &source, topic: black_box(topic.as_str()), payload, tag: 0, policy };
+                router.publish(outgoing).expect("a route").reached.len()
+            });
         });
     }
 
     let settings = SpoolSettings::new(1 << 20, StorageType::Memory).expect("settings");
     let mut spool = Spool::new(&settings);
     let topic: Topic = "margay/core/road/predictions".parse().expect("a topic");
-    let payload = Bytes::from(payload);
     criterion.bench_function("spool: accept, send, acknowledge", |bench| {
         bench.iter(|| {
             let now = Instant::now();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::metrics::FrameTimes;
 use super::preview::Preview;
 use super::publishing::Publisher;
 use super::services::Services;
@@ -32,7 +33,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(100);
 /// What runs now, for whoever looks.
 #[derive(Debug)]
 pub(super) struct Scene {
-    router: watch::Sender<Arc<Router>>,
+    router: Arc<Router>,
     cameras: Mutex<Vec<Camera>>,
 }
 
@@ -41,16 +42,19 @@ pub(super) struct Scene {
 pub(super) struct Camera {
     pub(super) connector: ImageClassifier,
     pub(super) classifier: Classifier,
+    /// Its stages, measured as they pass.
+    pub(super) times: Arc<FrameTimes>,
 }
 
 impl Scene {
-    pub(super) fn new() -> Self {
-        Self { router: watch::Sender::new(Arc::default()), cameras: Mutex::default() }
+    /// Nothing, with a `router` that knows no subscription yet.
+    pub(super) fn new(router: Router) -> Self {
+        Self { router: Arc::new(router), cameras: Mutex::default() }
     }
 
-    /// The router of the group that runs.
-    pub(super) fn router(&self) -> Arc<Router> {
-        self.router.borrow().clone()
+    /// The router, which outlives the groups.
+    pub(super) fn router(&self) -> &Arc<Router> {
+        &self.router
     }
 
     /// The cameras of the group that runs.
@@ -71,7 +75,6 @@ pub(super) struct GroupRunner {
     link: Link,
     preview: Preview,
     scene: Arc<Scene>,
-    subscriptions: Vec<Subscription>,
     insisting: Vec<Insisting>,
 }
 
@@ -144,7 +147,7 @@ impl GroupRunner {
         scene: Arc<Scene>,
     ) -> Self {
         let (config, services) = (config.clone(), services.clone());
-        Self { config, services, link, preview, scene, subscriptions: Vec::new(), insisting: Vec::new() }
+        Self { config, services, link, preview, scene, insisting: Vec::new() }
     }
 
     /// Ends the classifiers that `group` does not go on with, and starts the others that it has, without their models.
@@ -170,37 +173,35 @@ impl GroupRunner {
                     camera.connector = connector.clone();
                 });
             if known.is_none() {
-                let classifier = self.start(connector, place)?;
-                self.scene.lock().push(Camera { connector: connector.clone(), classifier });
+                let camera = self.start(connector, place)?;
+                self.scene.lock().push(camera);
                 started.push(connector.clone());
             }
         }
         Ok(started)
     }
 
-    fn start(&self, connector: &ImageClassifier, place: usize) -> Result<Classifier, DeploymentError> {
+    fn start(&self, connector: &ImageClassifier, place: usize) -> Result<Camera, DeploymentError> {
+        let times = Arc::new(FrameTimes::new());
         let publisher = Publisher {
             topic: connector.topic.clone(),
             thing: self.config.core_thing.thing_arn.thing().clone(),
             camera: connector.camera_name.to_string(),
             source: Endpoint::Connector(connector.arn.to_string()),
             clock: self.services.clock.clone(),
-            router: self.scene.router.subscribe(),
-            link: self.link.clone(),
+            router: self.scene.router.clone(),
             page: self.preview.feed(place),
+            times: times.clone(),
         };
         let classifier = Classifier::start(connector.settings(), move |observation| publisher.publish(observation))?;
         self.preview.show(place, classifier.ring());
-        Ok(classifier)
+        Ok(Camera { connector: connector.clone(), classifier, times })
     }
 
-    /// The router and the spool's limit; a group with the same subscriptions keeps its router and its counters.
-    fn exchange_routes(&mut self, group: &GroupVersion) {
+    /// The subscriptions and the spool's limit; a subscription that is in both groups goes on counting.
+    fn exchange_routes(&self, group: &GroupVersion) {
         let group = &group.deployable.group;
-        if self.subscriptions != group.subscriptions {
-            self.subscriptions.clone_from(&group.subscriptions);
-            self.scene.router.send_replace(Arc::new(Router::new(self.subscriptions.iter().map(route))));
-        }
+        self.scene.router.replace(group.subscriptions.iter().map(route));
         match spool(&group.spooler) {
             Ok(settings) => self.link.limit_spool(&settings),
             Err(error) => tracing::error!(%error, "the spool keeps its limit"),

@@ -1,4 +1,4 @@
-//! From a classified frame to the spool: payload, route, accept.
+//! From a classified frame to those who subscribed to it: payload, route, deliver.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::metrics::FrameTimes;
 use crate::classifier::Observation;
 use crate::clock::Clock;
-use crate::mqtt::link::Link;
 use crate::name::ThingName;
 use crate::page::Feed;
 use crate::payload::{self, ClockSource, Latency, Prediction};
-use crate::router::{Endpoint, Router};
+use crate::router::{Endpoint, Missed, Outgoing, QueueFullPolicy, Router};
 use crate::topic::Topic;
 
 /// Publishes one camera's predictions.
@@ -24,35 +24,40 @@ pub(super) struct Publisher {
     pub(super) source: Endpoint,
     pub(super) topic: Topic,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) router: watch::Receiver<Arc<Router>>,
-    pub(super) link: Link,
+    pub(super) router: Arc<Router>,
     /// The page that shows the predictions as well, if there is one.
     pub(super) page: Option<Feed>,
+    pub(super) times: Arc<FrameTimes>,
 }
 
 impl Publisher {
-    /// Makes the payload and gives it to every target that a subscription allows. Never blocks: the spool takes it, or
-    /// counts why not.
+    /// Makes the payload and gives it to every target that a subscription allows. Never blocks: a target takes it, or
+    /// counts why not. The time of capture goes along, to be measured against the acknowledgement.
     pub(super) fn publish(&self, observation: Observation) {
+        let captured_ns = observation.inferred.captured_ns;
         let prediction = self.payload(observation);
         if let Some(page) = &self.page {
             page.predicted(&prediction);
         }
         let Ok(document) = serde_json::to_vec(&prediction) else { return };
-        let document = Bytes::from(document);
-        let router = self.router.borrow().clone();
-        let routed = match router.route(&self.source, self.topic.as_str(), &document) {
-            Ok(routed) => routed,
-            Err(error) => {
-                tracing::debug!(%error, "a prediction goes nowhere");
-                return;
-            }
+        let outgoing = Outgoing {
+            source: &self.source,
+            topic: self.topic.as_str(),
+            payload: Bytes::from(document),
+            tag: captured_ns,
+            policy: QueueFullPolicy::BestEffort,
         };
-        // This version has no other target: functions, devices and the shadow service keep their place in the router.
-        if routed.targets.contains(&&Endpoint::Cloud)
-            && let Err(error) = self.link.accept(routed.topic, document)
-        {
-            tracing::warn!(topic = %self.topic, %error, "a prediction was not accepted for the cloud");
+        match self.router.publish(outgoing) {
+            Ok(delivery) => {
+                for (target, why) in delivery.missed {
+                    if let Missed::NotRunning = why {
+                        tracing::debug!(topic = %self.topic, %target, "a prediction is for a target that does not run");
+                    } else {
+                        tracing::warn!(topic = %self.topic, %target, %why, "a prediction did not reach a target");
+                    }
+                }
+            }
+            Err(error) => tracing::debug!(%error, "a prediction goes nowhere"),
         }
     }
 
@@ -60,6 +65,7 @@ impl Publisher {
         let Observation { frame, model, inferred } = observation;
         let captured = Duration::from_nanos(inferred.captured_ns);
         let age = self.clock.boottime().saturating_sub(captured);
+        self.times.observe(&inferred, age);
         let confirmed = self.clock.reckoning().is_confirmed();
         Prediction {
             schema: payload::SCHEMA.to_owned(),

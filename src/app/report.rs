@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::credentials::CredentialsStatus;
 use super::group_runner::Scene;
+use super::metrics::DeliveryTimes;
 use super::preview::Preview;
 use super::services::Services;
 use super::status::{CameraStatus, ClockStatus, CoreStatus, DeploymentStatus, GroupStatus, LinkStatus, RouterStatus};
@@ -24,6 +25,9 @@ pub(super) struct Report {
     pub(super) scene: Arc<Scene>,
     pub(super) deployments: Deployments,
     pub(super) page: Preview,
+    pub(super) deliveries: Arc<DeliveryTimes>,
+    /// Where the metrics are served.
+    pub(super) metrics: Option<String>,
     /// What the documents ask for and this version does not do.
     pub(super) warnings: Vec<String>,
     /// When the core started, on CLOCK_BOOTTIME.
@@ -54,6 +58,7 @@ impl Report {
             page: self.page.status(),
             group: self.deployments.confirmed().as_ref().map(GroupStatus::of),
             deployment: latest,
+            metrics: self.metrics.clone(),
             warnings: warnings.collect(),
         }
     }
@@ -94,8 +99,14 @@ impl Report {
     fn router(&self) -> RouterStatus {
         let counters = self.scene.router().counters();
         let subscriptions =
-            counters.subscriptions.into_iter().map(|subscription| (subscription.id, subscription.messages));
-        RouterStatus { subscriptions: subscriptions.collect(), no_route: counters.no_route, refused: counters.refused }
+            counters.subscriptions.into_iter().map(|subscription| (subscription.route.id, subscription.messages));
+        RouterStatus {
+            subscriptions: subscriptions.collect(),
+            no_route: counters.no_route,
+            refused: counters.refused,
+            put_off: counters.put_off,
+            missed: counters.missed,
+        }
     }
 }
 

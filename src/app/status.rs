@@ -55,6 +55,9 @@ pub struct CoreStatus {
     pub cameras: Vec<CameraStatus>,
     /// The page for browsers; `None` where the configuration asks for none.
     pub page: Option<PageStatus>,
+    /// Where the metrics are; `None` where the configuration asks for none.
+    #[serde(default)]
+    pub metrics: Option<String>,
     /// What the group asks for and this version does not do.
     pub warnings: Vec<String>,
 }
@@ -100,6 +103,12 @@ pub struct RouterStatus {
     pub no_route: u64,
     /// Messages refused for their size or topic.
     pub refused: u64,
+    /// Messages under `AllOrError` that went nowhere because one target could not take them.
+    #[serde(default)]
+    pub put_off: u64,
+    /// Messages that a target did not get: it does not run, its queue or the spool is full. Counted for each target.
+    #[serde(default)]
+    pub missed: u64,
 }
 
 /// The group that was confirmed last: what a starting core runs.

@@ -25,7 +25,22 @@ pub enum DropReason {
 }
 
 impl DropReason {
-    /// The reason as status and metrics name it.
+    /// Every reason.
+    pub const ALL: [Self; 5] =
+        [Self::Superseded, Self::Overwritten, Self::NoWorker, Self::Undecodable, Self::InferenceFailed];
+
+    /// The reason as JSON and metrics name it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Superseded => "superseded",
+            Self::Overwritten => "overwritten",
+            Self::NoWorker => "no_worker",
+            Self::Undecodable => "undecodable",
+            Self::InferenceFailed => "inference_failed",
+        }
+    }
+
+    /// The reason as the status tells it to people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Superseded => "superseded",

@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use super::exit::{Code, Failed, OrFail};
 use super::output;
-use crate::app::status::{self, CameraStatus, CoreStatus};
+use crate::app::status::{self, CameraStatus, CoreStatus, RouterStatus};
 use crate::classifier::{ClassifierStatus, Role, WorkerStatus};
 use crate::config;
 use crate::page::{PageStatus, token};
@@ -74,16 +74,27 @@ fn lines(core: &CoreStatus, containment: bool) -> Vec<String> {
         link_line(core),
     ];
     lines.extend(core.router.subscriptions.iter().map(|(id, count)| format!("subscription {id}: {count} messages")));
-    if core.router.no_route + core.router.refused > 0 {
-        let router = &core.router;
-        lines.push(format!("not routed   {} without a subscription, {} refused", router.no_route, router.refused));
-    }
+    lines.extend(not_routed(&core.router).map(|said| format!("not routed   {said}")));
     for camera in &core.cameras {
         lines.extend(camera_lines(camera, containment));
     }
     lines.extend(core.page.iter().flat_map(|page| page_lines(page, containment)));
+    lines.extend(core.metrics.iter().map(|url| format!("metrics      {url}")));
     lines.extend(core.warnings.iter().map(|warning| format!("warning      {warning}")));
     lines
+}
+
+/// What did not reach whom it was for, if anything.
+pub(super) fn not_routed(router: &RouterStatus) -> Option<String> {
+    let counts = [
+        (router.no_route, "without a subscription"),
+        (router.refused, "refused"),
+        (router.put_off, "put off"),
+        (router.missed, "for targets that did not take them"),
+    ];
+    let said: Vec<_> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}")).collect();
+    (!said.is_empty()).then(|| said.join(", "))
 }
 
 fn clock_line(core: &CoreStatus) -> String {

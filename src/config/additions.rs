@@ -1,5 +1,6 @@
 //! `margay.credentials` and `margay.tokenExchange`: where the device certificate is exchanged for temporary credentials,
-//! and where workers may borrow them; V1 took both from its own cloud. And `margay.page`, the page for browsers.
+//! and where workers may borrow them; V1 took both from its own cloud. And `margay.page`, the page for browsers, and
+//! `margay.metrics`, the numbers for Prometheus.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -47,6 +48,9 @@ impl Default for CredentialRetry {
 
 /// The pauses that may be chosen, in seconds: the longest is a session of twelve hours less five minutes.
 const RETRY_RANGE: std::ops::RangeInclusive<u64> = 10..=42_900;
+
+/// In the range of ports that Prometheus keeps for exporters.
+const DEFAULT_METRICS_PORT: u16 = 9810;
 
 /// As many as a group has functions.
 const ROLE_ALIASES_LIMIT: usize = 256;
@@ -133,5 +137,22 @@ impl Page {
         let port = page.field("port").port(0..=u16::MAX);
         page.finish(Unknown::Refuse);
         Some(Self { port: port.unwrap_or(0) })
+    }
+}
+
+/// The metrics on loopback, for whoever is on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metrics {
+    /// Their port on 127.0.0.1; 0 lets the system choose one at every start.
+    pub port: u16,
+}
+
+impl Metrics {
+    /// `None` where the configuration asks for none.
+    pub(super) fn read(margay: &mut Object<'_>) -> Option<Self> {
+        let mut metrics = margay.field("metrics").object()?;
+        let port = metrics.field("port").port(0..=u16::MAX);
+        metrics.finish(Unknown::Refuse);
+        Some(Self { port: port.unwrap_or(DEFAULT_METRICS_PORT) })
     }
 }

@@ -198,6 +198,8 @@ fn every_range_of_a_08_is_kept() {
         ("margay.tokenExchange.port", json!(65536)),
         ("margay.page", json!(8080)),
         ("margay.page.port", json!(65536)),
+        ("margay.metrics", json!(true)),
+        ("margay.metrics.port", json!(65536)),
         ("margay.statusSocket", json!(format!("/{}", "x".repeat(107)))),
         ("margay.group", json!("")),
     ] {
@@ -273,6 +275,7 @@ fn our_additions_are_read() {
         "mqtt": {"host": "localhost", "port": 18883},
         "tokenExchange": {"port": 8090},
         "page": {"port": 8080},
+        "metrics": {},
         "statusSocket": "/run/margay.sock",
         "stateDirectory": "/state"
     });
@@ -285,7 +288,9 @@ fn our_additions_are_read() {
     assert_eq!(config.directories.group_document, Path::new("/greengrass/group.json"));
     assert_eq!(config.directories.state, Path::new("/state"));
     assert_eq!(config.page, Some(Page { port: 8080 }));
-    assert_eq!(accepted(&minimal()).document.page, None, "there is no page unless it is asked for");
+    assert_eq!(config.metrics, Some(Metrics { port: 9810 }));
+    let minimal = accepted(&minimal()).document;
+    assert_eq!((minimal.page, minimal.metrics), (None, None), "neither is there unless it is asked for");
 }
 
 #[test]
@@ -310,7 +315,8 @@ fn the_effective_configuration_reads_back_as_itself() {
     let mut document = guides_default();
     document["coreThing"]["networkProxy"] =
         json!({"noProxyAddresses": "10.0.0.1,[::1]", "proxy": {"url": "http://ann:secret-word@proxy:3128"}});
-    document["margay"] = json!({"credentials": {"endpoint": "h", "roleAlias": "r"}, "page": {"port": 8080}});
+    document["margay"] =
+        json!({"credentials": {"endpoint": "h", "roleAlias": "r"}, "page": {"port": 8080}, "metrics": {"port": 1}});
     let config = accepted(&document).document;
     let effective = config.effective();
     assert!(!effective.to_string().contains("secret-word"));

@@ -1,5 +1,6 @@
 //! The client of the AWS IoT credentials provider: one fetch at a time, ahead of expiry, and pauses after refusals.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -68,6 +69,8 @@ pub struct ProviderState {
     pub fetches: u64,
     /// Requests that did not bring credentials.
     pub failures: u64,
+    /// The same by [`CredentialsError::class`].
+    pub failures_by_class: BTreeMap<&'static str, u64>,
 }
 
 /// The credentials of one role alias. Cheap to clone; clones share everything.

@@ -1,6 +1,7 @@
 //! What the provider remembers: the credentials held, the last failure, the fetch under way. No I/O, and no clock of
 //! its own, so that every rule about time can be tested without one.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -72,6 +73,7 @@ pub(super) struct State {
     backoff: Backoff,
     fetches: u64,
     failures: u64,
+    failures_by_class: BTreeMap<&'static str, u64>,
 }
 
 impl State {
@@ -86,6 +88,7 @@ impl State {
             backoff: Backoff::new(CONNECTION_FLOOR, CONNECTION_CEILING),
             fetches: 0,
             failures: 0,
+            failures_by_class: BTreeMap::new(),
         }
     }
 
@@ -172,6 +175,7 @@ impl State {
             }
             Err(error) => {
                 self.failures += 1;
+                *self.failures_by_class.entry(error.class()).or_default() += 1;
                 let pause = error.pause(&self.retry).unwrap_or_else(|| self.backoff.next());
                 self.failure = Some(Failure { error, at: now, retry_at: boottime + pause });
             }
@@ -198,6 +202,7 @@ impl State {
             next_try_in: (self.fetches > 0).then(|| self.due().saturating_sub(boottime)),
             fetches: self.fetches,
             failures: self.failures,
+            failures_by_class: self.failures_by_class.clone(),
         }
     }
 }

@@ -211,6 +211,7 @@ async fn connection_failures_are_classified_and_retried_with_growing_pauses() {
     }
     assert!(provider.state().next_try_in.unwrap() <= Duration::from_secs(300));
     assert_eq!(provider.state().failures, 13);
+    assert_eq!(provider.state().failures_by_class, [("ProviderUnreachable", 13)].into());
     provider.get().await.unwrap_err();
     assert_eq!(provider.state().fetches, 13, "left alone");
     provider.retry_now();

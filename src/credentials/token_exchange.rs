@@ -27,8 +27,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpListener;
 
-use super::listener::BoundedListener;
 use super::{Credentials, CredentialsError, CredentialsProvider, Lease, Roles, TokenError, TokenRegistry};
+use crate::http::listener::BoundedListener;
 
 /// The only path, with its slash (guide: token exchange service).
 pub const PATH: &str = "/2016-11-01/credentialprovider/";

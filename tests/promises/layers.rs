@@ -27,7 +27,7 @@ const ORDER: &[&[&str]] = &[
     &["payload", "topic", "problem"],
     &["arn"],
     &["name"],
-    &["units", "secret", "clock", "backoff", "disk"],
+    &["units", "secret", "clock", "backoff", "disk", "metrics"],
 ];
 
 /// Crates that only one place may name, so that what they bring stays behind its edge.

@@ -13,8 +13,8 @@ use tokio::net::TcpStream;
 use super::{Lender, PATH, TokenExchange};
 use crate::clock::{Clock, SkewedClock, SystemClock};
 use crate::credentials::fixture::Fixture;
-use crate::credentials::listener::MAX_CONNECTIONS;
 use crate::credentials::{Roles, TokenRegistry};
+use crate::http::listener::MAX_CONNECTIONS;
 use crate::secret::Secret;
 
 /// An endpoint, the cloud behind it, and one function with a token.

@@ -4,9 +4,10 @@
 //! token comes with the address on the first visit, and afterwards in a cookie that scripts cannot read and other sites
 //! cannot send.
 
-use http::header::{COOKIE, HOST};
+use http::header::COOKIE;
 use http::{HeaderMap, Method, StatusCode, Uri};
 
+use crate::http::loopback;
 use crate::page::token;
 
 /// Whom the page is for.
@@ -40,7 +41,7 @@ pub(super) enum Admitted {
 impl Gate {
     /// Whether a request may be answered.
     pub(super) fn admit(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Admitted, Refusal> {
-        if !self.is_ours(headers) {
+        if !loopback::is_asked_for(headers, self.port) {
             let why = "this page is served as 127.0.0.1 and localhost only";
             return Err(Refusal { status: StatusCode::MISDIRECTED_REQUEST, why });
         }
@@ -66,14 +67,6 @@ impl Gate {
     fn cookie_name(&self) -> String {
         format!("margay-page-{}", self.port)
     }
-
-    fn is_ours(&self, headers: &HeaderMap) -> bool {
-        let mut hosts = headers.get_all(HOST).iter();
-        let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-        let Some((name, port)) = host.to_str().ok().and_then(|host| host.rsplit_once(':')) else { return false };
-        let is_loopback = name == "127.0.0.1" || name.eq_ignore_ascii_case("localhost");
-        is_loopback && port.parse() == Ok(self.port)
-    }
 }
 
 /// The values of the cookies called `name`.
@@ -90,6 +83,8 @@ pub(super) fn parameter<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use http::header::HOST;
+
     use super::*;
 
     fn gate() -> Gate {

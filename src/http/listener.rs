@@ -1,8 +1,9 @@
 //! A TCP listener for neighbours that may misbehave: a bounded number of connections, each with a bounded life.
 //!
-//! Functions are users' code. One that opens connections and says nothing must not keep the others from their
-//! credentials: every connection ends after [`LIFE`], and where [`MAX_CONNECTIONS`] are open, the oldest makes room for
-//! a new one. An answer takes less than a second, so only who does not ask is ever the oldest for long.
+//! Functions are users' code, and whoever is on the machine may ask for metrics. One who opens connections and says
+//! nothing must not keep the others from their answers: every connection ends after five seconds, and where
+//! [`MAX_CONNECTIONS`] are open, the oldest makes room for a new one. An answer takes less than a second, so only who
+//! does not ask is ever the oldest for long.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -18,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 /// The most connections open at a time.
-pub(super) const MAX_CONNECTIONS: usize = 32;
+pub const MAX_CONNECTIONS: usize = 32;
 
 /// How long a connection lives at most; the answer itself takes a second.
 const LIFE: Duration = Duration::from_secs(5);
@@ -27,14 +28,16 @@ const LIFE: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The bounded listener.
-pub(super) struct BoundedListener {
+#[derive(Debug)]
+pub struct BoundedListener {
     listener: TcpListener,
     /// The open connections, oldest first; dropping one of these closes it.
     open: VecDeque<oneshot::Sender<()>>,
 }
 
 impl BoundedListener {
-    pub(super) fn new(listener: TcpListener) -> Self {
+    /// Accepts from `listener`.
+    pub fn new(listener: TcpListener) -> Self {
         Self { listener, open: VecDeque::with_capacity(MAX_CONNECTIONS) }
     }
 
@@ -58,7 +61,7 @@ impl axum::serve::Listener for BoundedListener {
             match self.listener.accept().await {
                 Ok((stream, peer)) => return (self.admit(stream), peer),
                 Err(error) => {
-                    tracing::debug!(%error, "accepting a connection to the token exchange endpoint");
+                    tracing::debug!(%error, "accepting a connection on loopback");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -71,7 +74,8 @@ impl axum::serve::Listener for BoundedListener {
 }
 
 /// A connection that fails when its life is over, or when it has to make room.
-pub(super) struct BoundedConnection {
+#[derive(Debug)]
+pub struct BoundedConnection {
     stream: TcpStream,
     end: Pin<Box<Sleep>>,
     dismissed: oneshot::Receiver<()>,
