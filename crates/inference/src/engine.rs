@@ -3,6 +3,7 @@
 //! [`Engine`] is the whole of what the pipeline asks for: one image in, one vector of numbers out. Engines differ in
 //! how they are loaded, so loading is no part of the trait.
 
+pub mod compiled;
 pub mod onnx;
 mod quantised;
 mod reason;

@@ -78,10 +78,9 @@ pub fn inspect(path: &Path) -> Result<ModelSummary, LoadError> {
     }
     let (scored_by, quantisation) = proto.graph.as_ref().map(scores::of).unwrap_or_default();
     let work = tract::measure(&file);
-    let standard = proto.opset_import.iter().find(|set| set.domain.is_empty() || set.domain == "ai.onnx");
     Ok(ModelSummary {
         producer: format!("{} {}", proto.producer_name, proto.producer_version).trim().to_owned(),
-        opset: standard.map_or(0, |set| set.version),
+        opset: file.opset(),
         inputs: file.inputs(),
         outputs: file.outputs(),
         operators,

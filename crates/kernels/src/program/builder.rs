@@ -22,6 +22,9 @@ use crate::kernel::set::KernelSet;
 use crate::layout::{LANES, Layout, MAX_FLOATS, Shape};
 use crate::threads::Threads;
 
+/// Packed weights of all steps together at most, in floats: 1 GiB. They may be larger than those of the file.
+const MAX_WEIGHTS: usize = 1 << 28;
+
 /// How a program is to run.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -90,6 +93,8 @@ pub struct ProgramBuilder {
     set: &'static KernelSet,
     tensors: Vec<Tensor>,
     plans: Vec<Plan>,
+    /// Floats of packed weights so far.
+    weights: usize,
 }
 
 impl ProgramBuilder {
@@ -97,7 +102,7 @@ impl ProgramBuilder {
     #[must_use]
     pub fn new(options: Options) -> Self {
         let isa = if Isa::available().contains(&options.isa) { options.isa } else { Isa::best() };
-        Self { options, set: KernelSet::of(isa), tensors: Vec::new(), plans: Vec::new() }
+        Self { options, set: KernelSet::of(isa), tensors: Vec::new(), plans: Vec::new(), weights: 0 }
     }
 
     /// The program's input, in the order in which the caller gives it. A planar one can be read by dense convolutions
@@ -137,13 +142,24 @@ impl ProgramBuilder {
     /// # Errors
     /// [`PlanError::Step`]: they are not the tensor's, or do not begin or end with a block.
     pub fn part(&self, tensor: TensorId, first: usize, channels: usize) -> Result<View, PlanError> {
-        let all = self.tensors.get(tensor.0).map_or(0, |tensor| tensor.layout.shape.channels);
+        match self.tensors.get(tensor.0) {
+            Some(_) => self.part_of(self.whole(tensor), first, channels),
+            None => Err(PlanError::step("view", "its tensor is another builder's")),
+        }
+    }
+
+    /// Some channels of a view, which begin and end with blocks as for [`Self::part`].
+    ///
+    /// # Errors
+    /// As for [`Self::part`].
+    pub fn part_of(&self, whole: View, first: usize, channels: usize) -> Result<View, PlanError> {
+        let all = whole.channels;
         let end = first.saturating_add(channels);
         if channels == 0 || end > all || !first.is_multiple_of(LANES) || (end != all && !end.is_multiple_of(LANES)) {
             let reason = format!("channels {first} to {end} of {all} are no whole blocks");
             return Err(PlanError::step("view", reason));
         }
-        Ok(View { tensor: tensor.0, first, channels })
+        Ok(View { first: whole.first + first, channels, ..whole })
     }
 
     /// The shape of what a view shows.
@@ -183,6 +199,12 @@ impl ProgramBuilder {
             let channels = [input.channels, output.channels];
             Work::Convolution(convolution::pack(layer, channels, is_planar, output.pixels() == 1, self.set)?)
         };
+        if let Work::Convolution(Packed { weights, .. }) | Work::Depthwise(PackedDepthwise { weights, .. }) = &work {
+            self.weights += weights.len();
+            if self.weights > MAX_WEIGHTS {
+                return Err(PlanError::Memory { floats: self.weights, limit: MAX_WEIGHTS });
+            }
+        }
         let halo = layer.window.halo(input, output);
         let layout = &mut self.tensors[layer.input.tensor].layout;
         layout.halo = layout.halo.max(halo);
@@ -268,18 +290,19 @@ impl ProgramBuilder {
         self.push(Work::Affine(in_blocks(factors), in_blocks(addends), activation), vec![input], output)
     }
 
-    /// Channel `i` of the output is channel `order[i]` of the input.
+    /// Channels of several tensors in any order: channel `i` of the output is channel `order[i].1` of input `order[i].0`.
     ///
     /// # Errors
     /// [`PlanError::Step`]: sides differ, or a channel does not exist.
-    pub fn channels(&mut self, input: View, output: View, order: &[usize]) -> Result<(), PlanError> {
-        let (from, to) = (self.shape(input), self.shape(output));
-        let fits = (from.height, from.width) == (to.height, to.width) && order.len() == to.channels;
-        if !fits || order.iter().any(|&channel| channel >= from.channels) {
+    pub fn gather(&mut self, inputs: &[View], output: View, order: &[(usize, usize)]) -> Result<(), PlanError> {
+        let (from, to): (Vec<Shape>, Shape) =
+            (inputs.iter().map(|&view| self.shape(view)).collect(), self.shape(output));
+        let same_sides = from.iter().all(|from| (from.height, from.width) == (to.height, to.width));
+        let exists = |&(input, channel): &(usize, usize)| from.get(input).is_some_and(|from| channel < from.channels);
+        if !same_sides || order.len() != to.channels || !order.iter().all(exists) {
             return Err(PlanError::step("channel order", format!("{} channels of {from:?} to {to:?}", order.len())));
         }
-        let pairs = order.iter().copied().enumerate().map(|(to, from)| (from, to)).collect();
-        self.push(Work::Channels(pairs), vec![input], output)
+        self.push(Work::Channels(order.to_vec()), inputs.to_vec(), output)
     }
 
     /// Softmax of a vector.
@@ -415,7 +438,7 @@ fn stage(plan: Plan, region: &dyn Fn(View) -> Region, set: &'static KernelSet) -
         Work::Combine(how, activation) => pointwise(Other::Tensor(operand, how), activation),
         Work::ByChannel(how, activation) => pointwise(Other::Channels(operand, how), activation),
         Work::Affine(factors, addends, activation) => pointwise(Other::Affine(factors, addends), activation),
-        Work::Channels(pairs) => Box::new(ChannelStep { input, output, pairs }),
+        Work::Channels(order) => Box::new(ChannelStep { inputs, output, order }),
         Work::Softmax => Box::new(SoftmaxStep { input, output }),
     };
     Ok([step].into_iter().chain(Halo::of(output)).collect())

@@ -67,7 +67,7 @@ struct Band {
 pub(crate) struct Packed {
     window: Window,
     bands: Vec<Band>,
-    weights: Floats,
+    pub(crate) weights: Floats,
     bias: Floats,
     /// Whether the input is planar.
     is_planar: bool,

@@ -20,7 +20,7 @@ const STEP: &str = "depthwise convolution";
 pub(crate) struct PackedDepthwise {
     window: Window,
     /// For each block, for each element of the window, sixteen channels.
-    weights: Floats,
+    pub(crate) weights: Floats,
     bias: Floats,
     activation: Activation,
 }

@@ -23,9 +23,13 @@ impl Window {
         Self { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2], dilation: [1; 2] }
     }
 
-    /// Pixels from the first element to the last, both included.
-    pub(crate) fn span(&self, axis: usize) -> usize {
-        (self.kernel[axis] - 1).saturating_mul(self.dilation[axis]).saturating_add(1)
+    /// Pixels from the first element to the last along an axis (0: rows, 1: columns), both included.
+    ///
+    /// # Panics
+    /// There is no third axis.
+    #[must_use]
+    pub fn span(&self, axis: usize) -> usize {
+        self.kernel[axis].saturating_sub(1).saturating_mul(self.dilation[axis]).saturating_add(1)
     }
 
     pub(crate) fn check(&self, step: &'static str) -> Result<(), PlanError> {
