@@ -60,7 +60,7 @@ fn load(engine: &str, model: &Path, spec: &ModelSpec, threads: usize) -> Result<
         "compiled" => {
             let isa = Isa::available().into_iter().find(|found| isa.is_empty() || found.to_string() == isa);
             let isa = isa.ok_or("this machine has no such instruction set")?;
-            let options = Options { isa, threads, poisons: false };
+            let options = Options { isa, threads, winograd: true, poisons: false };
             Ok(Box::new(CompiledEngine::compile(&OnnxFile::read(model)?, spec, options)?))
         }
         other => Err(format!("there is no engine {other}").into()),

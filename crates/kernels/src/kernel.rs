@@ -13,3 +13,4 @@ pub(crate) mod pointwise;
 pub(crate) mod pool;
 pub(crate) mod set;
 pub(crate) mod tile;
+pub(crate) mod winograd;

@@ -14,6 +14,7 @@ pub(crate) mod softmax;
 pub(crate) mod step;
 pub(crate) mod tiles;
 pub(crate) mod window;
+pub(crate) mod winograd;
 
 use std::fmt;
 

@@ -15,12 +15,12 @@ use crate::networks::{Growing, Random, spec};
 use crate::protobuf::{Value, tensor};
 use crate::shared;
 
-/// Largest difference from tract, as a part of the largest score.
-const TOLERANCE: f32 = 1e-5;
+/// Largest difference from tract, as a part of the largest score: of direct convolutions, and by Winograd's method.
+const TOLERANCES: [(bool, f32); 2] = [(false, 1e-5), (true, 5e-5)];
 
-fn compile(file: &[u8], spec: &ModelSpec) -> Result<CompiledEngine, Declined> {
+fn compile(file: &[u8], spec: &ModelSpec, winograd: bool) -> Result<CompiledEngine, Declined> {
     let file = OnnxFile::decode(Path::new("model.onnx"), file).unwrap();
-    CompiledEngine::compile(&file, spec, Options::default())
+    CompiledEngine::compile(&file, spec, Options { winograd, ..Options::default() })
 }
 
 fn reference(file: &[u8], spec: &ModelSpec) -> TractEngine {
@@ -41,7 +41,7 @@ fn picture(spec: &ModelSpec, seed: u64) -> InputTensor {
     InputTensor::from_f32(shape, Random::new(seed).floats(shape.iter().product(), 2.0)).unwrap()
 }
 
-/// The largest difference, as a part of the largest score; and that both name the same class.
+/// The largest difference, as a part of the largest score.
 fn difference(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let scale = expected.iter().fold(0.0_f32, |scale, value| scale.max(value.abs()));
@@ -52,17 +52,19 @@ fn difference(found: &[f32], expected: &[f32]) -> f32 {
 
 /// Both engines on three pictures.
 fn check(name: &str, file: &[u8], spec: &ModelSpec) {
-    let mut compiled = compile(file, spec).unwrap_or_else(|declined| panic!("{name}: {declined}"));
     let mut tract = reference(file, spec);
-    for seed in 0..3 {
-        let input = picture(spec, seed);
-        let apart = difference(&scores(&mut compiled, &input), &scores(&mut tract, &input));
-        assert!(apart <= TOLERANCE, "{name}, picture {seed}: {apart}");
+    for (winograd, tolerance) in TOLERANCES {
+        let mut compiled = compile(file, spec, winograd).unwrap_or_else(|declined| panic!("{name}: {declined}"));
+        for seed in 0..3 {
+            let input = picture(spec, seed);
+            let apart = difference(&scores(&mut compiled, &input), &scores(&mut tract, &input));
+            assert!(apart <= tolerance, "{name}, picture {seed}, Winograd {winograd}: {apart}");
+        }
     }
 }
 
 fn declined(file: &[u8], spec: &ModelSpec) -> String {
-    compile(file, spec).unwrap_err().to_string()
+    compile(file, spec, true).unwrap_err().to_string()
 }
 
 #[test]
@@ -71,20 +73,27 @@ fn real_networks_say_the_same_as_tract_on_every_photograph() {
     let spec = ModelSpec { input: InputSpec::imagenet(224), output: OutputSpec::logits() };
     for model in ["squeezenet1.1_fp32.onnx", "mobilenetv2_fp32.onnx"] {
         let file = fs::read(models.join("onnx").join(model)).unwrap();
-        let (mut compiled, mut tract) = (compile(&file, &spec).unwrap(), reference(&file, &spec));
+        let mut tract = reference(&file, &spec);
+        let mut engines = TOLERANCES.map(|(winograd, tolerance)| (compile(&file, &spec, winograd).unwrap(), tolerance));
         let (mut decoder, mut preparer) = (Decoder::new(), Preparer::new(&spec.input));
         for photo in fs::read_dir(models.join("photos")).unwrap() {
             let name = photo.unwrap().file_name().into_string().unwrap();
             let still = shared::photo(&models, &name);
             let input = preparer.prepare(&decoder.decode(&still.frame()).unwrap()).unwrap();
-            let (found, expected) = (scores(&mut compiled, input), scores(&mut tract, input));
-            let first =
-                |scores: &[f32]| scores.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(class, _)| class);
-            assert_eq!(first(&found), first(&expected), "{model} on {name}");
-            let apart = difference(&found, &expected);
-            assert!(apart <= TOLERANCE, "{model} on {name}: {apart}");
+            let expected = scores(&mut tract, input);
+            for (compiled, tolerance) in &mut engines {
+                let found = scores(compiled, input);
+                assert_eq!(first(&found), first(&expected), "{model} on {name}");
+                let apart = difference(&found, &expected);
+                assert!(apart <= *tolerance, "{model} on {name}: {apart}, not {tolerance}");
+            }
         }
     }
+}
+
+/// The class of the greatest score.
+fn first(scores: &[f32]) -> Option<usize> {
+    scores.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(class, _)| class)
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::depthwise::{DepthwiseCall, DepthwiseKernel, depthwise};
 use super::pointwise::{PointwiseCall, PointwiseKernel, pointwise};
 use super::pool::{PoolCall, PoolKernel, pool};
 use super::tile::{TileCall, TileKernel, tile};
+use super::winograd::{PatchCall, PatchKernel, SumCall, SumKernel, transform_patch, transform_sums};
 use crate::isa::Isa;
 
 /// Pixels of a tile whose step is none of [`TILE_STEPS`]: without a constant, every pixel holds a register of its own.
@@ -32,6 +33,8 @@ pub(crate) struct KernelSet {
     pub(crate) pool: PoolKernel,
     pub(crate) average: AverageKernel,
     pub(crate) pointwise: PointwiseKernel,
+    pub(crate) patch: PatchKernel,
+    pub(crate) sums: SumKernel,
 }
 
 impl KernelSet {
@@ -97,6 +100,18 @@ macro_rules! kernel_set {
                 unsafe { pointwise::<$vector>(call) }
             }
 
+            $(#[target_feature(enable = $features)])?
+            unsafe fn patch_kernel(call: &PatchCall) {
+                // SAFETY: the caller's promise.
+                unsafe { transform_patch::<$vector>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn sum_kernel(call: &SumCall) {
+                // SAFETY: the caller's promise.
+                unsafe { transform_sums::<$vector>(call) }
+            }
+
             fn tile_of<const VECTORS: usize, const STEP: usize>(pixels: usize) -> Option<TileKernel> {
                 match pixels {
                     $($pixels => Some(tile_kernel::<VECTORS, $pixels, STEP>),)*
@@ -151,6 +166,8 @@ macro_rules! kernel_set {
                 pool: pool_kernel,
                 average: average_kernel,
                 pointwise: pointwise_kernel,
+                patch: patch_kernel,
+                sums: sum_kernel,
             };
         }
     };

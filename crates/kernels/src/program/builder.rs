@@ -12,6 +12,7 @@ use super::region::Region;
 use super::softmax::SoftmaxStep;
 use super::step::Step;
 use super::window::Window;
+use super::winograd::{self, PackedWinograd, WinogradStep};
 use super::{Program, Stage};
 use crate::activation::Activation;
 use crate::error::PlanError;
@@ -32,6 +33,9 @@ pub struct Options {
     pub isa: Isa,
     /// Threads, the caller's included.
     pub threads: usize,
+    /// Whether 3 × 3 convolutions may be computed by Winograd's method, which is faster, takes four times the memory for
+    /// their weights, and rounds more: results differ in the sixth digit.
+    pub winograd: bool,
     /// Whether the memory is filled with numbers that are none before every run, so that nothing that was not computed
     /// goes unnoticed.
     pub poisons: bool,
@@ -39,7 +43,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { isa: Isa::best(), threads: 1, poisons: cfg!(debug_assertions) }
+        Self { isa: Isa::best(), threads: 1, winograd: true, poisons: cfg!(debug_assertions) }
     }
 }
 
@@ -69,6 +73,7 @@ enum Work {
     Input(InputOrder),
     Convolution(Packed),
     Depthwise(PackedDepthwise),
+    Winograd(PackedWinograd),
     Pool(PoolKind, Window),
     Average,
     Combine(Combination, Activation),
@@ -195,11 +200,16 @@ impl ProgramBuilder {
         let inputs: Vec<View> = [layer.input].into_iter().chain(layer.residual).collect();
         let work = if by_channel && !is_planar && layer.residual.is_none() {
             Work::Depthwise(depthwise::pack(layer, groups)?)
+        } else if self.options.winograd && !is_planar && winograd::suits(layer, input, output) {
+            Work::Winograd(winograd::pack(layer, [input.channels, output.channels], self.set)?)
         } else {
             let channels = [input.channels, output.channels];
             Work::Convolution(convolution::pack(layer, channels, is_planar, output.pixels() == 1, self.set)?)
         };
-        if let Work::Convolution(Packed { weights, .. }) | Work::Depthwise(PackedDepthwise { weights, .. }) = &work {
+        if let Work::Convolution(Packed { weights, .. })
+        | Work::Depthwise(PackedDepthwise { weights, .. })
+        | Work::Winograd(PackedWinograd { weights, .. }) = &work
+        {
             self.weights += weights.len();
             if self.weights > MAX_WEIGHTS {
                 return Err(PlanError::Memory { floats: self.weights, limit: MAX_WEIGHTS });
@@ -325,7 +335,14 @@ impl ProgramBuilder {
         };
         self.readable("program", output)?;
         let input = self.shape(*input);
-        let (places, floats) = place(&self.lives(output)?)?;
+        let threads = Threads::new(self.options.threads);
+        let (mut lives, tensors) = (self.lives(output)?, self.tensors.len());
+        for (stage, plan) in self.plans.iter().enumerate() {
+            // Every stage has its scratch memory, if only of no floats.
+            let floats = if let Work::Winograd(packed) = &plan.work { packed.scratch() * threads.count() } else { 0 };
+            lives.push(Life { floats, first: stage, last: stage });
+        }
+        let (places, floats) = place(&lives)?;
         let layouts: Vec<Layout> = self.tensors.iter().map(|tensor| tensor.layout).collect();
         let region = |view: View| {
             let layout = layouts[view.tensor];
@@ -333,13 +350,12 @@ impl ProgramBuilder {
             Region { layout, first: places[view.tensor] + block * layout.block(), channels: view.channels }
         };
         let mut stages = Vec::with_capacity(self.plans.len());
-        for plan in self.plans {
-            let stage = stage(plan, &region, self.set)?;
+        for (number, plan) in self.plans.into_iter().enumerate() {
+            let stage = stage(plan, &region, [places[tensors + number], threads.count()], self.set)?;
             stage.iter().try_for_each(|step| step.check())?;
             stages.push(stage);
         }
-        let Options { threads, poisons, .. } = self.options;
-        let (arena, threads) = (Floats::zeroed(floats), Threads::new(threads));
+        let (arena, poisons) = (Floats::zeroed(floats), self.options.poisons);
         Ok(Program { arena, stages, input, output: region(output), threads, poisons })
     }
 
@@ -421,8 +437,14 @@ impl ProgramBuilder {
     }
 }
 
-/// The steps of a plan, with every offset settled.
-fn stage(plan: Plan, region: &dyn Fn(View) -> Region, set: &'static KernelSet) -> Result<Stage, PlanError> {
+/// The steps of a plan, with every offset settled. `scratch` is where its scratch memory begins, and how many threads
+/// share it.
+fn stage(
+    plan: Plan,
+    region: &dyn Fn(View) -> Region,
+    scratch: [usize; 2],
+    set: &'static KernelSet,
+) -> Result<Stage, PlanError> {
     let output = region(plan.output);
     let inputs: Vec<Region> = plan.inputs.iter().map(|&view| region(view)).collect();
     let input = inputs.first().copied().unwrap_or(output);
@@ -433,6 +455,7 @@ fn stage(plan: Plan, region: &dyn Fn(View) -> Region, set: &'static KernelSet) -
         Work::Input(order) => Box::new(InputStep { output, order }),
         Work::Convolution(packed) => Box::new(ConvolutionStep::new(packed, input, output, second, set)?),
         Work::Depthwise(packed) => Box::new(DepthwiseStep::new(packed, input, output, set)?),
+        Work::Winograd(packed) => Box::new(WinogradStep::new(packed, [input, output], second, scratch, set)?),
         Work::Pool(kind, window) => Box::new(PoolStep { kind, window, input, output, set }),
         Work::Average => Box::new(AverageStep { input, output, set }),
         Work::Combine(how, activation) => pointwise(Other::Tensor(operand, how), activation),

@@ -1,8 +1,8 @@
 //! Convolutions of every kind.
 
-use margay_kernels::{Activation, Shape, Window};
+use margay_kernels::{Activation, Options, Shape, Window};
 
-use crate::reference::{Dense, Layer, Random, check, convolve, outputs, shape};
+use crate::reference::{Dense, Layer, Random, check, check_to, convolve, outputs, shape};
 
 /// Checks one convolution, from a blocked input and, where it is dense, from a planar one.
 fn convolution(inputs: Shape, channels: usize, groups: usize, window: Window, activation: Activation) {
@@ -139,4 +139,27 @@ fn a_chain_of_layers_reuses_memory_without_leaving_traces() {
         }
         Ok(view)
     });
+}
+
+#[test]
+fn winograd_convolutions_of_all_edges() {
+    let mut random = Random::new(13);
+    let options = Options { winograd: true, poisons: true, ..Options::default() };
+    for (inputs, outputs, height, width, padding) in
+        [(16, 16, 4, 4, 1), (32, 40, 7, 9, 1), (48, 32, 13, 6, 0), (64, 64, 17, 21, 1), (16, 100, 30, 29, 2)]
+    {
+        let input = Dense::random(shape(inputs, height, width), &mut random);
+        let window = Window::square(3, 1, padding);
+        let layer = Layer { activation: Activation::RELU, ..Layer::random(inputs, outputs, 1, window, &mut random) };
+        let other = Layer::random(inputs, outputs, 1, window, &mut random);
+        let residual = convolve(&input, &other, None);
+        let expected = convolve(&input, &layer, Some(&residual));
+        check_to(1e-5, options, &format!("{input:?}"), &input, false, &expected, |builder, view| {
+            let (between, output) = (builder.tensor(expected.shape)?, builder.tensor(expected.shape)?);
+            let (between, output) = (builder.whole(between), builder.whole(output));
+            builder.convolution(&other.step(view, between, None))?;
+            builder.convolution(&layer.step(view, output, Some(between)))?;
+            Ok(output)
+        });
+    }
 }

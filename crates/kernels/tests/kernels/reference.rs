@@ -146,10 +146,24 @@ pub fn check(
     expected: &Dense,
     network: impl Fn(&mut ProgramBuilder, View) -> Result<View, PlanError>,
 ) {
+    let options = Options { winograd: false, poisons: true, ..Options::default() };
+    check_to(2e-6, options, name, input, is_planar, expected, network);
+}
+
+/// The same with options of one's own, to a part of the largest number.
+pub fn check_to(
+    tolerance: f32,
+    options: Options,
+    name: &str,
+    input: &Dense,
+    is_planar: bool,
+    expected: &Dense,
+    network: impl Fn(&mut ProgramBuilder, View) -> Result<View, PlanError>,
+) {
     let scale = expected.data.iter().fold(1.0_f32, |scale, value| scale.max(value.abs()));
     for isa in Isa::available() {
         for threads in [1, 2] {
-            let mut builder = ProgramBuilder::new(Options { isa, threads, poisons: true });
+            let mut builder = ProgramBuilder::new(Options { isa, threads, ..options });
             let view = builder.input(input.shape, InputOrder::ChannelsFirst, is_planar).unwrap();
             let output = network(&mut builder, view).unwrap_or_else(|error| panic!("{name}: {error}"));
             let mut program = builder.build(output).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -158,7 +172,7 @@ pub fn check(
                 let mut found = Vec::new();
                 program.run(&input.data, &mut found).unwrap();
                 for (place, (found, expected)) in found.iter().zip(&expected.data).enumerate() {
-                    let near = (found - expected).abs() <= 2e-6 * scale;
+                    let near = (found - expected).abs() <= tolerance * scale;
                     assert!(near, "{name}, {isa}, {threads} threads, element {place}: {found} is not {expected}");
                 }
             }

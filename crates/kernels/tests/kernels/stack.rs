@@ -13,6 +13,10 @@ fn no_inner_loop_keeps_vectors_on_the_stack() {
     let mut loops = 0;
     for function in listing.split("\n\n").filter(|text| text.contains("kernel::set::")) {
         let name = function.lines().find(|line| line.ends_with(">:")).unwrap_or_default();
+        // Winograd's transforms have more numbers than there are registers, once for each patch.
+        if name.contains("patch_kernel") || name.contains("sum_kernel") {
+            continue;
+        }
         let instructions: Vec<Instruction<'_>> = function.lines().filter_map(instruction).collect();
         for body in innermost_loops(&instructions) {
             if !body.iter().any(|(_, text)| text.contains("fmadd") || text.contains("fmla")) {
