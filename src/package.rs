@@ -70,6 +70,8 @@ pub enum EngineHint {
     Auto,
     /// tract, always.
     Tract,
+    /// The compiled engine, always.
+    Compiled,
 }
 
 /// Why a package is refused.

@@ -17,8 +17,9 @@ use margay::s3::{EMPTY_BODY, Scope, sign_request};
 use margay::secret::Secret;
 use margay::topic::Topic;
 use margay_frontend::{Decoder, FrameView, Preparer};
+use margay_inference::engine::compiled::CompiledEngine;
 use margay_inference::engine::tract::TractEngine;
-use margay_inference::{Engine, Pipeline};
+use margay_inference::{Engine, EngineChoice, Pipeline};
 use time::OffsetDateTime;
 
 /// The bundled model, unpacked beside its archive.
@@ -48,7 +49,12 @@ fn frames(criterion: &mut Criterion) {
         bench.iter(|| engine.run(black_box(&tensor), &mut scores).expect("it runs"));
     });
 
-    let mut pipeline = Pipeline::load(&package.model, &spec, package.labels).expect("the model loads");
+    let mut compiled = CompiledEngine::load(&package.model, &spec).expect("the model is read").expect("it is covered");
+    criterion.bench_function("inference, road-signs, compiled", |bench| {
+        bench.iter(|| compiled.run(black_box(&tensor), &mut scores).expect("it runs"));
+    });
+
+    let mut pipeline = Pipeline::load(&package.model, &spec, package.labels, EngineChoice::Auto).expect("the model loads");
     criterion.bench_function("frame to predictions", |bench| {
         bench.iter(|| pipeline.classify(black_box(&FrameView::jpeg(&jpeg)), 5).expect("it classifies"));
     });

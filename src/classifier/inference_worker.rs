@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 use margay_camera::FrameMeta;
 use margay_camera::ring::{ReadError, RingReader, Wait};
 use margay_inference::still::MAX_STILL_BYTES;
-use margay_inference::{Classification, FrameView, GoldenSample, Pipeline, verify_golden};
+use margay_inference::{Classification, EngineChoice, FrameView, GoldenSample, Pipeline, verify_golden};
 
 use super::explain;
 use super::message::{Account, FromInference, Inferred, Outcome, ToInference};
 use super::model_directory::ModelDirectory;
 use crate::clock::Clock;
 use crate::ipc::{IpcError, Received, Waited, WorkerChannel};
+use crate::package::EngineHint;
 use crate::payload::Ranked;
 use crate::units::Probability;
 
@@ -103,7 +104,13 @@ pub(super) struct Opened {
 pub(super) fn open(directory: &Path) -> Result<Opened, String> {
     let package = ModelDirectory::open(directory).map_err(|error| explain(&error))?;
     let spec = package.manifest.model_spec();
-    let mut pipeline = Pipeline::load(&package.model, &spec, package.labels).map_err(|error| explain(&error))?;
+    let engine = match package.manifest.engine() {
+        EngineHint::Auto => EngineChoice::Auto,
+        EngineHint::Tract => EngineChoice::Tract,
+        EngineHint::Compiled => EngineChoice::Compiled,
+    };
+    let mut pipeline =
+        Pipeline::load(&package.model, &spec, package.labels, engine).map_err(|error| explain(&error))?;
     // Their number was held against the model's outputs before.
     package.manifest.check_golden_labels(pipeline.labels()).map_err(|error| explain(&error))?;
     let grey = [128; 3 * 64 * 64];

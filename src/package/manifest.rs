@@ -16,7 +16,8 @@ use crate::document::{Field, Notes, Object, Unknown};
 use crate::problem::{Document, Problems};
 use crate::units::Probability;
 
-const ENGINES: &[(&str, EngineHint)] = &[("auto", EngineHint::Auto), ("tract", EngineHint::Tract)];
+const ENGINES: &[(&str, EngineHint)] =
+    &[("auto", EngineHint::Auto), ("tract", EngineHint::Tract), ("compiled", EngineHint::Compiled)];
 
 /// Reads a manifest.
 pub(super) fn parse(text: &str) -> Result<Manifest, Problems> {

@@ -3,6 +3,8 @@
 //! [`Engine`] is the whole of what the pipeline asks for: one image in, one vector of numbers out. Engines differ in
 //! how they are loaded, so loading is no part of the trait.
 
+pub mod choice;
+pub mod compiled;
 pub mod onnx;
 mod quantised;
 mod reason;
@@ -14,6 +16,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use self::compiled::Declined;
 use crate::labels::LabelsError;
 use crate::spec::{SpecError, SpecProblem};
 use margay_frontend::tensor::InputTensor;
@@ -120,6 +123,17 @@ pub enum LoadError {
         stage: Stage,
         /// Its reason, in one line.
         reason: String,
+    },
+    /// The compiled engine was asked for, and does not cover the model.
+    #[error(
+        "the compiled engine does not cover the model {}: {declined}; set `engine` to \"auto\" to have tract run it",
+        path.display()
+    )]
+    Declined {
+        /// The model file.
+        path: PathBuf,
+        /// What it does not cover.
+        declined: Declined,
     },
     /// The model's tensors are not the ones that the specification describes.
     #[error("the model {} does not fit its specification: {}", path.display(), join(problems))]

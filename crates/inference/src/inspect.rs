@@ -4,14 +4,30 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use margay_kernels::Options;
 use serde::{Deserialize, Serialize};
 use tract_onnx::pb::TensorProto;
 use tract_onnx::pb::tensor_proto::DataType;
 
+use crate::engine::compiled::{CompiledEngine, Declined};
 use crate::engine::onnx::OnnxFile;
-use crate::engine::signature::TensorSignature;
+use crate::engine::signature::{Axis, TensorSignature};
 use crate::engine::{LoadError, scores, tract};
-use crate::spec::output::Quantisation;
+use crate::spec::ModelSpec;
+use crate::spec::input::{InputSpec, Layout};
+use crate::spec::output::{OutputSpec, Quantisation};
+
+/// Whether the compiled engine runs a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Coverage {
+    /// It does.
+    Covered,
+    /// It leaves the model to tract, for this reason.
+    Declined(Declined),
+    /// The file leaves the picture's size open, so that only a package can tell.
+    Open,
+}
 
 /// A model file in short.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +53,8 @@ pub struct ModelSummary {
     pub multiply_accumulates: Option<u64>,
     /// Numbers that come out for one frame, likewise.
     pub scores: Option<u64>,
+    /// Whether the compiled engine runs it.
+    pub compiled: Coverage,
 }
 
 impl fmt::Display for ModelSummary {
@@ -55,6 +73,11 @@ impl fmt::Display for ModelSummary {
         writeln!(f, "parameters  {} bytes", self.parameter_bytes)?;
         if let Some(count) = self.multiply_accumulates {
             writeln!(f, "work        {:.1} million multiply-accumulates a frame", count as f64 / 1e6)?;
+        }
+        match &self.compiled {
+            Coverage::Covered => writeln!(f, "compiled    all of it")?,
+            Coverage::Declined(reason) => writeln!(f, "compiled    not: {reason}")?,
+            Coverage::Open => {}
         }
         write!(f, "written by  {}, operator set {}", self.producer, self.opset)
     }
@@ -78,10 +101,9 @@ pub fn inspect(path: &Path) -> Result<ModelSummary, LoadError> {
     }
     let (scored_by, quantisation) = proto.graph.as_ref().map(scores::of).unwrap_or_default();
     let work = tract::measure(&file);
-    let standard = proto.opset_import.iter().find(|set| set.domain.is_empty() || set.domain == "ai.onnx");
     Ok(ModelSummary {
         producer: format!("{} {}", proto.producer_name, proto.producer_version).trim().to_owned(),
-        opset: standard.map_or(0, |set| set.version),
+        opset: file.opset(),
         inputs: file.inputs(),
         outputs: file.outputs(),
         operators,
@@ -90,7 +112,32 @@ pub fn inspect(path: &Path) -> Result<ModelSummary, LoadError> {
         quantisation,
         multiply_accumulates: work.as_ref().map(|work| work.multiply_accumulates),
         scores: work.map(|work| work.scores),
+        compiled: coverage(&file),
     })
+}
+
+/// Tries the compiled engine on a model, for pictures of the size that its input declares.
+fn coverage(file: &OnnxFile) -> Coverage {
+    let inputs = file.inputs();
+    let axes = inputs
+        .first()
+        .and_then(|input| input.shape.as_ref())
+        .map(|axes| axes.iter().map(Axis::fixed).collect::<Vec<_>>());
+    let (layout, height, width) = match axes.as_deref() {
+        Some(&[_, Some(3), Some(height), Some(width)]) => (Layout::Nchw, height, width),
+        Some(&[_, Some(height), Some(width), Some(3)]) => (Layout::Nhwc, height, width),
+        _ => return Coverage::Open,
+    };
+    let (Ok(height), Ok(width)) = (u32::try_from(height), u32::try_from(width)) else { return Coverage::Open };
+    let input = InputSpec { layout, height, width, ..InputSpec::imagenet(1) };
+    let spec = ModelSpec { input, output: OutputSpec::logits() };
+    if spec.validate().is_err() {
+        return Coverage::Open;
+    }
+    match CompiledEngine::compile(file, &spec, Options::default()) {
+        Ok(_) => Coverage::Covered,
+        Err(declined) => Coverage::Declined(declined),
+    }
 }
 
 /// Bytes that a tensor's elements take in memory.

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! [`Pipeline`] owns the way through and every buffer on it; [`ModelSpec`] is the data that describes it. An
-//! [`Engine`] runs the network; [`engine::tract`] is the only module that names tract's types.
+//! [`Engine`] runs the network: [`engine::compiled`], or [`engine::tract`] where that covers less. Only this crate names
+//! tract's types.
 //!
 //! The crate knows nothing of packages, sandboxes, queues or topics, and holds no `unsafe`. It parses two kinds of
 //! bytes that come from outside, models and images, so it is meant to run inside an inference worker and never in
@@ -23,9 +24,10 @@ pub mod rank;
 pub mod spec;
 
 pub use clock::{MonotonicClock, ProcessClock};
+pub use engine::choice::EngineChoice;
 pub use engine::{Engine, EngineError, LoadError, Stage};
 pub use golden::{GoldenError, GoldenSample, verify as verify_golden};
-pub use inspect::{ModelSummary, inspect};
+pub use inspect::{Coverage, ModelSummary, inspect};
 pub use labels::{Labels, LabelsError};
 pub use margay_frontend::{
     ColorOrder, DecodeError, Element, FrameView, InputSpec, InputTensor, Layout, PixelFormat, Region, ResizeRule,

@@ -1,3 +1,4 @@
+use margay_inference::Coverage;
 use margay_inference::engine::signature::{Axis, TensorSignature};
 
 use super::*;
@@ -24,6 +25,7 @@ fn summary(element: &str, shape: &[u64]) -> ModelSummary {
         quantisation: None,
         multiply_accumulates: None,
         scores: Some(1000),
+        compiled: Coverage::Open,
     }
 }
 

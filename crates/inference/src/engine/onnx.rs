@@ -27,10 +27,16 @@ impl OnnxFile {
     /// # Errors
     /// [`LoadError::Read`], [`LoadError::TooLarge`], or [`LoadError::Refused`] at the stage `parse`.
     pub fn read(path: &Path) -> Result<Self, LoadError> {
-        let bytes = read_bounded(path, MAX_MODEL_BYTES)?;
-        let proto = tract_onnx::onnx()
-            .proto_model_for_read(&mut bytes.as_slice())
-            .map_err(|error| refused(path, one_line(&error)))?;
+        Self::decode(path, &read_bounded(path, MAX_MODEL_BYTES)?)
+    }
+
+    /// Decodes a file that is in memory; `path` says where it came from.
+    ///
+    /// # Errors
+    /// [`LoadError::Refused`] at the stage `parse`.
+    pub fn decode(path: &Path, mut bytes: &[u8]) -> Result<Self, LoadError> {
+        let proto =
+            tract_onnx::onnx().proto_model_for_read(&mut bytes).map_err(|error| refused(path, one_line(&error)))?;
         let file = Self { path: path.to_owned(), proto };
         file.check_graph()?;
         Ok(file)
@@ -49,6 +55,13 @@ impl OnnxFile {
     pub fn outputs(&self) -> Vec<TensorSignature> {
         let Some(graph) = &self.proto.graph else { return Vec::new() };
         graph.output.iter().map(TensorSignature::from_proto).collect()
+    }
+
+    /// Version of the standard operator set; 0 when the file does not say.
+    #[must_use]
+    pub fn opset(&self) -> i64 {
+        let mut sets = self.proto.opset_import.iter();
+        sets.find(|set| set.domain.is_empty() || set.domain == "ai.onnx").map_or(0, |set| set.version)
     }
 
     fn check_graph(&self) -> Result<(), LoadError> {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "clippy.toml exempts tests, but not their helpers")]
 
+mod compiled;
+mod networks;
 mod protobuf;
 mod real;
 mod shared;

@@ -25,6 +25,13 @@ impl Message {
         self
     }
 
+    /// A field of a 32-bit float.
+    pub fn float(mut self, number: u64, value: f32) -> Self {
+        self.varint(number << 3 | 5);
+        self.0.extend_from_slice(&value.to_le_bytes());
+        self
+    }
+
     fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.0.push((value & 0x7f) as u8 | 0x80);
@@ -63,6 +70,38 @@ pub fn tensor_of(element: u64, name: &str, shape: &[u64]) -> Message {
 pub fn node(operator: &str, inputs: &[&str], output: &str) -> Message {
     let node = inputs.iter().fold(Message::new(), |node, input| node.bytes(1, input));
     node.bytes(2, output).bytes(3, output).bytes(4, operator)
+}
+
+/// What an attribute holds.
+pub enum Value<'a> {
+    Int(i64),
+    Ints(&'a [i64]),
+    Float(f32),
+    Text(&'a str),
+}
+
+/// A node with attributes.
+pub fn node_with(operator: &str, inputs: &[&str], output: &str, attributes: &[(&str, Value<'_>)]) -> Message {
+    attributes.iter().fold(node(operator, inputs, output), |node, (name, value)| {
+        let attribute = Message::new().bytes(1, name);
+        node.bytes(
+            5,
+            match value {
+                Value::Int(value) => attribute.int(3, *value as u64).int(20, 2),
+                Value::Ints(values) => {
+                    values.iter().fold(attribute, |attribute, &value| attribute.int(8, value as u64)).int(20, 7)
+                }
+                Value::Float(value) => attribute.float(2, *value).int(20, 1),
+                Value::Text(value) => attribute.bytes(4, value).int(20, 3),
+            },
+        )
+    })
+}
+
+/// A list of 64-bit integers, such as a shape.
+pub fn integers(name: &str, values: &[i64]) -> Message {
+    let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    Message::new().int(1, values.len() as u64).int(2, 7).bytes(8, name).bytes(9, raw)
 }
 
 /// A float tensor with its values, or, where `external` names it, with its values in another file.

@@ -7,8 +7,8 @@ use margay_inference::decode::Decoder;
 use margay_inference::engine::tract::TractEngine;
 use margay_inference::prepare::Preparer;
 use margay_inference::{
-    Engine, GoldenError, GoldenSample, InputSpec, InputTensor, LoadError, ModelSpec, OutputSpec, Pipeline, TensorData,
-    inspect, verify_golden,
+    Engine, EngineChoice, GoldenError, GoldenSample, InputSpec, InputTensor, LoadError, ModelSpec, OutputSpec,
+    Pipeline, TensorData, inspect, verify_golden,
 };
 
 use crate::shared;
@@ -102,7 +102,8 @@ fn a_golden_sample_passes_only_with_its_class_and_probability() {
 fn what_does_not_fit_the_specification_is_named() {
     let Some(models) = shared::models() else { return };
     let refusal = |model: &str, spec: &ModelSpec| {
-        let error = Pipeline::load(&models.join("onnx").join(model), spec, shared::labels(&models)).unwrap_err();
+        let path = models.join("onnx").join(model);
+        let error = Pipeline::load(&path, spec, shared::labels(&models), EngineChoice::Auto).unwrap_err();
         assert!(matches!(error, LoadError::Mismatch { .. } | LoadError::Labels(_)), "{error}");
         format!("{error}: {}", std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default())
     };

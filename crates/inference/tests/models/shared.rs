@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use margay_inference::{Labels, ModelSpec, Pipeline, Still};
+use margay_inference::{EngineChoice, Labels, ModelSpec, Pipeline, Still};
 
 /// The folder `../shared/models` of the repository; `None`, and a line that says so, where it is absent.
 ///
@@ -28,7 +28,7 @@ pub fn labels(models: &Path) -> Labels {
 
 /// A model, loaded with the ImageNet labels.
 pub fn pipeline(models: &Path, model: &str, spec: &ModelSpec) -> Pipeline {
-    Pipeline::load(&models.join("onnx").join(model), spec, labels(models)).unwrap()
+    Pipeline::load(&models.join("onnx").join(model), spec, labels(models), EngineChoice::Auto).unwrap()
 }
 
 /// A photograph.

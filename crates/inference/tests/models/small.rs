@@ -3,8 +3,8 @@
 use std::fs;
 
 use margay_inference::{
-    ClassifyError, FrameView, InputSpec, Labels, LoadError, ModelSpec, OutputKind, OutputSpec, Pipeline, ResizeRule,
-    Stage,
+    ClassifyError, EngineChoice, FrameView, InputSpec, Labels, LoadError, ModelSpec, OutputKind, OutputSpec, Pipeline,
+    ResizeRule, Stage,
 };
 use proptest::prelude::*;
 
@@ -30,7 +30,7 @@ fn load(file: &[u8], spec: &ModelSpec) -> Result<Pipeline, LoadError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
     fs::write(&path, file).unwrap();
-    Pipeline::load(&path, spec, Labels::new(["red", "green", "blue"]).unwrap())
+    Pipeline::load(&path, spec, Labels::new(["red", "green", "blue"]).unwrap(), EngineChoice::Auto)
 }
 
 fn refusal(graph: &Graph) -> LoadError {

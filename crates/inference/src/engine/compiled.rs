@@ -1,0 +1,97 @@
+//! The compiled engine: float classifiers as programs of our own kernels.
+//!
+//! ```text
+//! ONNX ─ reader ─► Network ─ lowering ─► margay_kernels::Program
+//! ```
+//!
+//! It covers what convolutional classifiers are made of, in operator sets 7 to 21, and leaves everything else to tract,
+//! as a whole: [`Declined`] says which operator and why. It reads the file through the types that tract's parser brings:
+//! one parser, one set of bounds, and the file is in memory once for both engines. docs/engine.md explains the design.
+
+mod arithmetic;
+mod attributes;
+mod constant;
+mod declined;
+mod lowering;
+mod network;
+mod reader;
+
+use std::path::Path;
+
+pub use declined::Declined;
+use margay_frontend::tensor::{InputTensor, TensorData};
+use margay_kernels::{Options, Program};
+
+use super::onnx::OnnxFile;
+use super::{Engine, EngineError, LoadError};
+use crate::spec::ModelSpec;
+use crate::spec::input::Element;
+
+/// Name of the engine.
+pub const ENGINE: &str = "compiled";
+
+/// A model as a program, with the memory of its runs.
+#[derive(Debug)]
+pub struct CompiledEngine {
+    program: Program,
+    shape: [usize; 4],
+}
+
+impl CompiledEngine {
+    /// Compiles a model for one thread on the fastest instruction set of the machine.
+    ///
+    /// # Errors
+    /// [`LoadError`] when the file cannot be read. The inner result is [`Declined`] when the model is not covered, or
+    /// not what the specification describes, which tract then says better.
+    pub fn load(path: &Path, spec: &ModelSpec) -> Result<Result<Self, Declined>, LoadError> {
+        let file = OnnxFile::read(path)?;
+        Ok(Self::compile(&file, spec, Options::default()))
+    }
+
+    /// Compiles a model that was read.
+    ///
+    /// # Errors
+    /// [`Declined`], as for [`Self::load`].
+    pub fn compile(file: &OnnxFile, spec: &ModelSpec, options: Options) -> Result<Self, Declined> {
+        if spec.input.element != Element::F32 || spec.output.quantisation.is_some() {
+            return Err(Declined::model("only models of floats are covered"));
+        }
+        let inputs = file.inputs();
+        if let Some(problem) = inputs.iter().flat_map(|input| input.differences(&spec.input)).next() {
+            return Err(Declined::model(problem.to_string()));
+        }
+        let graph = file.proto.graph.as_ref().ok_or_else(|| Declined::model("it holds no graph"))?;
+        let network = reader::read(graph, file.opset(), &spec.input)?;
+        if network.shapes[network.output].pixels() != 1 {
+            return Err(Declined::model("its output is no vector"));
+        }
+        let program = lowering::lower(&network, options)?;
+        Ok(Self { program, shape: spec.input.shape() })
+    }
+
+    /// Memory of the tensors and weights, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.program.bytes()
+    }
+}
+
+impl Engine for CompiledEngine {
+    fn name(&self) -> &str {
+        ENGINE
+    }
+
+    fn outputs(&self) -> usize {
+        self.program.output().elements()
+    }
+
+    fn run(&mut self, input: &InputTensor, output: &mut Vec<f32>) -> Result<(), EngineError> {
+        let wrong = || EngineError::Input { expected: self.shape.to_vec(), found: input.shape().to_vec() };
+        let TensorData::F32(picture) = input.data() else { return Err(wrong()) };
+        if input.shape() != self.shape {
+            return Err(wrong());
+        }
+        let ran = self.program.run(picture, output);
+        ran.map_err(|error| EngineError::Run { engine: ENGINE, reason: error.to_string() })
+    }
+}

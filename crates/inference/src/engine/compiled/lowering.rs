@@ -1,0 +1,174 @@
+//! From a network to a program: which tensors there are, which of them are parts of others, and the steps in order.
+
+use margay_kernels::{Convolution, LANES, Options, PlanError, Program, ProgramBuilder, TensorId, View};
+
+use super::network::{Layer, Network, Node, ValueId};
+
+/// Makes the program of a network.
+///
+/// # Errors
+/// [`PlanError`]: shapes, weights or memory beyond the limits.
+pub(super) fn lower(network: &Network, options: Options) -> Result<Program, PlanError> {
+    let needed = needed(network);
+    let nodes: Vec<&Node> = network.nodes.iter().filter(|node| needed[node.output]).collect();
+    let mut lowering = Lowering {
+        network,
+        parents: parents(network, &nodes),
+        tensors: vec![None; network.shapes.len()],
+        input: None,
+        builder: ProgramBuilder::new(options),
+    };
+    lowering.input(&nodes)?;
+    for node in nodes {
+        lowering.step(node)?;
+    }
+    let output = lowering.view(network.output)?;
+    lowering.builder.build(output)
+}
+
+/// For each value, whether the output depends on it.
+fn needed(network: &Network) -> Vec<bool> {
+    let mut needed = vec![false; network.shapes.len()];
+    needed[network.output] = true;
+    for node in network.nodes.iter().rev().filter(|node| node.output != 0) {
+        if needed[node.output] {
+            node.inputs.iter().for_each(|&input| needed[input] = true);
+        }
+    }
+    needed
+}
+
+/// Values that are written as parts of others: what each is a part of, and its first channel there. A value is one part
+/// at most, and begins where a block does.
+fn parents(network: &Network, nodes: &[&Node]) -> Vec<Option<(ValueId, usize)>> {
+    let mut parents = vec![None; network.shapes.len()];
+    for node in nodes.iter().filter(|node| matches!(node.layer, Layer::Concatenate)) {
+        let Some(places) = places(network, node) else { continue };
+        for (&input, place) in node.inputs.iter().zip(places) {
+            if input != 0 && parents[input].is_none() {
+                parents[input] = Some((node.output, place));
+            }
+        }
+    }
+    parents
+}
+
+/// The first channel of each input of a concatenation, if all of them begin blocks.
+fn places(network: &Network, node: &Node) -> Option<Vec<usize>> {
+    let mut first = 0;
+    let mut places = Vec::with_capacity(node.inputs.len());
+    for &input in &node.inputs {
+        places.push(first);
+        first += network.shapes[input].channels;
+    }
+    places.iter().all(|place| place.is_multiple_of(LANES)).then_some(places)
+}
+
+struct Lowering<'a> {
+    network: &'a Network,
+    parents: Vec<Option<(ValueId, usize)>>,
+    /// The tensors of values that are no parts of others.
+    tensors: Vec<Option<TensorId>>,
+    input: Option<View>,
+    builder: ProgramBuilder,
+}
+
+impl Lowering<'_> {
+    /// The first step. The picture stays planar where only convolutions read it that are fast at that: those that skip
+    /// every second column.
+    fn input(&mut self, nodes: &[&Node]) -> Result<(), PlanError> {
+        let readers = nodes.iter().flat_map(|node| node.inputs.iter().enumerate().map(move |input| (*node, input)));
+        let mut readers = readers.filter(|&(_, (_, &value))| value == 0);
+        let is_planar = self.network.output != 0
+            && readers.all(|(node, (place, _))| match &node.layer {
+                Layer::Convolution { window, .. } => place == 0 && window.stride[1] == 2,
+                _ => false,
+            });
+        let shape = self.network.shapes[0];
+        // One channel is its own group: as a dense convolution that is the same, but it would be taken for a depthwise one.
+        let is_planar = is_planar && shape.channels > 1;
+        self.input = Some(self.builder.input(shape, self.network.order, is_planar)?);
+        Ok(())
+    }
+
+    /// Where a value is.
+    fn view(&mut self, value: ValueId) -> Result<View, PlanError> {
+        if let (0, Some(input)) = (value, self.input) {
+            return Ok(input);
+        }
+        let (mut root, mut first) = (value, 0);
+        while let Some((parent, place)) = self.parents[root] {
+            (root, first) = (parent, first + place);
+        }
+        let tensor = match self.tensors[root] {
+            Some(tensor) => tensor,
+            None => {
+                let tensor = self.builder.tensor(self.network.shapes[root])?;
+                *self.tensors[root].insert(tensor)
+            }
+        };
+        self.builder.part(tensor, first, self.network.shapes[value].channels)
+    }
+
+    fn step(&mut self, node: &Node) -> Result<(), PlanError> {
+        if matches!(node.layer, Layer::Concatenate) {
+            return self.concatenate(node);
+        }
+        let views = node.inputs.iter().map(|&input| self.view(input)).collect::<Result<Vec<_>, _>>()?;
+        let (input, second) = (views[0], views.get(1).copied());
+        let operand = second.unwrap_or(input);
+        let output = self.view(node.output)?;
+        match &node.layer {
+            Layer::Convolution { weights, bias, window, groups, activation } => {
+                self.builder.convolution(&Convolution {
+                    input,
+                    output,
+                    residual: second,
+                    weights,
+                    bias,
+                    window: *window,
+                    groups: *groups,
+                    activation: *activation,
+                })
+            }
+            Layer::Pool { kind, window } => self.builder.pool(input, output, *kind, *window),
+            Layer::Average => self.builder.average(input, output),
+            Layer::Combine { how, activation } => self.builder.combine([input, operand], output, *how, *activation),
+            Layer::ByChannel { how, activation } => {
+                self.builder.by_channel([input, operand], output, *how, *activation)
+            }
+            Layer::Affine { factors, addends, activation } => {
+                self.builder.affine(input, output, [factors, addends], *activation)
+            }
+            Layer::Channels { order } => {
+                let order: Vec<_> = order.iter().map(|&channel| (0, channel)).collect();
+                self.builder.gather(&[input], output, &order)
+            }
+            Layer::Softmax => self.builder.softmax(input, output),
+            Layer::Concatenate => Ok(()),
+        }
+    }
+
+    /// Copies what could not be written into its place at once.
+    fn concatenate(&mut self, node: &Node) -> Result<(), PlanError> {
+        let whole = self.view(node.output)?;
+        let Some(places) = places(self.network, node) else {
+            let views = node.inputs.iter().map(|&input| self.view(input)).collect::<Result<Vec<_>, _>>()?;
+            let shapes = node.inputs.iter().map(|&input| self.network.shapes[input]);
+            let order = shapes.enumerate().flat_map(|(input, shape)| (0..shape.channels).map(move |at| (input, at)));
+            return self.builder.gather(&views, whole, &order.collect::<Vec<_>>());
+        };
+        for (number, (&input, place)) in node.inputs.iter().zip(places).enumerate() {
+            let is_first = !node.inputs[..number].contains(&input);
+            if is_first && self.parents[input] == Some((node.output, place)) {
+                continue;
+            }
+            let from = self.view(input)?;
+            let channels = self.network.shapes[input].channels;
+            let part = self.builder.part_of(whole, place, channels)?;
+            let order: Vec<_> = (0..channels).map(|channel| (0, channel)).collect();
+            self.builder.gather(&[from], part, &order)?;
+        }
+        Ok(())
+    }
+}

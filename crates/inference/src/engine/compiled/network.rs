@@ -1,0 +1,147 @@
+//! A model as the steps that compute it: typed, in order, every shape known. ONNX's names and dialects stay behind.
+
+use std::sync::Arc;
+
+use margay_kernels::{Activation, Combination, InputOrder, PoolKind, Shape, Window};
+
+/// A tensor of a network, by number.
+pub(super) type ValueId = usize;
+
+/// What a step computes.
+#[derive(Debug, Clone)]
+pub(super) enum Layer {
+    /// Weights are `[outputs][inputs of a group][rows][columns]`; a second input is added before the activation.
+    Convolution { weights: Arc<[f32]>, bias: Vec<f32>, window: Window, groups: usize, activation: Activation },
+    /// Windows over one input.
+    Pool { kind: PoolKind, window: Window },
+    /// The mean of every channel.
+    Average,
+    /// Two tensors of one shape.
+    Combine { how: Combination, activation: Activation },
+    /// A tensor, and a vector with a number for each channel.
+    ByChannel { how: Combination, activation: Activation },
+    /// `factor · x + addend` with constants for each channel.
+    Affine { factors: Vec<f32>, addends: Vec<f32>, activation: Activation },
+    /// The channels of all inputs, one after the other.
+    Concatenate,
+    /// Channel `i` is the input's channel `order[i]`.
+    Channels { order: Vec<usize> },
+    /// Over the channels of a vector.
+    Softmax,
+}
+
+impl Layer {
+    /// The activation that follows, where the layer can have one.
+    fn activation(&mut self) -> Option<&mut Activation> {
+        match self {
+            Self::Convolution { activation, .. }
+            | Self::Combine { activation, .. }
+            | Self::ByChannel { activation, .. }
+            | Self::Affine { activation, .. } => Some(activation),
+            Self::Pool { .. } | Self::Average | Self::Concatenate | Self::Channels { .. } | Self::Softmax => None,
+        }
+    }
+}
+
+/// A layer with what it reads and writes.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) layer: Layer,
+    pub(super) inputs: Vec<ValueId>,
+    pub(super) output: ValueId,
+}
+
+/// A whole model. Value 0 is the input.
+#[derive(Debug)]
+pub(super) struct Network {
+    pub(super) order: InputOrder,
+    pub(super) shapes: Vec<Shape>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) output: ValueId,
+}
+
+impl Network {
+    /// A network that hands its input on.
+    pub(super) fn new(input: Shape, order: InputOrder) -> Self {
+        Self { order, shapes: vec![input], nodes: Vec::new(), output: 0 }
+    }
+
+    /// Adds a node and returns what it writes.
+    pub(super) fn add(&mut self, layer: Layer, inputs: Vec<ValueId>, shape: Shape) -> ValueId {
+        self.shapes.push(shape);
+        let output = self.shapes.len() - 1;
+        self.nodes.push(Node { layer, inputs, output });
+        output
+    }
+
+    /// Where in the order a value is computed; `None` for the input.
+    pub(super) fn producer(&self, value: ValueId) -> Option<usize> {
+        self.nodes.iter().rposition(|node| node.output == value)
+    }
+
+    /// The layer that computes a value, if nothing follows it yet.
+    fn bare(&mut self, value: ValueId) -> Option<&mut Node> {
+        let producer = self.producer(value)?;
+        let node = &mut self.nodes[producer];
+        let is_bare = node.layer.activation().is_some_and(|activation| *activation == Activation::Identity);
+        is_bare.then_some(node)
+    }
+
+    /// Has an activation follow the layer that computes `value`; says whether that was possible.
+    pub(super) fn fuse_activation(&mut self, value: ValueId, wanted: Activation) -> bool {
+        let Some(node) = self.bare(value) else { return false };
+        match node.layer.activation() {
+            Some(activation) => *activation = wanted,
+            None => return false,
+        }
+        true
+    }
+
+    /// Multiplies and shifts every channel of what computes `value`; says whether that was possible.
+    pub(super) fn fuse_affine(&mut self, value: ValueId, factors: &[f32], addends: &[f32]) -> bool {
+        let Some(Node { layer, inputs, .. }) = self.bare(value) else { return false };
+        match layer {
+            Layer::Convolution { weights, bias, .. } if inputs.len() == 1 => {
+                let filter = weights.len() / factors.len().max(1);
+                let scaled = weights.iter().enumerate().map(|(place, weight)| weight * factors[place / filter.max(1)]);
+                *weights = scaled.collect();
+                bias.resize(factors.len(), 0.0);
+                scale(bias, factors, addends);
+                true
+            }
+            Layer::Affine { factors: first, addends: then, .. } => {
+                scale(then, factors, addends);
+                first.iter_mut().zip(factors).for_each(|(first, factor)| *first *= factor);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Adds `other` to what the dense convolution that computes `value` sums up; says whether that was possible.
+    pub(super) fn fuse_residual(&mut self, value: ValueId, other: ValueId) -> bool {
+        let Some(place) = self.producer(value) else { return false };
+        let is_before = self.producer(other).is_none_or(|other| other < place);
+        let fits = self.shapes[value] == self.shapes[other];
+        let channels = [self.nodes[place].inputs[0], value].map(|value| self.shapes[value].channels);
+        let Some(node) = self.bare(value) else { return false };
+        let Layer::Convolution { groups, .. } = node.layer else { return false };
+        let is_depthwise = channels == [groups; 2];
+        if is_depthwise || !fits || !is_before || node.inputs.len() > 1 {
+            return false;
+        }
+        node.inputs.push(other);
+        true
+    }
+
+    /// Takes back the node that computes `value`, if it is the last one.
+    pub(super) fn pop(&mut self, value: ValueId) -> Option<Node> {
+        self.nodes.pop_if(|node| node.output == value)
+    }
+}
+
+fn scale(numbers: &mut [f32], factors: &[f32], addends: &[f32]) {
+    for ((number, factor), addend) in numbers.iter_mut().zip(factors).zip(addends) {
+        *number = *number * factor + addend;
+    }
+}

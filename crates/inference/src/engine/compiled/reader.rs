@@ -1,0 +1,261 @@
+//! From ONNX's graph to a network: node by node, in the order of the file, with every shape known at once.
+//!
+//! Layers are fused as they are read: an activation, a scale or a sum becomes a part of the layer before it where nothing
+//! else reads that layer's output. What only renames or reshapes leaves no node behind. Whatever is not understood in
+//! full declines the model.
+
+mod convolution;
+mod pointwise;
+mod pooling;
+mod reshaping;
+mod shuffling;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use margay_kernels::{InputOrder, Shape};
+use tract_onnx::pb::{GraphProto, NodeProto};
+
+use super::arithmetic;
+use super::attributes::Attributes;
+use super::constant::Constant;
+use super::declined::Declined;
+use super::network::{Network, ValueId};
+use crate::spec::input::{InputSpec, Layout};
+
+/// Operator sets whose operators mean what they are taken for here.
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=21;
+
+/// Most nodes of a graph; classifiers have hundreds.
+const MAX_NODES: usize = 4096;
+
+/// Weights of all convolutions together at most, in floats: 512 MiB. Many nodes may name the same ones.
+const MAX_WEIGHTS: usize = 1 << 27;
+
+/// A tensor that the model computes.
+#[derive(Debug, Clone)]
+struct Tensor {
+    value: ValueId,
+    /// ONNX's shape. Elements are in the order of the value's channels, rows and columns, whatever the shape.
+    dims: Vec<usize>,
+    /// Whether another name of the same value is read elsewhere.
+    is_shared: bool,
+    /// Zeros around the picture that a `Pad` asked for and only a convolution can add: top, left, bottom, right.
+    padding: [usize; 4],
+    /// Whether `dims` have the channels last, as only the input can before it is transposed.
+    is_channels_last: bool,
+}
+
+impl Tensor {
+    /// A tensor without peculiarities.
+    fn plain(value: ValueId, dims: Vec<usize>) -> Self {
+        Self { value, dims, is_shared: false, padding: [0; 4], is_channels_last: false }
+    }
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone)]
+enum Known {
+    Constant(Arc<Constant>),
+    Tensor(Tensor),
+}
+
+/// A graph that is being read.
+struct Reader<'a> {
+    graph: &'a GraphProto,
+    opset: i64,
+    known: HashMap<&'a str, Known>,
+    /// How often each name is read, by nodes and as an output.
+    uses: HashMap<&'a str, usize>,
+    network: Network,
+    weights: usize,
+}
+
+/// Reads a graph of an operator set for pictures as `spec` describes them.
+///
+/// # Errors
+/// [`Declined`]: the first thing that is not covered.
+pub(super) fn read(graph: &GraphProto, opset: i64, spec: &InputSpec) -> Result<Network, Declined> {
+    if !OPSETS.contains(&opset) {
+        return Err(Declined::model(format!(
+            "operator set {opset} is not among {} to {}",
+            OPSETS.start(),
+            OPSETS.end()
+        )));
+    }
+    if graph.node.len() > MAX_NODES {
+        return Err(Declined::model(format!("{} nodes are more than {MAX_NODES}", graph.node.len())));
+    }
+    let mut reader = Reader::new(graph, opset, spec)?;
+    for node in &graph.node {
+        let known = reader.node(node)?;
+        let [output] = node.output.as_slice() else {
+            return Err(Declined::node(node, format!("{} outputs", node.output.len())));
+        };
+        reader.known.insert(output, known);
+    }
+    reader.finish()
+}
+
+impl<'a> Reader<'a> {
+    fn new(graph: &'a GraphProto, opset: i64, spec: &InputSpec) -> Result<Self, Declined> {
+        let mut uses = HashMap::new();
+        let outputs = graph.output.iter().map(|output| &output.name);
+        for name in graph.node.iter().flat_map(|node| &node.input).chain(outputs) {
+            *uses.entry(name.as_str()).or_insert(0) += 1;
+        }
+        let shape = Shape { channels: 3, height: spec.height as usize, width: spec.width as usize };
+        let order = match spec.layout {
+            Layout::Nchw => InputOrder::ChannelsFirst,
+            Layout::Nhwc => InputOrder::ChannelsLast,
+        };
+        let mut known = HashMap::new();
+        let given = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
+        let inputs: Vec<_> = graph.input.iter().filter(|input| !given(&input.name)).collect();
+        let [input] = inputs.as_slice() else {
+            return Err(Declined::model(format!("it has {} inputs", inputs.len())));
+        };
+        let tensor =
+            Tensor { is_channels_last: spec.layout == Layout::Nhwc, ..Tensor::plain(0, spec.shape().to_vec()) };
+        known.insert(input.name.as_str(), Known::Tensor(tensor));
+        for tensor in &graph.initializer {
+            // What cannot be decoded is missed only where it is read.
+            if let Ok(constant) = Constant::decode(tensor) {
+                known.insert(tensor.name.as_str(), Known::Constant(Arc::new(constant)));
+            }
+        }
+        Ok(Self { graph, opset, known, uses, network: Network::new(shape, order), weights: 0 })
+    }
+
+    /// What a node's output is.
+    fn node(&mut self, node: &'a NodeProto) -> Result<Known, Declined> {
+        if !["", "ai.onnx"].contains(&node.domain.as_str()) {
+            return Err(Declined::node(node, format!("the domain {:.80} is not covered", node.domain)));
+        }
+        if let Some(constant) = self.folded(node)? {
+            return Ok(Known::Constant(Arc::new(constant)));
+        }
+        let tensor = match node.op_type.as_str() {
+            "Conv" => self.convolution(node),
+            "Gemm" | "MatMul" => self.fully_connected(node),
+            "Pad" => self.pad(node),
+            "MaxPool" | "AveragePool" | "GlobalAveragePool" | "GlobalMaxPool" | "ReduceMean" => self.pooling(node),
+            "Relu" | "Clip" | "LeakyRelu" | "HardSigmoid" | "HardSwish" | "Sigmoid" => self.activation(node),
+            "Add" | "Mul" | "Sub" | "Div" => self.arithmetic(node),
+            "BatchNormalization" => self.normalisation(node),
+            "Identity" | "Dropout" | "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => self.reshaping(node),
+            "Transpose" => self.transpose(node),
+            "Concat" => self.concatenation(node),
+            "Softmax" => self.softmax(node),
+            _ => Err(Declined::node(node, "the operator is not covered")),
+        };
+        tensor.map(Known::Tensor)
+    }
+
+    /// The value of a node that reads nothing but constants and shapes.
+    fn folded(&self, node: &'a NodeProto) -> Result<Option<Constant>, Declined> {
+        if node.op_type == "Shape" {
+            Attributes::of(node).finish()?;
+            let tensor = self.tensor(node, 0)?;
+            return Ok(Some(Constant::integers(tensor.dims.iter().map(|&length| length as i64).collect(), false)));
+        }
+        let inputs: Option<Vec<_>> = node.input.iter().map(|name| self.constant_named(name)).collect();
+        match inputs {
+            Some(inputs) => arithmetic::fold(node, self.opset, &inputs),
+            None => Ok(None),
+        }
+    }
+
+    fn constant_named(&self, name: &str) -> Option<Arc<Constant>> {
+        match self.known.get(name)? {
+            Known::Constant(constant) => Some(Arc::clone(constant)),
+            Known::Tensor(_) => None,
+        }
+    }
+
+    /// An input that is a constant.
+    fn constant(&self, node: &NodeProto, input: usize) -> Option<Arc<Constant>> {
+        self.constant_named(node.input.get(input)?)
+    }
+
+    /// An input that must be given as floats.
+    fn floats(&self, node: &NodeProto, input: usize) -> Result<Arc<Constant>, Declined> {
+        let constant = self.constant(node, input).filter(|constant| constant.floats().is_some());
+        constant.ok_or_else(|| Declined::node(node, format!("its input {input} is no constant of floats")))
+    }
+
+    /// Whether a node has an input at a place.
+    fn has(node: &NodeProto, input: usize) -> bool {
+        node.input.get(input).is_some_and(|name| !name.is_empty())
+    }
+
+    /// An input that the model computes, whatever its order and padding.
+    fn any_tensor(&self, node: &NodeProto, input: usize) -> Result<Tensor, Declined> {
+        let name = node.input.get(input).map_or("", String::as_str);
+        match self.known.get(name) {
+            Some(Known::Tensor(tensor)) => {
+                let is_shared = tensor.is_shared || self.uses.get(name).is_some_and(|&uses| uses > 1);
+                Ok(Tensor { is_shared, ..tensor.clone() })
+            }
+            Some(Known::Constant(_)) => Err(Declined::node(node, format!("its input {input} is a constant"))),
+            None => Err(Declined::node(node, format!("nothing that is covered supplies its input {input}"))),
+        }
+    }
+
+    /// An input that the model computes.
+    fn tensor(&self, node: &NodeProto, input: usize) -> Result<Tensor, Declined> {
+        let tensor = self.any_tensor(node, input)?;
+        if tensor.padding != [0; 4] {
+            return Err(Declined::node(node, "padding is covered only before a convolution"));
+        }
+        if tensor.is_channels_last {
+            return Err(Declined::node(node, "it reads a picture with the channels last"));
+        }
+        Ok(tensor)
+    }
+
+    /// An input of four axes, whose second are the channels.
+    fn picture(&self, node: &NodeProto, input: usize) -> Result<(Tensor, Shape), Declined> {
+        let tensor = self.tensor(node, input)?;
+        let shape = self.checked_shape(node, &tensor)?;
+        Ok((tensor, shape))
+    }
+
+    /// The shape of a tensor of four axes.
+    fn checked_shape(&self, node: &NodeProto, tensor: &Tensor) -> Result<Shape, Declined> {
+        let shape = self.network.shapes[tensor.value];
+        if tensor.dims == [1, shape.channels, shape.height, shape.width] {
+            return Ok(shape);
+        }
+        Err(Declined::node(node, format!("it reads a tensor of {:?} as a picture", tensor.dims)))
+    }
+
+    /// Whether a node's `count` readings of an input are the only ones of its value, so that what computes it may change.
+    fn is_only_reader(&self, node: &NodeProto, input: usize, count: usize) -> bool {
+        let Some(name) = node.input.get(input).map(String::as_str) else { return false };
+        let is_alone = matches!(self.known.get(name), Some(Known::Tensor(tensor)) if !tensor.is_shared);
+        is_alone && self.uses.get(name) == Some(&count)
+    }
+
+    /// Adds to the weights that were read.
+    fn spend(&mut self, node: &NodeProto, floats: usize) -> Result<(), Declined> {
+        self.weights = self.weights.saturating_add(floats);
+        if self.weights > MAX_WEIGHTS {
+            return Err(Declined::node(node, format!("more than {MAX_WEIGHTS} weights")));
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Network, Declined> {
+        let [output] = self.graph.output.as_slice() else {
+            return Err(Declined::model(format!("it has {} outputs", self.graph.output.len())));
+        };
+        match self.known.get(output.name.as_str()) {
+            Some(Known::Tensor(tensor)) if tensor.padding == [0; 4] && !tensor.is_channels_last => {
+                self.network.output = tensor.value;
+                Ok(self.network)
+            }
+            _ => Err(Declined::model("its output is not computed from its input")),
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! The compiled engine against tract: real networks on photographs, and small ones with every operator that it covers.
+
+use std::fs;
+use std::path::Path;
+
+use margay_inference::decode::Decoder;
+use margay_inference::engine::compiled::{CompiledEngine, Declined};
+use margay_inference::engine::onnx::OnnxFile;
+use margay_inference::engine::tract::TractEngine;
+use margay_inference::prepare::Preparer;
+use margay_inference::{Engine, InputSpec, InputTensor, Layout, ModelSpec, OutputKind, OutputSpec};
+use margay_kernels::Options;
+
+use crate::networks::{Growing, Random, spec};
+use crate::protobuf::{Value, tensor};
+use crate::shared;
+
+/// Largest difference from tract, as a part of the largest score: of direct convolutions, and by Winograd's method.
+const TOLERANCES: [(bool, f32); 2] = [(false, 1e-5), (true, 5e-5)];
+
+fn compile(file: &[u8], spec: &ModelSpec, winograd: bool) -> Result<CompiledEngine, Declined> {
+    let file = OnnxFile::decode(Path::new("model.onnx"), file).unwrap();
+    CompiledEngine::compile(&file, spec, Options { winograd, ..Options::default() })
+}
+
+fn reference(file: &[u8], spec: &ModelSpec) -> TractEngine {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    fs::write(&path, file).unwrap();
+    TractEngine::load(&path, spec).unwrap()
+}
+
+fn scores(engine: &mut dyn Engine, input: &InputTensor) -> Vec<f32> {
+    let mut scores = Vec::new();
+    engine.run(input, &mut scores).unwrap();
+    scores
+}
+
+fn picture(spec: &ModelSpec, seed: u64) -> InputTensor {
+    let shape = spec.input.shape();
+    InputTensor::from_f32(shape, Random::new(seed).floats(shape.iter().product(), 2.0)).unwrap()
+}
+
+/// The largest difference, as a part of the largest score.
+fn difference(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    let scale = expected.iter().fold(0.0_f32, |scale, value| scale.max(value.abs()));
+    let largest = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0_f32, f32::max);
+    assert!(found.iter().all(|value| value.is_finite()), "{found:?}");
+    largest / scale
+}
+
+/// Both engines on three pictures.
+fn check(name: &str, file: &[u8], spec: &ModelSpec) {
+    let mut tract = reference(file, spec);
+    for (winograd, tolerance) in TOLERANCES {
+        let mut compiled = compile(file, spec, winograd).unwrap_or_else(|declined| panic!("{name}: {declined}"));
+        for seed in 0..3 {
+            let input = picture(spec, seed);
+            let apart = difference(&scores(&mut compiled, &input), &scores(&mut tract, &input));
+            assert!(apart <= tolerance, "{name}, picture {seed}, Winograd {winograd}: {apart}");
+        }
+    }
+}
+
+fn declined(file: &[u8], spec: &ModelSpec) -> String {
+    compile(file, spec, true).unwrap_err().to_string()
+}
+
+#[test]
+fn real_networks_say_the_same_as_tract_on_every_photograph() {
+    let Some(models) = shared::models() else { return };
+    let spec = ModelSpec { input: InputSpec::imagenet(224), output: OutputSpec::logits() };
+    for model in ["squeezenet1.1_fp32.onnx", "mobilenetv2_fp32.onnx"] {
+        let file = fs::read(models.join("onnx").join(model)).unwrap();
+        let mut tract = reference(&file, &spec);
+        let mut engines = TOLERANCES.map(|(winograd, tolerance)| (compile(&file, &spec, winograd).unwrap(), tolerance));
+        let (mut decoder, mut preparer) = (Decoder::new(), Preparer::new(&spec.input));
+        for photo in fs::read_dir(models.join("photos")).unwrap() {
+            let name = photo.unwrap().file_name().into_string().unwrap();
+            let still = shared::photo(&models, &name);
+            let input = preparer.prepare(&decoder.decode(&still.frame()).unwrap()).unwrap();
+            let expected = scores(&mut tract, input);
+            for (compiled, tolerance) in &mut engines {
+                let found = scores(compiled, input);
+                assert_eq!(first(&found), first(&expected), "{model} on {name}");
+                let apart = difference(&found, &expected);
+                assert!(apart <= *tolerance, "{model} on {name}: {apart}, not {tolerance}");
+            }
+        }
+    }
+}
+
+/// The class of the greatest score.
+fn first(scores: &[f32]) -> Option<usize> {
+    scores.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(class, _)| class)
+}
+
+#[test]
+fn the_bundled_model_says_the_same_as_with_tract() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/signs");
+    let file = fs::read(folder.join("package/signs.onnx")).unwrap();
+    let spec = ModelSpec { input: InputSpec::imagenet(96), output: OutputSpec::logits() };
+    check("signs", &file, &spec);
+}
+
+/// A network of random layers of every kind, over odd sizes.
+fn random_network(seed: u64) -> (Growing, ModelSpec) {
+    let mut choice = Random::new(seed.wrapping_add(1000));
+    let (height, width) = (9 + choice.below(24) as usize, 9 + choice.below(24) as usize);
+    let mut network = Growing::new(seed, height, width);
+    network.convolution(8 + choice.below(40) as usize, 3, 1 + choice.below(2) as usize, 1, 1);
+    for _ in 0..4 + choice.below(5) {
+        let channels = network.channels;
+        let is_large = network.sides.0 > 4 && network.sides.1 > 4;
+        match choice.below(9) {
+            0 => network.convolution(1 + choice.below(70) as usize, 1, 1, 0, 1),
+            1 => network.convolution(1 + choice.below(40) as usize, 3, 1, 1, 1),
+            2 => network.convolution(channels, 3, 1 + usize::from(is_large), 1, channels),
+            3 => network.convolution(channels, 5, 1, 2, channels),
+            4 if is_large => network.convolution(16, 3, 2, choice.below(2) as usize, 1),
+            5 => {
+                let entry = network.last.clone();
+                network.convolution(channels, 3, 1, 1, 1);
+                network.then("Add", &[&entry], &[]);
+            }
+            6 => {
+                let entry = network.last.clone();
+                network.then("GlobalAveragePool", &[], &[]);
+                let sides = std::mem::replace(&mut network.sides, (1, 1));
+                network.convolution(channels, 1, 1, 0, 1);
+                network.then("Sigmoid", &[], &[]);
+                network.then("Mul", &[&entry], &[]);
+                network.sides = sides;
+            }
+            7 => {
+                let parameters = ["scale", "shift", "mean"].map(|_| network.weights(&[channels], 0.5));
+                let variance = network.constant(&[channels as u64], &vec![0.7; channels]);
+                let [scale, shift, mean] = &parameters;
+                network.then(
+                    "BatchNormalization",
+                    &[scale, shift, mean, &variance],
+                    &[("epsilon", Value::Float(1e-3))],
+                );
+            }
+            _ => {
+                let entry = network.last.clone();
+                network.convolution(16 * (1 + choice.below(3) as usize), 1, 1, 0, 1);
+                let (left, first) = (network.last.clone(), network.channels);
+                network.last = entry;
+                network.channels = channels;
+                network.convolution(1 + choice.below(30) as usize, 3, 1, 1, 1);
+                let right = network.last.clone();
+                network.push("Concat", &[&left, &right], &[("axis", Value::Int(1))]);
+                network.channels += first;
+            }
+        }
+        match choice.below(7) {
+            0 => network.then("Relu", &[], &[]),
+            1 => network.then("LeakyRelu", &[], &[("alpha", Value::Float(0.1))]),
+            2 => {
+                let (low, high) = (network.constant(&[], &[-0.3]), network.constant(&[], &[6.0]));
+                network.then("Clip", &[&low, &high], &[]);
+            }
+            3 => {
+                let entry = network.last.clone();
+                network.then("Sigmoid", &[], &[]);
+                network.then("Mul", &[&entry], &[]);
+            }
+            4 => {
+                let entry = network.last.clone();
+                network.then("HardSigmoid", &[], &[("alpha", Value::Float(1.0 / 6.0)), ("beta", Value::Float(0.5))]);
+                network.push("Mul", &[&entry, &network.last.clone()], &[]);
+            }
+            5 => network.then("HardSwish", &[], &[]),
+            _ => {}
+        }
+    }
+    network.head(10);
+    (network, spec(height as u32, width as u32))
+}
+
+#[test]
+fn random_networks_say_the_same_as_with_tract() {
+    for seed in 0..40 {
+        let (network, spec) = random_network(seed);
+        check(&format!("network {seed}"), &network.file(14), &spec);
+    }
+}
+
+#[test]
+fn poolings_pads_and_heads_of_every_spelling() {
+    let window = |kernel: i64, stride: i64, pads: [i64; 4]| (vec![kernel; 2], vec![stride; 2], pads.to_vec());
+    for (operator, (kernel, stride, pads), ceiling) in [
+        ("MaxPool", window(3, 2, [0; 4]), 0),
+        ("MaxPool", window(3, 2, [1, 1, 1, 1]), 0),
+        ("MaxPool", window(3, 2, [0; 4]), 1),
+        ("MaxPool", window(2, 2, [0, 0, 1, 1]), 0),
+        ("AveragePool", window(3, 1, [1, 1, 1, 1]), 0),
+        ("AveragePool", window(2, 2, [0; 4]), 0),
+    ] {
+        let mut network = Growing::new(5, 12, 15);
+        network.convolution(20, 3, 1, 1, 1);
+        network.then(
+            operator,
+            &[],
+            &[
+                ("kernel_shape", Value::Ints(&kernel)),
+                ("strides", Value::Ints(&stride)),
+                ("pads", Value::Ints(&pads)),
+                ("ceil_mode", Value::Int(ceiling)),
+            ],
+        );
+        network.head(7);
+        check(&format!("{operator} {kernel:?} {stride:?} {pads:?} {ceiling}"), &network.file(13), &spec(12, 15));
+    }
+}
+
+#[test]
+fn a_picture_may_be_padded_by_a_node_or_by_an_automatic_rule() {
+    let mut network = Growing::new(6, 11, 14);
+    let pads = network.integers(&[0, 0, 0, 1, 0, 0, 1, 2]);
+    network.then("Pad", &[&pads], &[]);
+    network.sides = (12, 17);
+    network.convolution(24, 3, 2, 0, 1);
+    for rule in ["SAME_UPPER", "SAME_LOWER", "VALID"] {
+        let weights = network.weights(&[24, 24, 2, 3], 0.1);
+        network.then("Conv", &[&weights], &[("auto_pad", Value::Text(rule)), ("strides", Value::Ints(&[1, 1]))]);
+    }
+    network.head(5);
+    check("pads", &network.file(13), &spec(11, 14));
+}
+
+#[test]
+fn a_head_may_be_reshaped_reduced_or_multiplied() {
+    let mut network = Growing::new(7, 8, 8);
+    network.convolution(19, 3, 2, 1, 1);
+    network.then("Relu", &[], &[]);
+    let shape = network.integers(&[0, -1]);
+    network.then("Reshape", &[&shape], &[]);
+    let weights = network.weights(&[19 * 16, 9], 0.2);
+    network.then("MatMul", &[&weights], &[]);
+    let bias = network.weights(&[9], 0.5);
+    network.then("Add", &[&bias], &[]);
+    network.channels = 9;
+    check("reshape", &network.file(13), &spec(8, 8));
+
+    let mut network = Growing::new(8, 8, 8);
+    network.convolution(19, 3, 2, 1, 1);
+    network.then("ReduceMean", &[], &[("axes", Value::Ints(&[2, 3])), ("keepdims", Value::Int(0))]);
+    network.then("Softmax", &[], &[("axis", Value::Int(1))]);
+    let output = OutputSpec { kind: OutputKind::Probabilities, ..OutputSpec::logits() };
+    check("softmax", &network.file(13), &ModelSpec { output, ..spec(8, 8) });
+}
+
+#[test]
+fn channels_may_be_shuffled() {
+    let mut network = Growing::new(9, 6, 7);
+    network.convolution(24, 1, 1, 0, 1);
+    let (split, whole) = (network.integers(&[1, 3, 8, 6, 7]), network.integers(&[1, 24, 6, 7]));
+    network.then("Reshape", &[&split], &[]);
+    network.then("Transpose", &[], &[("perm", Value::Ints(&[0, 2, 1, 3, 4]))]);
+    network.then("Reshape", &[&whole], &[]);
+    network.convolution(24, 3, 1, 1, 3);
+    network.head(4);
+    check("shuffle", &network.file(13), &spec(6, 7));
+}
+
+#[test]
+fn a_model_may_normalise_the_picture_itself_and_take_it_pixel_by_pixel() {
+    let mut network = Growing::new(10, 7, 9);
+    network.graph.inputs = vec![tensor("image", &[1, 7, 9, 3])];
+    network.then("Transpose", &[], &[("perm", Value::Ints(&[0, 3, 1, 2]))]);
+    let (mean, deviation) = (network.weights(&[3, 1, 1], 0.5), network.constant(&[1, 3, 1, 1], &[0.5, 0.25, 2.0]));
+    network.then("Sub", &[&mean], &[]);
+    network.then("Div", &[&deviation], &[]);
+    network.convolution(16, 3, 2, 1, 1);
+    network.head(3);
+    let mut spec = spec(7, 9);
+    spec.input.layout = Layout::Nhwc;
+    check("channels last", &network.file(13), &spec);
+}
+
+#[test]
+fn what_is_not_covered_is_named_with_its_operator_and_reason() {
+    let mut network = Growing::new(11, 8, 8);
+    network.convolution(4, 3, 1, 1, 1);
+    network.then("Erf", &[], &[]);
+    network.head(3);
+    assert_eq!(declined(&network.file(13), &spec(8, 8)), "Erf at `t4`: the operator is not covered");
+
+    let mut network = Growing::new(12, 8, 8);
+    network.convolution(4, 3, 1, 1, 1);
+    network.then("Relu", &[], &[("novelty", Value::Int(1))]);
+    network.head(3);
+    assert_eq!(declined(&network.file(13), &spec(8, 8)), "Relu at `t4`: its attribute novelty is not covered");
+
+    let mut network = Growing::new(13, 8, 8);
+    network.head(3);
+    assert!(declined(&network.file(99), &spec(8, 8)).contains("operator set 99"));
+    let bytes = ModelSpec { input: InputSpec::u8_nhwc(8), output: OutputSpec::logits() };
+    let mut network = Growing::new(14, 8, 8);
+    network.head(3);
+    assert_eq!(declined(&network.file(13), &bytes), "the model: only models of floats are covered");
+}
+
+/// Changed bytes make an error, a model that is left to tract, or a result; never a panic, and never a wrong access.
+#[test]
+fn ten_thousand_damaged_files_are_compiled_or_declined() {
+    let files: Vec<(Vec<u8>, ModelSpec)> = corpus().collect();
+    let mut random = Random::new(77);
+    let mut ran = 0;
+    for round in 0..10_000 {
+        let (file, spec) = &files[round % files.len()];
+        let mut file = file.clone();
+        for _ in 0..1 + random.below(4) {
+            let place = random.below(file.len() as u64) as usize;
+            file[place] = random.below(256) as u8;
+        }
+        ran += usize::from(compile_and_run(&file, spec));
+    }
+    assert!(ran > 1000, "only {ran} of 10000 damaged files still ran");
+}
+
+/// The target of the damage: whether the model ran, whatever it was.
+fn compile_and_run(data: &[u8], spec: &ModelSpec) -> bool {
+    let Ok(file) = OnnxFile::decode(Path::new("model.onnx"), data) else { return false };
+    let Ok(mut engine) = CompiledEngine::compile(&file, spec, Options::default()) else { return false };
+    engine.run(&picture(spec, 1), &mut Vec::new()).is_ok()
+}
+
+/// Small networks that use every operator, and the files that once were too much (tests/models/corpus).
+fn corpus() -> impl Iterator<Item = (Vec<u8>, ModelSpec)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/corpus");
+    let kept =
+        fs::read_dir(folder).into_iter().flatten().map(|file| (fs::read(file.unwrap().path()).unwrap(), spec(9, 9)));
+    let grown = (0..6).map(|seed| {
+        let mut network = Growing::new(seed, 9, 9);
+        every_operator(&mut network);
+        (network.file(13), spec(9, 9))
+    });
+    kept.chain(grown)
+}
+
+/// A few channels through most of what is covered: small, so that damage meets structure and not only weights.
+fn every_operator(network: &mut Growing) {
+    let pads = network.integers(&[0, 0, 0, 0, 0, 0, 1, 1]);
+    network.then("Pad", &[&pads], &[]);
+    network.sides = (10, 10);
+    network.convolution(6, 3, 2, 1, 1);
+    network.then("Relu", &[], &[]);
+    network.convolution(6, 3, 1, 1, 6);
+    let entry = network.last.clone();
+    network.convolution(6, 1, 1, 0, 1);
+    network.then("Add", &[&entry], &[]);
+    let parameters = ["scale", "shift", "mean"].map(|_| network.weights(&[6], 0.5));
+    let variance = network.constant(&[6], &[0.7; 6]);
+    let [scale, shift, mean] = &parameters;
+    network.then("BatchNormalization", &[scale, shift, mean, &variance], &[]);
+    let gate = network.last.clone();
+    network.then("Sigmoid", &[], &[]);
+    network.then("Mul", &[&gate], &[]);
+    let (split, whole) = (network.integers(&[1, 2, 3, 5, 5]), network.integers(&[1, 6, 5, 5]));
+    network.then("Reshape", &[&split], &[]);
+    network.then("Transpose", &[], &[("perm", Value::Ints(&[0, 2, 1, 3, 4]))]);
+    network.then("Reshape", &[&whole], &[]);
+    let last = network.last.clone();
+    network.then("Concat", &[&last], &[("axis", Value::Int(1))]);
+    network.channels = 12;
+    network.then("MaxPool", &[], &[("kernel_shape", Value::Ints(&[2, 2])), ("ceil_mode", Value::Int(1))]);
+    network.convolution(4, 3, 1, 1, 2);
+    network.then("LeakyRelu", &[], &[]);
+    network.head(3);
+    network.then("Softmax", &[], &[]);
+}
+
+#[test]
+fn a_network_of_every_operator_says_the_same_as_with_tract() {
+    for (number, (file, spec)) in corpus().enumerate() {
+        check(&format!("every operator, {number}"), &file, &spec);
+    }
+}

@@ -1,0 +1,58 @@
+//! Functions that follow a layer, element by element.
+
+/// What is applied to every element before it is stored; definitions are ONNX's.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Activation {
+    /// `x`
+    #[default]
+    Identity,
+    /// `min(max(x, low), high)`: Relu, Clip.
+    Clamp {
+        /// Least value.
+        low: f32,
+        /// Greatest value.
+        high: f32,
+    },
+    /// `x` where it is positive, else `slope · x`.
+    LeakyRelu {
+        /// Factor of negative elements.
+        slope: f32,
+    },
+    /// `min(max(alpha · x + beta, 0), 1)`
+    HardSigmoid {
+        /// Slope of the middle part.
+        alpha: f32,
+        /// Value at 0.
+        beta: f32,
+    },
+    /// `x · HardSigmoid(x)`; HardSwish has 1/6 and 0.5.
+    HardSwish {
+        /// Slope of the gate's middle part.
+        alpha: f32,
+        /// The gate's value at 0.
+        beta: f32,
+    },
+    /// `1 / (1 + e⁻ˣ)`
+    Sigmoid,
+    /// `x / (1 + e⁻ˣ)`, also called SiLU.
+    Swish,
+}
+
+impl Activation {
+    /// `max(x, 0)`
+    pub const RELU: Self = Self::Clamp { low: 0.0, high: f32::INFINITY };
+
+    /// The function of one number, in plain arithmetic.
+    #[must_use]
+    pub fn of(self, x: f32) -> f32 {
+        match self {
+            Self::Identity => x,
+            Self::Clamp { low, high } => x.max(low).min(high),
+            Self::LeakyRelu { slope } => x.max(0.0) + slope * x.min(0.0),
+            Self::HardSigmoid { alpha, beta } => (alpha * x + beta).clamp(0.0, 1.0),
+            Self::HardSwish { alpha, beta } => x * (alpha * x + beta).clamp(0.0, 1.0),
+            Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            Self::Swish => x / (1.0 + (-x).exp()),
+        }
+    }
+}

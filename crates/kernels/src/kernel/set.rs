@@ -1,0 +1,205 @@
+//! The kernels of one instruction set, and which sizes there are.
+
+use super::average::{AverageCall, AverageKernel, average};
+use super::depthwise::{DepthwiseCall, DepthwiseKernel, depthwise};
+use super::pointwise::{PointwiseCall, PointwiseKernel, pointwise};
+use super::pool::{PoolCall, PoolKernel, pool};
+use super::tile::{TileCall, TileKernel, tile};
+use super::winograd::{PatchCall, PatchKernel, SumCall, SumKernel, transform_patch, transform_sums};
+use crate::isa::Isa;
+
+/// Pixels of a tile whose step is none of [`TILE_STEPS`]: without a constant, every pixel holds a register of its own.
+pub(crate) const LOOSE_PIXELS: usize = 2;
+
+/// Floats between windows for which there are kernels of full size: every second planar pixel, blocked neighbours, and
+/// every second blocked pixel.
+pub(crate) const TILE_STEPS: [usize; 3] = [2, 16, 32];
+
+/// Compiled kernels and their sizes.
+#[derive(Debug)]
+pub(crate) struct KernelSet {
+    /// Channel blocks of a tile, largest first.
+    pub(crate) blocks: &'static [usize],
+    /// Channel blocks of a tile of one pixel, largest first.
+    pub(crate) tall_blocks: &'static [usize],
+    /// Pixels of a tile at most, where its step is one of [`TILE_STEPS`].
+    pub(crate) pixels: usize,
+    /// The tile of so many blocks, pixels, and floats of step.
+    pub(crate) tile: fn(usize, usize, usize) -> Option<TileKernel>,
+    /// Pixels of a depthwise call at most.
+    pub(crate) depthwise_pixels: usize,
+    /// The depthwise kernel of a side (0: any window), pixels, and floats of step.
+    pub(crate) depthwise: fn(usize, usize, usize) -> Option<DepthwiseKernel>,
+    pub(crate) pool: PoolKernel,
+    pub(crate) average: AverageKernel,
+    pub(crate) pointwise: PointwiseKernel,
+    pub(crate) patch: PatchKernel,
+    pub(crate) sums: SumKernel,
+}
+
+impl KernelSet {
+    /// The kernels of an instruction set; the portable ones where the program was not built for it.
+    ///
+    /// The kernels may be called on a machine that has the instruction set, such as those of [`Isa::available`].
+    pub(crate) fn of(isa: Isa) -> &'static Self {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => &avx512::SET,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => &avx2::SET,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => &neon::SET,
+            _ => &portable::SET,
+        }
+    }
+}
+
+/// The module of an instruction set: every generic kernel, compiled with its features.
+///
+/// `blocks` and `tall` give the tiles' heights in channel blocks with the vectors that make them; a tile's sums,
+/// `vectors · pixels`, fill the registers but for one row of weights and one of input.
+macro_rules! kernel_set {
+    (
+        $name:ident, $vector:ty, $(features: $features:literal,)?
+        blocks: [$($blocks:literal => $vectors:literal),*], tall: [$($tall:literal => $tall_vectors:literal),*],
+        pixels: [$($pixels:literal),*] up to $most:literal,
+        depthwise: [$($depthwise:literal),*] up to $most_depthwise:literal
+    ) => {
+        mod $name {
+            use super::*;
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn tile_kernel<const VECTORS: usize, const PIXELS: usize, const STEP: usize>(call: &TileCall<'_>) {
+                // SAFETY: the caller's promise.
+                unsafe { tile::<$vector, VECTORS, PIXELS, STEP>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn depthwise_kernel<const SIDE: usize, const PIXELS: usize, const STEP: usize>(
+                call: &DepthwiseCall<'_>,
+            ) {
+                // SAFETY: the caller's promise.
+                unsafe { depthwise::<$vector, SIDE, PIXELS, STEP>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn pool_kernel(call: &PoolCall) {
+                // SAFETY: the caller's promise.
+                unsafe { pool::<$vector>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn average_kernel(call: &AverageCall) {
+                // SAFETY: the caller's promise.
+                unsafe { average::<$vector>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn pointwise_kernel(call: &PointwiseCall) {
+                // SAFETY: the caller's promise.
+                unsafe { pointwise::<$vector>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn patch_kernel(call: &PatchCall) {
+                // SAFETY: the caller's promise.
+                unsafe { transform_patch::<$vector>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn sum_kernel(call: &SumCall) {
+                // SAFETY: the caller's promise.
+                unsafe { transform_sums::<$vector>(call) }
+            }
+
+            fn tile_of<const VECTORS: usize, const STEP: usize>(pixels: usize) -> Option<TileKernel> {
+                match pixels {
+                    $($pixels => Some(tile_kernel::<VECTORS, $pixels, STEP>),)*
+                    _ => None,
+                }
+            }
+
+            fn tile_of_step<const VECTORS: usize>(pixels: usize, step: usize) -> Option<TileKernel> {
+                match (step, pixels) {
+                    (2, _) => tile_of::<VECTORS, 2>(pixels),
+                    (16, _) => tile_of::<VECTORS, 16>(pixels),
+                    (32, _) => tile_of::<VECTORS, 32>(pixels),
+                    (_, 1) => Some(tile_kernel::<VECTORS, 1, 0>),
+                    (_, 2) => Some(tile_kernel::<VECTORS, 2, 0>),
+                    _ => None,
+                }
+            }
+
+            fn tile_of_blocks(blocks: usize, pixels: usize, step: usize) -> Option<TileKernel> {
+                match (blocks, pixels) {
+                    $(($blocks, _) => tile_of_step::<$vectors>(pixels, step),)*
+                    $(($tall, 1) => Some(tile_kernel::<$tall_vectors, 1, 0>),)*
+                    _ => None,
+                }
+            }
+
+            fn depthwise_of<const SIDE: usize, const STEP: usize>(pixels: usize) -> Option<DepthwiseKernel> {
+                match pixels {
+                    $($depthwise => Some(depthwise_kernel::<SIDE, $depthwise, STEP>),)*
+                    _ => None,
+                }
+            }
+
+            fn depthwise_of_side(side: usize, pixels: usize, step: usize) -> Option<DepthwiseKernel> {
+                match (side, step) {
+                    (3, 16) => depthwise_of::<3, 16>(pixels),
+                    (3, 32) => depthwise_of::<3, 32>(pixels),
+                    (5, 16) => depthwise_of::<5, 16>(pixels),
+                    (5, 32) => depthwise_of::<5, 32>(pixels),
+                    (0, _) => depthwise_of::<0, 0>(pixels),
+                    _ => None,
+                }
+            }
+
+            pub(super) static SET: KernelSet = KernelSet {
+                blocks: &[$($blocks),*],
+                tall_blocks: &[$($tall),*],
+                pixels: $most,
+                tile: tile_of_blocks,
+                depthwise_pixels: $most_depthwise,
+                depthwise: depthwise_of_side,
+                pool: pool_kernel,
+                average: average_kernel,
+                pointwise: pointwise_kernel,
+                patch: patch_kernel,
+                sums: sum_kernel,
+            };
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+kernel_set!(
+    avx512, crate::vector::avx512::Avx512, features: "avx512f,avx512bw,avx512dq,avx512vl,fma",
+    blocks: [2 => 2, 1 => 1], tall: [8 => 8, 4 => 4],
+    pixels: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] up to 14,
+    depthwise: [1, 2, 3, 4, 5, 6, 7, 8] up to 8
+);
+
+#[cfg(target_arch = "x86_64")]
+kernel_set!(
+    avx2, crate::vector::avx2::Avx2, features: "avx2,fma",
+    blocks: [1 => 2], tall: [4 => 8],
+    pixels: [1, 2, 3, 4, 5, 6] up to 6,
+    depthwise: [1, 2, 3, 4] up to 4
+);
+
+#[cfg(target_arch = "aarch64")]
+kernel_set!(
+    neon, crate::vector::neon::Neon,
+    blocks: [1 => 4], tall: [4 => 16],
+    pixels: [1, 2, 3, 4, 5] up to 5,
+    depthwise: [1, 2, 3, 4, 5, 6, 7, 8] up to 8
+);
+
+kernel_set!(
+    portable, crate::vector::portable::Portable,
+    blocks: [1 => 4], tall: [2 => 8],
+    pixels: [1, 2] up to 2,
+    depthwise: [1, 2] up to 2
+);

@@ -1,0 +1,37 @@
+//! Compiled convolutional networks: a program of steps over channel-blocked tensors in one arena.
+//!
+//! ```text
+//! ProgramBuilder ─ tensors, steps, weights ─► build: halos, memory, offsets, proof ─► Program::run(picture) ─► scores
+//! ```
+//!
+//! A caller describes the network in terms of [`View`]s of tensors; the builder refuses what does not fit together,
+//! packs the weights, gives every tensor its place, and proves for every call of every kernel that it stays inside its
+//! tensors. Running is then a list of loops without a check or an allocation.
+//!
+//! The kernels are written once over a small vector trait and compiled for AVX-512, AVX2 with FMA, NEON and the
+//! target's baseline; [`Isa`] says which of them the machine runs. The crate knows nothing of model files, holds `f32`
+//! networks of batch one only, and depends on nothing but the standard library. docs/engine.md explains the design.
+
+#![allow(unsafe_code, reason = "kernels work on pointers into the arena; each block says why it is sound")]
+
+mod activation;
+mod error;
+mod isa;
+mod kernel;
+mod layout;
+mod program;
+mod threads;
+mod vector;
+
+pub use activation::Activation;
+pub use error::PlanError;
+pub use isa::Isa;
+pub use kernel::pointwise::Combination;
+pub use kernel::pool::PoolKind;
+pub use layout::{LANES, MAX_FLOATS, MAX_LENGTH, Shape};
+pub use program::builder::{Options, ProgramBuilder, TensorId, View};
+pub use program::convolution::Convolution;
+pub use program::input::InputOrder;
+pub use program::window::Window;
+pub use program::{MAX_ARENA_FLOATS, Program, RunError};
+pub use threads::{MAX_THREADS, Threads};

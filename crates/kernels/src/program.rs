@@ -1,0 +1,130 @@
+//! A network that is ready to run: its memory, its steps, its threads.
+
+pub(crate) mod arena;
+pub(crate) mod builder;
+pub(crate) mod channels;
+pub(crate) mod convolution;
+pub(crate) mod depthwise;
+pub(crate) mod halo;
+pub(crate) mod input;
+pub(crate) mod pointwise;
+pub(crate) mod pooling;
+pub(crate) mod region;
+pub(crate) mod softmax;
+pub(crate) mod step;
+pub(crate) mod tiles;
+pub(crate) mod window;
+pub(crate) mod winograd;
+
+use std::fmt;
+
+use crate::layout::Shape;
+use crate::threads::Threads;
+use arena::Floats;
+use region::Region;
+use step::{ArenaPointer, Step, Worker};
+
+/// Floats of all of a program's tensors together at most: 512 MiB.
+pub const MAX_ARENA_FLOATS: usize = 1 << 27;
+
+/// Steps that do not wait for one another.
+pub(crate) type Stage = Vec<Box<dyn Step>>;
+
+/// A network that is ready to run. Made by [`crate::ProgramBuilder::build`].
+pub struct Program {
+    arena: Floats,
+    stages: Vec<Stage>,
+    input: Shape,
+    output: Region,
+    threads: Threads,
+    poisons: bool,
+}
+
+/// Numbers that do not fit the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunError {
+    /// Numbers that the program takes.
+    pub expected: usize,
+    /// Numbers that were given.
+    pub found: usize,
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the program takes {} numbers, and {} were given", self.expected, self.found)
+    }
+}
+
+impl std::error::Error for RunError {}
+
+impl Program {
+    /// What the program takes.
+    #[must_use]
+    pub fn input(&self) -> Shape {
+        self.input
+    }
+
+    /// What comes out.
+    #[must_use]
+    pub fn output(&self) -> Shape {
+        self.output.shape()
+    }
+
+    /// Memory of all tensors and packed weights, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let weights = self.stages.iter().flatten().map(|step| step.weights()).sum::<usize>();
+        (self.arena.len() + weights) * size_of::<f32>()
+    }
+
+    /// Runs the network on one picture, in the order that the builder was told. `output` is cleared and filled with the
+    /// output's elements, channel by channel.
+    ///
+    /// # Errors
+    /// [`RunError`] when the picture has another number of elements.
+    pub fn run(&mut self, picture: &[f32], output: &mut Vec<f32>) -> Result<(), RunError> {
+        let expected = self.input.elements();
+        if picture.len() != expected {
+            return Err(RunError { expected, found: picture.len() });
+        }
+        if self.poisons {
+            self.arena.fill(f32::NAN);
+        }
+        let (arena, stages, count) = (ArenaPointer(self.arena.as_mut_ptr()), &self.stages, self.threads.count());
+        self.threads.run(&|number, barrier| {
+            let worker = Worker { arena, picture, number, count };
+            for stage in stages {
+                for step in stage {
+                    // SAFETY: every step was checked against this arena when the program was built; the stages before
+                    // are finished by all threads, and steps of one stage write to places of their own.
+                    unsafe { step.run(&worker) };
+                }
+                barrier.wait();
+            }
+        });
+        self.read_output(output);
+        Ok(())
+    }
+
+    fn read_output(&self, output: &mut Vec<f32>) {
+        output.clear();
+        let (Shape { channels, height, width }, arena) = (self.output.shape(), self.arena.as_slice());
+        for channel in 0..channels {
+            for y in 0..height {
+                output.extend((0..width).map(|x| arena[self.output.element(channel, y, x)]));
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program")
+            .field("input", &self.input)
+            .field("output", &self.output())
+            .field("stages", &self.stages.len())
+            .field("bytes", &self.bytes())
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
+    }
+}

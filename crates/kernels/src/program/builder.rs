@@ -1,0 +1,468 @@
+//! From tensors and steps to a program: everything is checked here, once.
+
+use super::arena::{Floats, Life, place};
+use super::channels::ChannelStep;
+use super::convolution::{self, Convolution, ConvolutionStep, Packed};
+use super::depthwise::{self, DepthwiseStep, PackedDepthwise};
+use super::halo::Halo;
+use super::input::{InputOrder, InputStep};
+use super::pointwise::{Other, PointwiseStep};
+use super::pooling::{AverageStep, PoolStep};
+use super::region::Region;
+use super::softmax::SoftmaxStep;
+use super::step::Step;
+use super::window::Window;
+use super::winograd::{self, PackedWinograd, WinogradStep};
+use super::{Program, Stage};
+use crate::activation::Activation;
+use crate::error::PlanError;
+use crate::isa::Isa;
+use crate::kernel::pointwise::Combination;
+use crate::kernel::pool::PoolKind;
+use crate::kernel::set::KernelSet;
+use crate::layout::{LANES, Layout, MAX_FLOATS, Shape};
+use crate::threads::Threads;
+
+/// Packed weights of all steps together at most, in floats: 1 GiB. They may be larger than those of the file.
+const MAX_WEIGHTS: usize = 1 << 28;
+
+/// How a program is to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Instruction set; one that the machine has not is replaced by the fastest that it has.
+    pub isa: Isa,
+    /// Threads, the caller's included.
+    pub threads: usize,
+    /// Whether 3 × 3 convolutions may be computed by Winograd's method, which is faster, takes four times the memory for
+    /// their weights, and rounds more: results differ in the sixth digit.
+    pub winograd: bool,
+    /// Whether the memory is filled with numbers that are none before every run, so that nothing that was not computed
+    /// goes unnoticed.
+    pub poisons: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { isa: Isa::best(), threads: 1, winograd: true, poisons: cfg!(debug_assertions) }
+    }
+}
+
+/// A tensor of a builder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TensorId(usize);
+
+/// Some neighbouring channels of a tensor, from the beginning of a block on: what steps read and write. Tensors that are
+/// concatenated are views of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct View {
+    tensor: usize,
+    first: usize,
+    channels: usize,
+}
+
+/// A tensor, and which of its blocks are written by now.
+#[derive(Debug)]
+struct Tensor {
+    layout: Layout,
+    written: Vec<bool>,
+}
+
+/// The kind of a step, with what it computes by.
+#[derive(Debug)]
+enum Work {
+    Input(InputOrder),
+    Convolution(Packed),
+    Depthwise(PackedDepthwise),
+    Winograd(PackedWinograd),
+    Pool(PoolKind, Window),
+    Average,
+    Combine(Combination, Activation),
+    ByChannel(Combination, Activation),
+    Affine(Floats, Floats, Activation),
+    Channels(Vec<(usize, usize)>),
+    Softmax,
+}
+
+/// A step before its tensors have places.
+#[derive(Debug)]
+struct Plan {
+    work: Work,
+    inputs: Vec<View>,
+    output: View,
+}
+
+/// Collects tensors and steps, in the order in which they run.
+#[derive(Debug)]
+pub struct ProgramBuilder {
+    options: Options,
+    set: &'static KernelSet,
+    tensors: Vec<Tensor>,
+    plans: Vec<Plan>,
+    /// Floats of packed weights so far.
+    weights: usize,
+}
+
+impl ProgramBuilder {
+    /// A program without steps.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        let isa = if Isa::available().contains(&options.isa) { options.isa } else { Isa::best() };
+        Self { options, set: KernelSet::of(isa), tensors: Vec::new(), plans: Vec::new(), weights: 0 }
+    }
+
+    /// The program's input, in the order in which the caller gives it. A planar one can be read by dense convolutions
+    /// only, which then read it faster.
+    ///
+    /// # Errors
+    /// [`PlanError`]: the shape is beyond the limits, or there is an input already.
+    pub fn input(&mut self, shape: Shape, order: InputOrder, is_planar: bool) -> Result<View, PlanError> {
+        if !self.plans.is_empty() {
+            return Err(PlanError::step("input", "it must be the first step"));
+        }
+        let id = self.add(shape, is_planar)?;
+        let output = self.whole(id);
+        self.push(Work::Input(order), vec![], output)?;
+        Ok(output)
+    }
+
+    /// A tensor that steps will write.
+    ///
+    /// # Errors
+    /// [`PlanError::Shape`]: the shape is beyond the limits.
+    pub fn tensor(&mut self, shape: Shape) -> Result<TensorId, PlanError> {
+        self.add(shape, false)
+    }
+
+    /// All channels of a tensor.
+    ///
+    /// # Panics
+    /// The tensor is another builder's.
+    #[must_use]
+    pub fn whole(&self, tensor: TensorId) -> View {
+        View { tensor: tensor.0, first: 0, channels: self.tensors[tensor.0].layout.shape.channels }
+    }
+
+    /// Some channels of a tensor. `first` must be a multiple of [`LANES`], and so must `channels`, but for the last.
+    ///
+    /// # Errors
+    /// [`PlanError::Step`]: they are not the tensor's, or do not begin or end with a block.
+    pub fn part(&self, tensor: TensorId, first: usize, channels: usize) -> Result<View, PlanError> {
+        match self.tensors.get(tensor.0) {
+            Some(_) => self.part_of(self.whole(tensor), first, channels),
+            None => Err(PlanError::step("view", "its tensor is another builder's")),
+        }
+    }
+
+    /// Some channels of a view, which begin and end with blocks as for [`Self::part`].
+    ///
+    /// # Errors
+    /// As for [`Self::part`].
+    pub fn part_of(&self, whole: View, first: usize, channels: usize) -> Result<View, PlanError> {
+        let all = whole.channels;
+        let end = first.saturating_add(channels);
+        if channels == 0 || end > all || !first.is_multiple_of(LANES) || (end != all && !end.is_multiple_of(LANES)) {
+            let reason = format!("channels {first} to {end} of {all} are no whole blocks");
+            return Err(PlanError::step("view", reason));
+        }
+        Ok(View { first: whole.first + first, channels, ..whole })
+    }
+
+    /// The shape of what a view shows.
+    #[must_use]
+    pub fn shape(&self, view: View) -> Shape {
+        Shape { channels: view.channels, ..self.tensors[view.tensor].layout.shape }
+    }
+
+    /// A convolution, or a fully connected layer.
+    ///
+    /// # Errors
+    /// [`PlanError`]: shapes, weights and window do not fit each other, or are beyond the limits.
+    pub fn convolution(&mut self, layer: &Convolution<'_>) -> Result<(), PlanError> {
+        let (input, output) = (self.shape(layer.input), self.shape(layer.output));
+        let refuse = |reason: String| Err(PlanError::step(convolution::STEP, reason));
+        layer.window.check(convolution::STEP)?;
+        let groups = layer.groups;
+        if groups == 0 || !input.channels.is_multiple_of(groups) || !output.channels.is_multiple_of(groups) {
+            return refuse(format!("{} to {} channels in {groups} groups", input.channels, output.channels));
+        }
+        let [rows, columns] = layer.window.kernel;
+        let expected = [input.channels / groups, rows, columns]
+            .iter()
+            .try_fold(output.channels, |product, &length| product.checked_mul(length));
+        if expected != Some(layer.weights.len()) || ![0, output.channels].contains(&layer.bias.len()) {
+            return refuse(format!("it has {} weights and {} biases", layer.weights.len(), layer.bias.len()));
+        }
+        if layer.residual.is_some_and(|residual| self.shape(residual) != output) {
+            return refuse("the residual has another shape than the output".to_owned());
+        }
+        let is_planar = self.tensors[layer.input.tensor].layout.is_planar;
+        let by_channel = groups == input.channels && groups == output.channels;
+        let inputs: Vec<View> = [layer.input].into_iter().chain(layer.residual).collect();
+        let work = if by_channel && !is_planar && layer.residual.is_none() {
+            Work::Depthwise(depthwise::pack(layer, groups)?)
+        } else if self.options.winograd && !is_planar && winograd::suits(layer, input, output) {
+            Work::Winograd(winograd::pack(layer, [input.channels, output.channels], self.set)?)
+        } else {
+            let channels = [input.channels, output.channels];
+            Work::Convolution(convolution::pack(layer, channels, is_planar, output.pixels() == 1, self.set)?)
+        };
+        if let Work::Convolution(Packed { weights, .. })
+        | Work::Depthwise(PackedDepthwise { weights, .. })
+        | Work::Winograd(PackedWinograd { weights, .. }) = &work
+        {
+            self.weights += weights.len();
+            if self.weights > MAX_WEIGHTS {
+                return Err(PlanError::Memory { floats: self.weights, limit: MAX_WEIGHTS });
+            }
+        }
+        let halo = layer.window.halo(input, output);
+        let layout = &mut self.tensors[layer.input.tensor].layout;
+        layout.halo = layout.halo.max(halo);
+        layout.floats()?;
+        self.push(work, inputs, layer.output)
+    }
+
+    /// A pooling.
+    ///
+    /// # Errors
+    /// [`PlanError::Step`]: the tensors have different numbers of channels, or the window is beyond the limits.
+    pub fn pool(&mut self, input: View, output: View, kind: PoolKind, window: Window) -> Result<(), PlanError> {
+        window.check("pooling")?;
+        self.same_channels("pooling", input, output)?;
+        self.push(Work::Pool(kind, window), vec![input], output)
+    }
+
+    /// The mean of every channel, as a vector.
+    ///
+    /// # Errors
+    /// [`PlanError::Step`]: the output is not a vector of the input's channels.
+    pub fn average(&mut self, input: View, output: View) -> Result<(), PlanError> {
+        self.same_channels("average", input, output)?;
+        self.vector("average", output)?;
+        self.push(Work::Average, vec![input], output)
+    }
+
+    /// The sum or product of two tensors of the output's shape.
+    ///
+    /// # Errors
+    /// [`PlanError::Step`]: the shapes differ.
+    pub fn combine(
+        &mut self,
+        inputs: [View; 2],
+        output: View,
+        how: Combination,
+        activation: Activation,
+    ) -> Result<(), PlanError> {
+        for input in inputs {
+            self.same_shape("combination", input, output)?;
+        }
+        self.push(Work::Combine(how, activation), inputs.to_vec(), output)
+    }
+
+    /// The sum or product of a tensor and a vector that has a number for each of its channels.
+    ///
+    /// # Errors
+    /// [`PlanError::Step`]: the shapes differ, or the second tensor is no vector of as many channels.
+    pub fn by_channel(
+        &mut self,
+        [input, vector]: [View; 2],
+        output: View,
+        how: Combination,
+        activation: Activation,
+    ) -> Result<(), PlanError> {
+        self.same_shape("combination by channel", input, output)?;
+        self.same_channels("combination by channel", vector, output)?;
+        self.vector("combination by channel", vector)?;
+        self.push(Work::ByChannel(how, activation), vec![input, vector], output)
+    }
+
+    /// `factor · x + addend` with constants for each channel, then an activation.
+    ///
+    /// # Errors
+    /// [`PlanError::Step`]: the shapes or the numbers of constants differ.
+    pub fn affine(
+        &mut self,
+        input: View,
+        output: View,
+        [factors, addends]: [&[f32]; 2],
+        activation: Activation,
+    ) -> Result<(), PlanError> {
+        self.same_shape("affine step", input, output)?;
+        if factors.len() != output.channels || addends.len() != output.channels {
+            let reason = format!("{} factors and {} addends for {output:?}", factors.len(), addends.len());
+            return Err(PlanError::step("affine step", reason));
+        }
+        let in_blocks = |numbers: &[f32]| {
+            let mut blocks = Floats::zeroed(numbers.len());
+            blocks.as_mut_slice()[..numbers.len()].copy_from_slice(numbers);
+            blocks
+        };
+        self.push(Work::Affine(in_blocks(factors), in_blocks(addends), activation), vec![input], output)
+    }
+
+    /// Channels of several tensors in any order: channel `i` of the output is channel `order[i].1` of input `order[i].0`.
+    ///
+    /// # Errors
+    /// [`PlanError::Step`]: sides differ, or a channel does not exist.
+    pub fn gather(&mut self, inputs: &[View], output: View, order: &[(usize, usize)]) -> Result<(), PlanError> {
+        let (from, to): (Vec<Shape>, Shape) =
+            (inputs.iter().map(|&view| self.shape(view)).collect(), self.shape(output));
+        let same_sides = from.iter().all(|from| (from.height, from.width) == (to.height, to.width));
+        let exists = |&(input, channel): &(usize, usize)| from.get(input).is_some_and(|from| channel < from.channels);
+        if !same_sides || order.len() != to.channels || !order.iter().all(exists) {
+            return Err(PlanError::step("channel order", format!("{} channels of {from:?} to {to:?}", order.len())));
+        }
+        self.push(Work::Channels(order.to_vec()), inputs.to_vec(), output)
+    }
+
+    /// Softmax of a vector.
+    ///
+    /// # Errors
+    /// [`PlanError::Step`]: the tensors are no vectors, or of different lengths.
+    pub fn softmax(&mut self, input: View, output: View) -> Result<(), PlanError> {
+        self.same_shape("softmax", input, output)?;
+        self.vector("softmax", output)?;
+        self.push(Work::Softmax, vec![input], output)
+    }
+
+    /// Gives every tensor its place, settles every offset, and proves that no step reaches beyond its tensors.
+    ///
+    /// # Errors
+    /// [`PlanError`]: there is no input, or the memory is beyond the limit.
+    pub fn build(self, output: View) -> Result<Program, PlanError> {
+        let Some(Plan { work: Work::Input(_), output: input, .. }) = self.plans.first() else {
+            return Err(PlanError::step("program", "it has no input"));
+        };
+        self.readable("program", output)?;
+        let input = self.shape(*input);
+        let threads = Threads::new(self.options.threads);
+        let (mut lives, tensors) = (self.lives(output)?, self.tensors.len());
+        for (stage, plan) in self.plans.iter().enumerate() {
+            // Every stage has its scratch memory, if only of no floats.
+            let floats = if let Work::Winograd(packed) = &plan.work { packed.scratch() * threads.count() } else { 0 };
+            lives.push(Life { floats, first: stage, last: stage });
+        }
+        let (places, floats) = place(&lives)?;
+        let layouts: Vec<Layout> = self.tensors.iter().map(|tensor| tensor.layout).collect();
+        let region = |view: View| {
+            let layout = layouts[view.tensor];
+            let block = view.first / if layout.is_planar { 1 } else { LANES };
+            Region { layout, first: places[view.tensor] + block * layout.block(), channels: view.channels }
+        };
+        let mut stages = Vec::with_capacity(self.plans.len());
+        for (number, plan) in self.plans.into_iter().enumerate() {
+            let stage = stage(plan, &region, [places[tensors + number], threads.count()], self.set)?;
+            stage.iter().try_for_each(|step| step.check())?;
+            stages.push(stage);
+        }
+        let (arena, poisons) = (Floats::zeroed(floats), self.options.poisons);
+        Ok(Program { arena, stages, input, output: region(output), threads, poisons })
+    }
+
+    fn add(&mut self, shape: Shape, is_planar: bool) -> Result<TensorId, PlanError> {
+        let layout = Layout { shape, halo: 0, is_planar };
+        layout.floats()?;
+        self.tensors.push(Tensor { layout, written: vec![false; layout.blocks()] });
+        Ok(TensorId(self.tensors.len() - 1))
+    }
+
+    /// Adds a step, whose inputs must be written and whose output must not.
+    fn push(&mut self, work: Work, inputs: Vec<View>, output: View) -> Result<(), PlanError> {
+        let is_dense = matches!(work, Work::Convolution(_));
+        for (place, &input) in inputs.iter().enumerate() {
+            self.readable("step", input)?;
+            if self.tensors[input.tensor].layout.is_planar && !(is_dense && place == 0) {
+                return Err(PlanError::step("step", "only a dense convolution can read a planar tensor"));
+            }
+        }
+        let blocks = self.blocks(output);
+        let Some(written) = self.tensors.get_mut(output.tensor).and_then(|tensor| tensor.written.get_mut(blocks))
+        else {
+            return Err(PlanError::step("step", "its output is no tensor of this program"));
+        };
+        if written.contains(&true) {
+            return Err(PlanError::step("step", "its output is written already"));
+        }
+        written.fill(true);
+        self.plans.push(Plan { work, inputs, output });
+        Ok(())
+    }
+
+    fn blocks(&self, view: View) -> std::ops::Range<usize> {
+        let of_block = if self.tensors[view.tensor].layout.is_planar { 1 } else { LANES };
+        view.first / of_block..(view.first + view.channels).div_ceil(of_block)
+    }
+
+    fn readable(&self, step: &'static str, view: View) -> Result<(), PlanError> {
+        let written = self.tensors[view.tensor].written.get(self.blocks(view));
+        if written.is_some_and(|blocks| blocks.iter().all(|&written| written)) {
+            return Ok(());
+        }
+        Err(PlanError::step(step, "it reads a tensor that nothing writes before it"))
+    }
+
+    fn same_shape(&self, step: &'static str, input: View, output: View) -> Result<(), PlanError> {
+        let (input, output) = (self.shape(input), self.shape(output));
+        if input == output { Ok(()) } else { Err(PlanError::step(step, format!("{input:?} is not {output:?}"))) }
+    }
+
+    fn same_channels(&self, step: &'static str, input: View, output: View) -> Result<(), PlanError> {
+        if input.channels == output.channels {
+            return Ok(());
+        }
+        Err(PlanError::step(step, format!("{} channels are not {}", input.channels, output.channels)))
+    }
+
+    fn vector(&self, step: &'static str, view: View) -> Result<(), PlanError> {
+        let shape = self.shape(view);
+        if shape.pixels() == 1 { Ok(()) } else { Err(PlanError::step(step, format!("{shape:?} is no vector"))) }
+    }
+
+    /// Sizes of the tensors, and the stages in which they live: the output until the end, the others until they are read
+    /// last.
+    fn lives(&self, output: View) -> Result<Vec<Life>, PlanError> {
+        let mut lives = Vec::with_capacity(self.tensors.len());
+        for tensor in &self.tensors {
+            lives.push(Life { floats: tensor.layout.floats()?, first: usize::MAX, last: 0 });
+        }
+        for (stage, plan) in self.plans.iter().enumerate() {
+            for view in plan.inputs.iter().chain([&plan.output]) {
+                let life = &mut lives[view.tensor];
+                (life.first, life.last) = (life.first.min(stage), life.last.max(stage));
+            }
+        }
+        lives[output.tensor].last = self.plans.len();
+        debug_assert!(lives.iter().all(|life| life.floats <= MAX_FLOATS), "{lives:?}");
+        Ok(lives)
+    }
+}
+
+/// The steps of a plan, with every offset settled. `scratch` is where its scratch memory begins, and how many threads
+/// share it.
+fn stage(
+    plan: Plan,
+    region: &dyn Fn(View) -> Region,
+    scratch: [usize; 2],
+    set: &'static KernelSet,
+) -> Result<Stage, PlanError> {
+    let output = region(plan.output);
+    let inputs: Vec<Region> = plan.inputs.iter().map(|&view| region(view)).collect();
+    let input = inputs.first().copied().unwrap_or(output);
+    let second = inputs.get(1).copied();
+    let operand = second.unwrap_or(input);
+    let pointwise = |other, activation| Box::new(PointwiseStep { input, other, activation, output, set });
+    let step: Box<dyn Step> = match plan.work {
+        Work::Input(order) => Box::new(InputStep { output, order }),
+        Work::Convolution(packed) => Box::new(ConvolutionStep::new(packed, input, output, second, set)?),
+        Work::Depthwise(packed) => Box::new(DepthwiseStep::new(packed, input, output, set)?),
+        Work::Winograd(packed) => Box::new(WinogradStep::new(packed, [input, output], second, scratch, set)?),
+        Work::Pool(kind, window) => Box::new(PoolStep { kind, window, input, output, set }),
+        Work::Average => Box::new(AverageStep { input, output, set }),
+        Work::Combine(how, activation) => pointwise(Other::Tensor(operand, how), activation),
+        Work::ByChannel(how, activation) => pointwise(Other::Channels(operand, how), activation),
+        Work::Affine(factors, addends, activation) => pointwise(Other::Affine(factors, addends), activation),
+        Work::Channels(order) => Box::new(ChannelStep { inputs, output, order }),
+        Work::Softmax => Box::new(SoftmaxStep { input, output }),
+    };
+    Ok([step].into_iter().chain(Halo::of(output)).collect())
+}

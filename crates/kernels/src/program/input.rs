@@ -1,0 +1,46 @@
+//! From the caller's numbers to the first tensor.
+
+use super::region::Region;
+use super::step::{Step, Worker, proven};
+use crate::error::PlanError;
+
+/// The order of a picture's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputOrder {
+    /// Channel after channel (NCHW).
+    ChannelsFirst,
+    /// Pixel after pixel (NHWC).
+    ChannelsLast,
+}
+
+/// The copy of the picture, with every offset settled.
+#[derive(Debug)]
+pub(crate) struct InputStep {
+    pub(crate) output: Region,
+    pub(crate) order: InputOrder,
+}
+
+impl Step for InputStep {
+    fn check(&self) -> Result<(), PlanError> {
+        let shape = self.output.shape();
+        let last = self.output.element(shape.channels - 1, shape.height - 1, shape.width - 1);
+        proven(self.output.holds(self.output.element(0, 0, 0), last + 1), "input", "the tensor")
+    }
+
+    unsafe fn run(&self, worker: &Worker<'_>) {
+        let (shape, pixel) = (self.output.shape(), self.output.layout.pixel());
+        for item in worker.share(shape.channels * shape.height) {
+            let (channel, y) = (item / shape.height, item % shape.height);
+            let (first, step) = match self.order {
+                InputOrder::ChannelsFirst => (item * shape.width, 1),
+                InputOrder::ChannelsLast => (y * shape.width * shape.channels + channel, shape.channels),
+            };
+            let row = worker.picture[first..].iter().step_by(step).take(shape.width);
+            let to = self.output.element(channel, y, 0);
+            for (x, &value) in row.enumerate() {
+                // SAFETY: check() has proven that every row is inside the region; the iterator ends with it.
+                unsafe { *worker.at(to + x * pixel) = value };
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! A view of a tensor that has its place in the arena.
+
+use crate::layout::{Layout, Shape};
+
+/// Some channel blocks of a tensor, in floats from the arena's first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Region {
+    /// The whole tensor's.
+    pub(crate) layout: Layout,
+    /// The view's first block.
+    pub(crate) first: usize,
+    /// Channels of the view, the first of which begins a block.
+    pub(crate) channels: usize,
+}
+
+impl Region {
+    pub(crate) fn shape(&self) -> Shape {
+        Shape { channels: self.channels, ..self.layout.shape }
+    }
+
+    /// Blocks (or planar channels) of the view.
+    pub(crate) fn blocks(&self) -> usize {
+        Layout { shape: self.shape(), ..self.layout }.blocks()
+    }
+
+    /// Past the view's last float.
+    fn end(&self) -> usize {
+        self.first + self.blocks() * self.layout.block()
+    }
+
+    /// A pixel of a block.
+    pub(crate) fn at(&self, block: usize, y: usize, x: usize) -> usize {
+        self.first + block * self.layout.block() + self.layout.at(y, x)
+    }
+
+    /// One element.
+    pub(crate) fn element(&self, channel: usize, y: usize, x: usize) -> usize {
+        self.first + self.layout.element(channel, y, x)
+    }
+
+    /// The first float of a window that begins `top` rows and `left` columns before a pixel of the first block; `None`
+    /// where that lies beyond the halo.
+    pub(crate) fn window(&self, y: usize, x: usize, top: usize, left: usize) -> Option<usize> {
+        let row = (y + self.layout.halo).checked_sub(top)?;
+        let column = (x + self.layout.halo).checked_sub(left)?;
+        Some(self.first + row * self.layout.row() + column * self.layout.pixel())
+    }
+
+    /// Whether floats `from..to` of the arena are all the view's.
+    pub(crate) fn holds(&self, from: usize, to: usize) -> bool {
+        self.first <= from && from <= to && to <= self.end()
+    }
+}

@@ -1,0 +1,71 @@
+//! What a step of a program is, and what it is given to run.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::error::PlanError;
+
+/// The arena's first float, which all threads know.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ArenaPointer(pub(crate) *mut f32);
+
+// SAFETY: the arena belongs to the program that runs, and outlives the run; who may write where is settled by the steps.
+unsafe impl Send for ArenaPointer {}
+// SAFETY: as above.
+unsafe impl Sync for ArenaPointer {}
+
+/// One thread's view of a run.
+#[derive(Debug)]
+pub(crate) struct Worker<'a> {
+    pub(crate) arena: ArenaPointer,
+    /// What the network is run on.
+    pub(crate) picture: &'a [f32],
+    /// Which of the threads this is, from 0.
+    pub(crate) number: usize,
+    /// How many there are.
+    pub(crate) count: usize,
+}
+
+impl Worker<'_> {
+    /// This thread's part of `items` pieces of work.
+    pub(crate) fn share(&self, items: usize) -> Range<usize> {
+        items * self.number / self.count..items * (self.number + 1) / self.count
+    }
+
+    /// A place in the arena.
+    ///
+    /// # Safety
+    /// The arena has more than `offset` floats, or just as many if nothing is read or written there.
+    #[inline]
+    pub(crate) unsafe fn at(&self, offset: usize) -> *mut f32 {
+        // SAFETY: the caller's promise.
+        unsafe { self.arena.0.add(offset) }
+    }
+}
+
+/// One piece of a program, with every offset settled.
+pub(crate) trait Step: fmt::Debug + Send + Sync {
+    /// Proves that no call of [`Step::run`] reaches beyond the step's regions. The builder has settled that regions lie
+    /// inside the arena, and that those written at the same time lie apart.
+    ///
+    /// # Errors
+    /// [`PlanError::Extent`], which says which access would.
+    fn check(&self) -> Result<(), PlanError>;
+
+    /// Does one thread's share.
+    ///
+    /// # Safety
+    /// [`Step::check`] passed, the arena is the one that the regions were placed in, all threads of the run take the
+    /// same step, and the stages that it reads from are finished.
+    unsafe fn run(&self, worker: &Worker<'_>);
+
+    /// Floats of packed weights.
+    fn weights(&self) -> usize {
+        0
+    }
+}
+
+/// An error of the proof, unless `holds`.
+pub(crate) fn proven(holds: bool, step: &'static str, access: &'static str) -> Result<(), PlanError> {
+    if holds { Ok(()) } else { Err(PlanError::Extent { step, access }) }
+}

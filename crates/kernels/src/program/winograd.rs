@@ -1,0 +1,344 @@
+//! A 3 × 3 convolution of stride 1 by Winograd's F(4×4, 3×3), some patches at a time.
+//!
+//! ```text
+//! patches of 6 × 6 ─► 36 planes of [input channels][patches] ─ 36 products ─► 36 planes of [output channels][patches] ─►
+//! patches of 4 × 4, with bias, residual and clamp
+//! ```
+//!
+//! The planes of one batch of patches lie in a thread's own scratch memory and are small enough for the second cache.
+//! Results differ from the direct sum in the sixth digit.
+
+use super::arena::Floats;
+use super::convolution::Convolution;
+use super::region::Region;
+use super::step::{Step, Worker, proven};
+use super::tiles::{Tile, cut, even};
+use super::window::Window;
+use crate::activation::Activation;
+use crate::error::PlanError;
+use crate::kernel::set::KernelSet;
+use crate::kernel::tile::{Run, TileCall, TileKernel};
+use crate::kernel::winograd::{FILTER, OUTPUT, PATCH, PatchCall, SumCall};
+use crate::layout::{LANES, MAX_FLOATS, Shape};
+
+const STEP: &str = "Winograd convolution";
+
+/// Numbers of a transformed patch.
+const PLANES: usize = PATCH * PATCH;
+
+/// Floats of the planes of one batch: 600 KiB, a part of the second cache.
+const BATCH_FLOATS: usize = 150 << 10;
+
+/// Input channels for which it is faster: with fewer the transforms outweigh the products, with more the weights, four
+/// times those of the direct convolution, do not stay in the cache.
+const CHANNELS: std::ops::RangeInclusive<usize> = 16..=256;
+
+/// Whether a convolution can, and should, be computed this way.
+pub(crate) fn suits(layer: &Convolution<'_>, input: Shape, output: Shape) -> bool {
+    let window = Window { padding: layer.window.padding, ..Window::square(3, 1, 0) };
+    layer.window == window
+        && layer.groups == 1
+        && CHANNELS.contains(&input.channels)
+        && input.channels.is_multiple_of(LANES)
+        && output.channels >= LANES
+        && output.height >= OUTPUT
+        && output.width >= OUTPUT
+        && matches!(layer.activation, Activation::Identity | Activation::Clamp { .. })
+}
+
+/// Output channels that are computed together.
+#[derive(Debug, Clone, Copy)]
+struct Band {
+    block: usize,
+    blocks: usize,
+    /// Where its weights begin in a plane.
+    weights: usize,
+}
+
+/// What does not depend on where the tensors lie.
+#[derive(Debug)]
+pub(crate) struct PackedWinograd {
+    padding: [usize; 2],
+    /// Channel blocks of the input and of the output.
+    blocks: [usize; 2],
+    bands: Vec<Band>,
+    /// For each plane, for each band, for each input channel, the channels of the band.
+    pub(crate) weights: Floats,
+    bias: Floats,
+    /// What the products begin with.
+    zeros: Floats,
+    clamp: Option<(f32, f32)>,
+    batch: usize,
+}
+
+impl PackedWinograd {
+    /// Floats of one plane of weights.
+    fn plane(&self) -> usize {
+        self.blocks[0] * self.blocks[1] * LANES * LANES
+    }
+
+    /// Floats from a plane of so many patches to the next: a line more than it holds, so that the planes do not all fall
+    /// into the same sets of the cache.
+    fn stride(&self, end: usize, patches: usize) -> usize {
+        self.blocks[end] * patches * LANES + LANES
+    }
+
+    /// Floats that a thread needs for one batch.
+    pub(crate) fn scratch(&self) -> usize {
+        PLANES * (self.stride(0, self.batch) + self.stride(1, self.batch))
+    }
+}
+
+/// Transforms and packs the weights.
+pub(crate) fn pack(
+    layer: &Convolution<'_>,
+    [inputs, outputs]: [usize; 2],
+    set: &KernelSet,
+) -> Result<PackedWinograd, PlanError> {
+    let blocks = [inputs, outputs].map(|channels| channels.div_ceil(LANES));
+    let mut bands = Vec::new();
+    let (mut block, mut at) = (0, 0);
+    while block < blocks[1] {
+        let size = set.blocks.iter().copied().find(|&size| size <= blocks[1] - block).unwrap_or(1);
+        bands.push(Band { block, blocks: size, weights: at });
+        (block, at) = (block + size, at + size * LANES * inputs);
+    }
+    let floats = at.saturating_mul(PLANES);
+    if floats > MAX_FLOATS {
+        return Err(PlanError::Memory { floats, limit: MAX_FLOATS });
+    }
+    let mut weights = Floats::zeroed(floats);
+    let packed = weights.as_mut_slice();
+    for (number, filter) in layer.weights.as_chunks::<9>().0.iter().enumerate() {
+        let (output, input) = (number / inputs, number % inputs);
+        let Some(band) = bands.iter().rfind(|band| band.block * LANES <= output) else { continue };
+        let place = band.weights + input * band.blocks * LANES + output - band.block * LANES;
+        for (plane, weight) in transformed(filter).into_iter().enumerate() {
+            packed[plane * at + place] = weight;
+        }
+    }
+    let mut bias = Floats::zeroed(blocks[1] * LANES);
+    bias.as_mut_slice()[..layer.bias.len()].copy_from_slice(layer.bias);
+    let clamp = match layer.activation {
+        Activation::Clamp { low, high } => Some((low, high)),
+        _ => None,
+    };
+    let fitting = BATCH_FLOATS / (PLANES * LANES * (blocks[0] + blocks[1]));
+    let batch = (fitting / set.pixels * set.pixels).max(set.pixels);
+    let zeros = Floats::zeroed(set.blocks.iter().max().map_or(LANES, |blocks| blocks * LANES));
+    Ok(PackedWinograd { padding: layer.window.padding, blocks, bands, weights, bias, zeros, clamp, batch })
+}
+
+/// A 3 × 3 filter as 36 weights.
+fn transformed(filter: &[f32; 9]) -> [f32; PLANES] {
+    let product = |row: usize, column: usize| {
+        let terms = (0..9).map(|at| FILTER[row][at / 3] * f64::from(filter[at]) * FILTER[column][at % 3]);
+        terms.sum::<f64>() as f32
+    };
+    std::array::from_fn(|plane| product(plane / PATCH, plane % PATCH))
+}
+
+/// How a batch of so many patches is multiplied.
+#[derive(Debug)]
+struct Batch {
+    patches: usize,
+    runs: Vec<Run>,
+    tiles: Vec<Tile>,
+    /// For each band, the kernel of each tile.
+    kernels: Vec<Vec<TileKernel>>,
+}
+
+/// A Winograd convolution with every offset settled.
+#[derive(Debug)]
+pub(crate) struct WinogradStep {
+    packed: PackedWinograd,
+    input: Region,
+    output: Region,
+    residual: Option<Region>,
+    /// The first thread's scratch memory; the others' follow.
+    scratch: usize,
+    /// Rows and columns of patches.
+    patches: [usize; 2],
+    /// First patch and size of each batch.
+    parts: Vec<(usize, usize)>,
+    /// One for each size that occurs.
+    batches: Vec<Batch>,
+    set: &'static KernelSet,
+}
+
+impl WinogradStep {
+    pub(crate) fn new(
+        packed: PackedWinograd,
+        [input, output]: [Region; 2],
+        residual: Option<Region>,
+        [scratch, threads]: [usize; 2],
+        set: &'static KernelSet,
+    ) -> Result<Self, PlanError> {
+        let shape = output.shape();
+        let patches = [shape.height, shape.width].map(|side| side.div_ceil(OUTPUT));
+        let count = patches[0] * patches[1];
+        // As many parts as the threads can share evenly.
+        let parts = count.div_ceil(packed.batch).next_multiple_of(threads).min(count);
+        let parts: Vec<(usize, usize)> = even(count, parts).collect();
+        let mut sizes: Vec<usize> = parts.iter().map(|part| part.1).collect();
+        sizes.sort_unstable();
+        sizes.dedup();
+        let missing = PlanError::Extent { step: STEP, access: "there is no kernel of its size" };
+        let batches = sizes.into_iter().map(|patches| Batch::new(&packed, patches, set)).collect::<Option<Vec<_>>>();
+        let batches = batches.ok_or(missing)?;
+        Ok(Self { packed, input, output, residual, scratch, patches, parts, batches, set })
+    }
+
+    /// The first pixel of a patch's window in the first block, and how many of its rows and columns there are.
+    fn window(&self, patch: usize) -> Option<(usize, (usize, usize))> {
+        let (y, x) = (patch / self.patches[1] * OUTPUT, patch % self.patches[1] * OUTPUT);
+        let layout = &self.input.layout;
+        let [top, left] = self.packed.padding;
+        let first = self.input.window(y, x, top, left)?;
+        let columns = layout.row() / LANES;
+        let rows = layout.rows().checked_sub(y + layout.halo - top)?;
+        Some((first, (rows.min(PATCH), columns.checked_sub(x + layout.halo - left)?.min(PATCH))))
+    }
+
+    /// A patch's first row and column in the output, and how many are inside the picture.
+    fn target(&self, patch: usize) -> ((usize, usize), (usize, usize)) {
+        let shape = self.output.shape();
+        let (y, x) = (patch / self.patches[1] * OUTPUT, patch % self.patches[1] * OUTPUT);
+        ((y, x), ((shape.height - y).min(OUTPUT), (shape.width - x).min(OUTPUT)))
+    }
+
+    /// # Safety
+    /// As for [`Step::run`].
+    unsafe fn spread(&self, worker: &Worker<'_>, first: usize, batch: &Batch, planes: usize) {
+        for block in 0..self.packed.blocks[0] {
+            for patch in 0..batch.patches {
+                let Some((window, inside)) = self.window(first + patch) else { continue };
+                // SAFETY: check() has proven every place that the kernel reaches.
+                unsafe {
+                    (self.set.patch)(&PatchCall {
+                        input: worker.at(window + block * self.input.layout.block()),
+                        row: self.input.layout.row(),
+                        inside,
+                        output: worker.at(planes + (block * batch.patches + patch) * LANES),
+                        plane: self.packed.stride(0, batch.patches),
+                    });
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Step::run`].
+    unsafe fn multiply(&self, worker: &Worker<'_>, batch: &Batch, [planes, sums]: [usize; 2]) {
+        let strides = [0, 1].map(|end| self.packed.stride(end, batch.patches));
+        for plane in 0..PLANES {
+            for (band, kernels) in self.packed.bands.iter().zip(&batch.kernels) {
+                for (tile, kernel) in batch.tiles.iter().zip(kernels) {
+                    let places = tile.halves.map(|(_, x)| x * LANES);
+                    let to = sums + plane * strides[1] + band.block * batch.patches * LANES;
+                    // SAFETY: check() has proven every place that the kernel reaches.
+                    unsafe {
+                        kernel(&TileCall {
+                            input: places.map(|place| worker.at(planes + plane * strides[0] + place).cast_const()),
+                            runs: &batch.runs,
+                            step: LANES,
+                            weights: self.packed.weights.as_ptr().add(plane * self.packed.plane() + band.weights),
+                            bias: self.packed.zeros.as_ptr(),
+                            output: places.map(|place| worker.at(to + place)),
+                            output_block: batch.patches * LANES,
+                            residual: None,
+                            residual_block: 0,
+                            clamp: None,
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Step::run`].
+    unsafe fn collect(&self, worker: &Worker<'_>, first: usize, batch: &Batch, sums: usize) {
+        for block in 0..self.packed.blocks[1] {
+            for patch in 0..batch.patches {
+                let ((y, x), inside) = self.target(first + patch);
+                // SAFETY: check() has proven every place that the kernel reaches.
+                unsafe {
+                    (self.set.sums)(&SumCall {
+                        input: worker.at(sums + (block * batch.patches + patch) * LANES),
+                        plane: self.packed.stride(1, batch.patches),
+                        bias: self.packed.bias.as_ptr().add(block * LANES),
+                        residual: self
+                            .residual
+                            .as_ref()
+                            .map(|region| (worker.at(region.at(block, y, x)).cast_const(), region.layout.row())),
+                        clamp: self.packed.clamp,
+                        output: worker.at(self.output.at(block, y, x)),
+                        row: self.output.layout.row(),
+                        inside,
+                    });
+                }
+            }
+        }
+    }
+}
+
+impl Batch {
+    fn new(packed: &PackedWinograd, patches: usize, set: &KernelSet) -> Option<Self> {
+        let run = |block: usize| Run { offset: (block * patches * LANES) as u32, length: LANES as u32 };
+        let tiles = cut(1, patches, set.pixels);
+        let of_band = |band: &Band| {
+            tiles.iter().map(|tile| (set.tile)(band.blocks, tile.pixels, LANES)).collect::<Option<Vec<_>>>()
+        };
+        let kernels = packed.bands.iter().map(of_band).collect::<Option<Vec<_>>>()?;
+        Some(Self { patches, runs: (0..packed.blocks[0]).map(run).collect(), tiles, kernels })
+    }
+}
+
+impl Step for WinogradStep {
+    fn check(&self) -> Result<(), PlanError> {
+        let PackedWinograd { blocks, bands, weights, bias, zeros, batch, .. } = &self.packed;
+        // Runs of whole blocks reach the last patch of the last block of a plane, and no further: planes are as long.
+        proven(self.batches.iter().all(|found| found.patches <= *batch), STEP, "scratch")?;
+        proven(weights.len() >= PLANES * self.packed.plane() && bias.len() >= blocks[1] * LANES, STEP, "weights")?;
+        proven(*blocks == [self.input.blocks(), self.output.blocks()], STEP, "blocks")?;
+        for band in bands {
+            let inside = band.block + band.blocks <= blocks[1] && band.blocks * LANES <= zeros.len();
+            let end = band.weights + band.blocks * LANES * blocks[0] * LANES;
+            proven(inside && end <= self.packed.plane(), STEP, "bands")?;
+        }
+        let last = [&self.input, &self.output].map(|region| (region.blocks() - 1) * region.layout.block());
+        for patch in 0..self.patches[0] * self.patches[1] {
+            let window = self.window(patch).ok_or(PlanError::Extent { step: STEP, access: "before the halo" })?;
+            let (first, (rows, columns)) = window;
+            if rows > 0 && columns > 0 {
+                let end = first + last[0] + (rows - 1) * self.input.layout.row() + columns * LANES;
+                proven(self.input.holds(first, end), STEP, "input")?;
+            }
+            let ((y, x), (rows, columns)) = self.target(patch);
+            for region in [Some(&self.output), self.residual.as_ref()].into_iter().flatten() {
+                let end = region.at(region.blocks() - 1, y + rows - 1, x + columns - 1) + LANES;
+                proven(region.blocks() == blocks[1] && region.holds(region.at(0, y, x), end), STEP, "output")?;
+            }
+        }
+        Ok(())
+    }
+
+    unsafe fn run(&self, worker: &Worker<'_>) {
+        let planes = self.scratch + worker.number * self.packed.scratch();
+        for &(first, patches) in &self.parts[worker.share(self.parts.len())] {
+            let Some(batch) = self.batches.iter().find(|batch| batch.patches == patches) else { continue };
+            let sums = planes + PLANES * self.packed.stride(0, batch.patches);
+            // SAFETY: the caller's promise; the scratch memory is this thread's, and so are the patches.
+            unsafe {
+                self.spread(worker, first, batch, planes);
+                self.multiply(worker, batch, [planes, sums]);
+                self.collect(worker, first, batch, sums);
+            }
+        }
+    }
+
+    fn weights(&self) -> usize {
+        self.packed.weights.len() + self.packed.bias.len()
+    }
+}

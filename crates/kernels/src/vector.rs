@@ -1,0 +1,86 @@
+//! A few floats at once: what every kernel is written in terms of.
+//!
+//! The methods are inlined into kernels that were compiled for the instruction set (`kernel/set.rs`); called from
+//! anywhere else they would be slow, and on a machine without the instructions undefined. That is why all of them are
+//! `unsafe`, with one condition for all: *the machine has the instruction set of the implementing type*. Those with
+//! a pointer want [`Vector::LANES`] floats behind it, of any alignment.
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
+pub(crate) mod portable;
+
+use crate::activation::Activation;
+
+/// [`Vector::LANES`] floats.
+#[allow(clippy::missing_safety_doc, reason = "one condition for all, in the module's documentation")]
+pub(crate) trait Vector: Copy {
+    /// How many; 16 is a multiple of it.
+    const LANES: usize;
+
+    unsafe fn splat(value: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    unsafe fn add(self, other: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
+    unsafe fn div(self, other: Self) -> Self;
+    /// The greater of both; `other` where one is no number.
+    unsafe fn max(self, other: Self) -> Self;
+    /// The lesser of both; `other` where one is no number.
+    unsafe fn min(self, other: Self) -> Self;
+    /// `self · factor + addend`, rounded once where the instruction set can.
+    unsafe fn fma(self, factor: Self, addend: Self) -> Self;
+    /// The nearest whole numbers.
+    unsafe fn round(self) -> Self;
+    /// 2 to the power of whole numbers between -126 and 127.
+    unsafe fn power_of_two(self) -> Self;
+}
+
+/// e to the power of each element, to about 2 units in the last place; elements are held between -87 and 88.
+///
+/// # Safety
+/// As for [`Vector`].
+#[inline(always)]
+pub(crate) unsafe fn exp<V: Vector>(x: V) -> V {
+    // SAFETY: the caller's promise is the one that every method asks for.
+    unsafe {
+        let x = V::splat(88.0).min(V::splat(-87.0).max(x));
+        let whole = x.mul(V::splat(std::f32::consts::LOG2_E)).round();
+        // ln 2 in two parts, of which the first has few enough bits to be multiplied without rounding.
+        let rest = whole.fma(V::splat(-0.693_359_4), x);
+        let rest = whole.fma(V::splat(2.121_944_4e-4), rest);
+        let mut series = V::splat(1.987_569_1e-4);
+        for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_66, 0.5] {
+            series = series.fma(rest, V::splat(coefficient));
+        }
+        let power = series.fma(rest.mul(rest), rest).add(V::splat(1.0));
+        power.mul(whole.power_of_two())
+    }
+}
+
+/// The activation of each element.
+///
+/// # Safety
+/// As for [`Vector`].
+#[inline(always)]
+pub(crate) unsafe fn activate<V: Vector>(activation: Activation, x: V) -> V {
+    // SAFETY: the caller's promise is the one that every method asks for.
+    unsafe {
+        let (zero, one) = (V::splat(0.0), V::splat(1.0));
+        // What is no number stays none, so that it is noticed at the end: the constant comes first.
+        let gate = |alpha, beta| one.min(zero.max(x.fma(V::splat(alpha), V::splat(beta))));
+        match activation {
+            Activation::Identity => x,
+            Activation::Clamp { low, high } => V::splat(high).min(V::splat(low).max(x)),
+            Activation::LeakyRelu { slope } => zero.min(x).fma(V::splat(slope), zero.max(x)),
+            Activation::HardSigmoid { alpha, beta } => gate(alpha, beta),
+            Activation::HardSwish { alpha, beta } => x.mul(gate(alpha, beta)),
+            Activation::Sigmoid => one.div(one.add(exp(zero.sub(x)))),
+            Activation::Swish => x.div(one.add(exp(zero.sub(x)))),
+        }
+    }
+}

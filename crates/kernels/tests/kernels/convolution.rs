@@ -1,0 +1,165 @@
+//! Convolutions of every kind.
+
+use margay_kernels::{Activation, Options, Shape, Window};
+
+use crate::reference::{Dense, Layer, Random, check, check_to, convolve, outputs, shape};
+
+/// Checks one convolution, from a blocked input and, where it is dense, from a planar one.
+fn convolution(inputs: Shape, channels: usize, groups: usize, window: Window, activation: Activation) {
+    let name = format!("{inputs:?} to {channels} in {groups} groups, {window:?}, {activation:?}");
+    let mut random = Random::new((inputs.elements() * channels) as u64);
+    let input = Dense::random(inputs, &mut random);
+    let layer = Layer { activation, ..Layer::random(inputs.channels, channels, groups, window, &mut random) };
+    let expected = convolve(&input, &layer, None);
+    for is_planar in [false, true] {
+        check(&name, &input, is_planar, &expected, |builder, view| {
+            let output = builder.tensor(expected.shape)?;
+            let output = builder.whole(output);
+            builder.convolution(&layer.step(view, output, None))?;
+            Ok(output)
+        });
+    }
+}
+
+#[test]
+fn one_by_one_convolutions_of_odd_sizes() {
+    for (height, width) in [(1, 1), (3, 5), (7, 7), (2, 13), (1, 27), (4, 29)] {
+        for (inputs, outputs) in [(1, 1), (16, 16), (24, 40), (17, 33)] {
+            let input = shape(inputs, height, width);
+            convolution(input, outputs, 1, Window::square(1, 1, 0), Activation::Identity);
+        }
+    }
+}
+
+#[test]
+fn windows_strides_and_paddings() {
+    for kernel in [2, 3, 5] {
+        for stride in [1, 2, 3] {
+            for padding in 0..kernel {
+                let window = Window::square(kernel, stride, padding);
+                convolution(shape(3, 9, 11), 20, 1, window, Activation::RELU);
+                convolution(shape(18, 8, 7), 16, 1, window, Activation::Clamp { low: -0.5, high: 6.0 });
+            }
+        }
+    }
+}
+
+#[test]
+fn windows_that_are_no_squares_and_dilated_ones() {
+    for (kernel, padding) in [([1, 3], [0, 1]), ([3, 1], [1, 0]), ([1, 7], [0, 3]), ([4, 2], [2, 1])] {
+        let window = Window { kernel, stride: [1, 1], padding, dilation: [1, 1] };
+        convolution(shape(17, 6, 9), 32, 1, window, Activation::Identity);
+        convolution(shape(17, 6, 9), 32, 1, Window { stride: [2, 1], ..window }, Activation::Identity);
+    }
+    let dilated = Window { kernel: [3, 3], stride: [1, 1], padding: [2, 3], dilation: [2, 3] };
+    convolution(shape(5, 9, 9), 16, 1, dilated, Activation::Identity);
+}
+
+#[test]
+fn groups_of_channels() {
+    for (inputs, outputs, groups) in [(32, 32, 2), (32, 64, 8), (12, 18, 3), (40, 20, 4), (64, 64, 2), (6, 12, 6)] {
+        convolution(shape(inputs, 5, 6), outputs, groups, Window::square(3, 1, 1), Activation::Identity);
+        convolution(shape(inputs, 4, 4), outputs, groups, Window::square(1, 1, 0), Activation::RELU);
+    }
+}
+
+#[test]
+fn depthwise_convolutions() {
+    for (channels, height, width) in [(16, 7, 7), (20, 9, 17), (33, 5, 4), (1, 3, 30)] {
+        for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (2, 2), (3, 3)] {
+            let window = Window::square(kernel, stride, kernel / 2);
+            convolution(shape(channels, height, width), channels, channels, window, Activation::RELU);
+        }
+    }
+    let dilated = Window { kernel: [3, 3], stride: [1, 2], padding: [2, 1], dilation: [2, 1] };
+    convolution(shape(24, 9, 9), 24, 24, dilated, Activation::Swish);
+}
+
+#[test]
+fn every_activation_follows_a_convolution() {
+    let activations = [
+        Activation::LeakyRelu { slope: 0.1 },
+        Activation::HardSigmoid { alpha: 0.2, beta: 0.5 },
+        Activation::HardSwish { alpha: 1.0 / 6.0, beta: 0.5 },
+        Activation::Sigmoid,
+        Activation::Swish,
+    ];
+    for activation in activations {
+        convolution(shape(19, 7, 7), 35, 1, Window::square(1, 1, 0), activation);
+        convolution(shape(20, 6, 15), 20, 20, Window::square(3, 1, 1), activation);
+    }
+}
+
+#[test]
+fn fully_connected_layers_are_windows_of_the_whole_picture() {
+    for (channels, side, classes) in [(1280, 1, 1000), (40, 1, 7), (24, 5, 33), (512, 1, 130)] {
+        convolution(shape(channels, side, side), classes, 1, Window::square(side, 1, 0), Activation::Identity);
+    }
+}
+
+#[test]
+fn a_residual_is_added_before_the_activation() {
+    let mut random = Random::new(7);
+    for (channels, height, width) in [(16, 7, 7), (40, 5, 19), (33, 3, 3)] {
+        let input = Dense::random(shape(channels, height, width), &mut random);
+        let window = Window::square(3, 1, 1);
+        let layer = Layer { activation: Activation::RELU, ..Layer::random(channels, channels, 1, window, &mut random) };
+        check("residual", &input, false, &convolve(&input, &layer, Some(&input)), |builder, view| {
+            let output = builder.tensor(input.shape)?;
+            let output = builder.whole(output);
+            builder.convolution(&layer.step(view, output, Some(view)))?;
+            Ok(output)
+        });
+    }
+}
+
+/// Halos, shared memory and bands of weights too large for the cache come together in a chain.
+#[test]
+fn a_chain_of_layers_reuses_memory_without_leaving_traces() {
+    let mut random = Random::new(11);
+    let input = Dense::random(shape(3, 19, 23), &mut random);
+    let layers = [
+        Layer::random(3, 24, 1, Window::square(3, 2, 1), &mut random),
+        Layer::random(24, 24, 24, Window::square(5, 1, 2), &mut random),
+        Layer::random(24, 200, 1, Window::square(1, 1, 0), &mut random),
+        Layer::random(200, 130, 1, Window::square(3, 1, 1), &mut random),
+        Layer::random(130, 10, 1, Window::square(3, 1, 0), &mut random),
+    ];
+    let mut expected = input.clone();
+    for layer in &layers {
+        expected = convolve(&expected, layer, None);
+    }
+    check("chain", &input, true, &expected, |builder, mut view| {
+        for layer in &layers {
+            let (height, width) = outputs(&layer.window, builder.shape(view));
+            let output = builder.tensor(shape(layer.outputs, height, width))?;
+            let output = builder.whole(output);
+            builder.convolution(&layer.step(view, output, None))?;
+            view = output;
+        }
+        Ok(view)
+    });
+}
+
+#[test]
+fn winograd_convolutions_of_all_edges() {
+    let mut random = Random::new(13);
+    let options = Options { winograd: true, poisons: true, ..Options::default() };
+    for (inputs, outputs, height, width, padding) in
+        [(16, 16, 4, 4, 1), (32, 40, 7, 9, 1), (48, 32, 13, 6, 0), (64, 64, 17, 21, 1), (16, 100, 30, 29, 2)]
+    {
+        let input = Dense::random(shape(inputs, height, width), &mut random);
+        let window = Window::square(3, 1, padding);
+        let layer = Layer { activation: Activation::RELU, ..Layer::random(inputs, outputs, 1, window, &mut random) };
+        let other = Layer::random(inputs, outputs, 1, window, &mut random);
+        let residual = convolve(&input, &other, None);
+        let expected = convolve(&input, &layer, Some(&residual));
+        check_to(1e-5, options, &format!("{input:?}"), &input, false, &expected, |builder, view| {
+            let (between, output) = (builder.tensor(expected.shape)?, builder.tensor(expected.shape)?);
+            let (between, output) = (builder.whole(between), builder.whole(output));
+            builder.convolution(&other.step(view, between, None))?;
+            builder.convolution(&layer.step(view, output, Some(between)))?;
+            Ok(output)
+        });
+    }
+}

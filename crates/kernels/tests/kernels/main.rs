@@ -1,0 +1,16 @@
+//! Every step against plain loops, over grids of shapes, for every instruction set of the machine, on one thread and on
+//! two. Memory is poisoned before each run: what was not computed comes out as no number, and fails.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "clippy.toml exempts tests, but not their helpers"
+)]
+
+mod convolution;
+mod plans;
+mod pointwise;
+mod pooling;
+mod reference;
+mod stack;

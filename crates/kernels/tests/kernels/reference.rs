@@ -1,0 +1,181 @@
+//! What the steps should compute, in the order of the definition; and what the tests are made of.
+
+use margay_kernels::{
+    Activation, Convolution, InputOrder, Isa, Options, PlanError, PoolKind, ProgramBuilder, Shape, View, Window,
+};
+
+/// Numbers between -1 and 1, the same in every run.
+#[derive(Debug)]
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn next(&mut self) -> u32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as u32
+    }
+
+    pub fn numbers(&mut self, count: usize) -> Vec<f32> {
+        (0..count).map(|_| self.next() as f32 / (1_u64 << 30) as f32 - 1.0).collect()
+    }
+}
+
+/// A shape.
+pub fn shape(channels: usize, height: usize, width: usize) -> Shape {
+    Shape { channels, height, width }
+}
+
+/// A tensor in the order channels, rows, columns.
+#[derive(Debug, Clone)]
+pub struct Dense {
+    pub shape: Shape,
+    pub data: Vec<f32>,
+}
+
+impl Dense {
+    pub fn random(shape: Shape, random: &mut Random) -> Self {
+        Self { data: random.numbers(shape.elements()), shape }
+    }
+
+    /// An element; zero outside the picture.
+    pub fn at(&self, channel: usize, y: isize, x: isize) -> f32 {
+        let Shape { height, width, .. } = self.shape;
+        if y < 0 || x < 0 || y as usize >= height || x as usize >= width {
+            return 0.0;
+        }
+        self.data[(channel * height + y as usize) * width + x as usize]
+    }
+
+    fn from_elements(shape: Shape, element: impl Fn(usize, usize, usize) -> f32) -> Self {
+        let Shape { channels, height, width } = shape;
+        let places = (0..channels).flat_map(|c| (0..height).flat_map(move |y| (0..width).map(move |x| (c, y, x))));
+        Self { shape, data: places.map(|(c, y, x)| element(c, y, x)).collect() }
+    }
+}
+
+/// The output's side for a window over `length` with as much padding after as before.
+pub fn outputs(window: &Window, shape: Shape) -> (usize, usize) {
+    let side = |axis: usize, length: usize| {
+        let span = (window.kernel[axis] - 1) * window.dilation[axis] + 1;
+        (length + 2 * window.padding[axis] - span) / window.stride[axis] + 1
+    };
+    (side(0, shape.height), side(1, shape.width))
+}
+
+/// Row or column of an element of a window.
+fn place(window: &Window, axis: usize, output: usize, element: usize) -> isize {
+    (output * window.stride[axis] + element * window.dilation[axis]) as isize - window.padding[axis] as isize
+}
+
+/// A convolution by its definition, summed in double precision.
+pub fn convolve(input: &Dense, layer: &Layer, residual: Option<&Dense>) -> Dense {
+    let Layer { window, groups, weights, bias, .. } = layer;
+    let (height, width) = outputs(window, input.shape);
+    let of_group = input.shape.channels / groups;
+    let to_group = layer.outputs / groups;
+    Dense::from_elements(shape(layer.outputs, height, width), |output, y, x| {
+        let mut sum = f64::from(bias[output]);
+        for channel in 0..of_group {
+            for row in 0..window.kernel[0] {
+                for column in 0..window.kernel[1] {
+                    let weight = ((output * of_group + channel) * window.kernel[0] + row) * window.kernel[1] + column;
+                    let from = output / to_group * of_group + channel;
+                    let element = input.at(from, place(window, 0, y, row), place(window, 1, x, column));
+                    sum += f64::from(weights[weight]) * f64::from(element);
+                }
+            }
+        }
+        let sum = sum as f32 + residual.map_or(0.0, |residual| residual.at(output, y as isize, x as isize));
+        layer.activation.of(sum)
+    })
+}
+
+/// A pooling by its definition.
+pub fn pool(input: &Dense, window: &Window, kind: PoolKind, (height, width): (usize, usize)) -> Dense {
+    let inside = |y: isize, x: isize| {
+        (0..input.shape.height as isize).contains(&y) && (0..input.shape.width as isize).contains(&x)
+    };
+    Dense::from_elements(shape(input.shape.channels, height, width), |channel, y, x| {
+        let places = (0..window.kernel[0])
+            .flat_map(|row| (0..window.kernel[1]).map(move |column| (row, column)))
+            .map(|(row, column)| (place(window, 0, y, row), place(window, 1, x, column)))
+            .filter(|&(y, x)| inside(y, x));
+        let elements: Vec<f32> = places.map(|(y, x)| input.at(channel, y, x)).collect();
+        let sum: f32 = elements.iter().sum();
+        match kind {
+            PoolKind::Maximum => elements.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+            PoolKind::Average { counts_padding: false } => sum / elements.len() as f32,
+            PoolKind::Average { counts_padding: true } => sum / (window.kernel[0] * window.kernel[1]) as f32,
+        }
+    })
+}
+
+/// A convolution's parameters.
+#[derive(Debug)]
+pub struct Layer {
+    pub outputs: usize,
+    pub groups: usize,
+    pub window: Window,
+    pub weights: Vec<f32>,
+    pub bias: Vec<f32>,
+    pub activation: Activation,
+}
+
+impl Layer {
+    pub fn random(inputs: usize, outputs: usize, groups: usize, window: Window, random: &mut Random) -> Self {
+        let weights = random.numbers(outputs * inputs / groups * window.kernel[0] * window.kernel[1]);
+        Self { outputs, groups, window, weights, bias: random.numbers(outputs), activation: Activation::Identity }
+    }
+
+    /// The step that computes it.
+    pub fn step(&self, input: View, output: View, residual: Option<View>) -> Convolution<'_> {
+        let (weights, bias) = (&self.weights, &self.bias);
+        let Self { window, groups, activation, .. } = *self;
+        Convolution { input, output, residual, weights, bias, window, groups, activation }
+    }
+}
+
+/// Runs a program of one input on every instruction set, with one thread and two, twice each, and compares.
+pub fn check(
+    name: &str,
+    input: &Dense,
+    is_planar: bool,
+    expected: &Dense,
+    network: impl Fn(&mut ProgramBuilder, View) -> Result<View, PlanError>,
+) {
+    let options = Options { winograd: false, poisons: true, ..Options::default() };
+    check_to(2e-6, options, name, input, is_planar, expected, network);
+}
+
+/// The same with options of one's own, to a part of the largest number.
+pub fn check_to(
+    tolerance: f32,
+    options: Options,
+    name: &str,
+    input: &Dense,
+    is_planar: bool,
+    expected: &Dense,
+    network: impl Fn(&mut ProgramBuilder, View) -> Result<View, PlanError>,
+) {
+    let scale = expected.data.iter().fold(1.0_f32, |scale, value| scale.max(value.abs()));
+    for isa in Isa::available() {
+        for threads in [1, 2] {
+            let mut builder = ProgramBuilder::new(Options { isa, threads, ..options });
+            let view = builder.input(input.shape, InputOrder::ChannelsFirst, is_planar).unwrap();
+            let output = network(&mut builder, view).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let mut program = builder.build(output).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(program.output(), expected.shape, "{name}");
+            for _ in 0..2 {
+                let mut found = Vec::new();
+                program.run(&input.data, &mut found).unwrap();
+                for (place, (found, expected)) in found.iter().zip(&expected.data).enumerate() {
+                    let near = (found - expected).abs() <= tolerance * scale;
+                    assert!(near, "{name}, {isa}, {threads} threads, element {place}: {found} is not {expected}");
+                }
+            }
+        }
+    }
+}
