@@ -106,7 +106,11 @@ impl Broker {
     }
 
     pub(crate) fn disconnect_clients(&self) {
-        self.doorman.disconnect_all();
+        self.doorman.disconnect(|_| true);
+    }
+
+    pub(crate) fn disconnect_clients_of(&self, name: &str) {
+        self.doorman.disconnect(|principal| principal.name() == name);
     }
 }
 

@@ -273,6 +273,11 @@ impl LocalCloud {
         self.broker.disconnect_clients();
     }
 
+    /// Cuts the MQTT connections of the thing or viewer `name` and keeps the sessions.
+    pub fn disconnect_clients_of(&self, name: &str) {
+        self.broker.disconnect_clients_of(name);
+    }
+
     /// Stops everything and waits for the broker to end.
     pub async fn shutdown(self) {
         self.broker.stop().await;
