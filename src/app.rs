@@ -10,6 +10,7 @@ mod service_manager;
 mod services;
 pub mod status;
 pub mod trial;
+mod uplink;
 
 use std::io;
 use std::path::Path;
@@ -118,7 +119,7 @@ impl Core {
         let store = Arc::new(Store::open(&config.directories.models())?);
         let mut settings = LinkSettings::new(services.connection(&config));
         settings.spool = spool(&deployable.group.spooler)?;
-        settings.retry_ceiling = config.mqtt.max_retry_interval;
+        uplink::configure(&mut settings, &config, &services, &deployable.group.spooler);
         let link = Link::start(settings);
         let router = Arc::new(Router::new(deployable.group.subscriptions.iter().map(route)));
         let mut tasks = tokio::task::JoinSet::new();
@@ -172,7 +173,7 @@ impl Core {
 
     fn watch_identity(&mut self, config_path: &Path) {
         let config = Config::clone(&self.config);
-        self.tasks.spawn(reload::watch(config_path.to_owned(), config, self.services.clone()));
+        self.tasks.spawn(reload::watch(config_path.to_owned(), config, self.services.clone(), self.link.clone()));
     }
 
     /// Does what signals ask for until one says stop.

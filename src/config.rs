@@ -31,7 +31,7 @@ pub use core_thing::CoreThing;
 pub use crypto::{Crypto, Pkcs11};
 pub use directories::Directories;
 pub use load::{DEFAULT_PATH, load, root_of};
-pub use mqtt::Mqtt;
+pub use mqtt::{Mqtt, PresenceSetting, ProtocolVersion};
 pub use packages::Packages;
 pub use proxy::{NetworkProxy, ProxyScheme};
 pub use runtime::Runtime;

@@ -108,7 +108,13 @@ fn margay(config: &Config) -> Value {
             "caPath": s3.ca_path.as_deref().map(path),
             "maxBytesPerSecond": s3.max_bytes_per_second,
         },
-        "mqtt": {"host": config.mqtt.host.as_str(), "port": config.mqtt.port},
+        "mqtt": {
+            "host": config.mqtt.host.as_str(),
+            "port": config.mqtt.port,
+            "version": config.mqtt.version.as_str(),
+            "maxPublishesPerSecond": config.mqtt.publishes_per_second,
+            "status": config.mqtt.presence.as_str(),
+        },
         "tokenExchange": {"port": config.token_exchange.port},
         "page": config.page.map(|page| json!({"port": page.port})),
         "packages": {
