@@ -56,3 +56,5 @@ mod service;
 mod signatures;
 #[path = "promises/token_exchange.rs"]
 mod token_exchange;
+#[path = "promises/uplink.rs"]
+mod uplink;
