@@ -34,6 +34,8 @@ mod exit_codes;
 mod identity;
 #[path = "promises/inventory.rs"]
 mod inventory;
+#[path = "promises/jobs_peers.rs"]
+mod jobs_peers;
 #[path = "promises/layers.rs"]
 mod layers;
 #[path = "promises/ledger.rs"]
