@@ -1,6 +1,8 @@
 //! The core: its services built from the configuration, its tasks, and their end in good order.
 
+pub mod control;
 pub mod credentials;
+mod group_runner;
 mod heartbeat;
 mod preview;
 mod publishing;
@@ -18,25 +20,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
 
+use self::group_runner::{GroupRunner, Scene, spool};
 use self::preview::Preview;
-use self::publishing::Publisher;
-use self::report::{CameraSources, Report};
+use self::report::Report;
 use self::service_manager::ServiceManager;
 pub use self::services::{Services, ServicesError, connection, identity_files};
-use crate::classifier::Classifier;
 use crate::config::Config;
-use crate::connector::image_classifier::ImageClassifier;
 use crate::credentials::token_exchange::TokenExchange;
 use crate::credentials::{Roles, TokenRegistry};
-use crate::deployment::{Deployment, Stager};
-use crate::documents::{self, Deployable};
-use crate::group::{Party, Spooler, Subscription};
+use crate::deployment::{Deployments, Engine, Opening, Parts, Stager};
 use crate::mqtt::link::{Link, LinkSettings};
-use crate::mqtt::spool::{SpoolSettings, SpoolSettingsError, StorageType};
+use crate::mqtt::spool::SpoolSettingsError;
 use crate::problem::Problems;
-use crate::router::{Endpoint, Route, Router};
 use crate::store::Store;
 
 /// How long the core waits at its end for the broker to acknowledge what is spooled.
@@ -60,9 +56,6 @@ pub enum AppError {
     /// The status socket cannot listen.
     #[error(transparent)]
     Status(#[from] status::StatusError),
-    /// A worker's sandbox cannot be planned from the group document.
-    #[error("planning the sandbox of the camera")]
-    Plan(#[from] margay_sandbox::PlanError),
     /// The group document's spool settings are impossible.
     #[error(transparent)]
     Spool(#[from] SpoolSettingsError),
@@ -71,20 +64,15 @@ pub enum AppError {
     Signals(#[source] io::Error),
 }
 
-/// Runs the core until SIGTERM or SIGINT. `config` was read from `config_path`.
+/// Runs the core until SIGTERM or SIGINT. `config` was read from `config_path`, `opening` says what runs first.
 ///
 /// # Errors
 /// Only what makes it pointless to run: the documents, the device's files, the store, a socket. Everything that the
 /// network or the cloud may mend is retried and shown by `margay status`.
-pub async fn run(
-    config_path: &Path,
-    config: Config,
-    deployable: Deployable,
-    warnings: Problems,
-) -> Result<(), AppError> {
+pub async fn run(config_path: &Path, config: Config, opening: Opening, warnings: Problems) -> Result<(), AppError> {
     let mut signals = Signals::listen().map_err(AppError::Signals)?;
     let manager = ServiceManager::of_environment();
-    let mut core = Core::start(config, &deployable, &warnings).await?;
+    let mut core = Core::start(config, opening, &warnings).await?;
     core.watch_identity(config_path);
     manager.ready();
     tokio::select! {
@@ -102,65 +90,46 @@ struct Core {
     services: Services,
     link: Link,
     report: Arc<Report>,
-    cameras: Vec<Camera>,
+    deployments: Deployments,
     tasks: tokio::task::JoinSet<()>,
 }
 
-struct Camera {
-    classifier: Classifier,
-    resource: crate::name::ResourceId,
-    uri: watch::Sender<crate::group::ModelSource>,
-}
-
 impl Core {
-    async fn start(config: Config, deployable: &Deployable, warnings: &Problems) -> Result<Self, AppError> {
+    async fn start(config: Config, opening: Opening, warnings: &Problems) -> Result<Self, AppError> {
         let config = Arc::new(config);
         let services = Services::build(&config)?;
         let store = Arc::new(Store::open(&config.directories.models())?);
         let mut settings = LinkSettings::new(services.connection(&config));
-        settings.spool = spool(&deployable.group.spooler)?;
-        uplink::configure(&mut settings, &config, &services, &deployable.group.spooler);
+        let first = opening.first_group(&config);
+        settings.spool = spool(&first.deployable.group.spooler)?;
+        uplink::configure(&mut settings, &config, &services, &first.deployable.group.spooler);
         let link = Link::start(settings);
-        let router = Arc::new(Router::new(deployable.group.subscriptions.iter().map(route)));
         let mut tasks = tokio::task::JoinSet::new();
-        let stager = Stager::new(services.s3.clone(), store, services.provenance.clone());
         let preview = Preview::bind(&config);
-        let mut cameras = Vec::new();
-        let mut reported = Vec::new();
-        for connector in &deployable.image_classifiers {
-            let mut publisher = publisher(&config, &services, &router, &link, connector);
-            publisher.page = preview.feed(cameras.len());
-            let topic = publisher.topic.clone();
-            let classifier =
-                Classifier::start(connector.settings(), move |observation| publisher.publish(observation))?;
-            let (uri, uri_changes) = watch::channel(connector.model_source.clone());
-            let resource = connector.model_resource.clone();
-            let deployment = Deployment::new(resource.clone(), uri_changes, stager.clone(), classifier.clone());
-            reported.push(CameraSources {
-                topic,
-                resource: resource.clone(),
-                uri: uri.subscribe(),
-                progress: deployment.progress(),
-                classifier: classifier.clone(),
-            });
-            tasks.spawn(deployment.run());
-            cameras.push(Camera { classifier, resource, uri });
-        }
+        let scene = Arc::new(Scene::new());
+        let runner = GroupRunner::new(&config, &services, link.clone(), preview.clone(), scene.clone());
+        let stager = Stager::new(services.s3.clone(), store.clone(), services.provenance.clone());
+        let parts = Parts { config: config.clone(), clock: services.clock.clone(), store, stager };
+        let (mut engine, deployments) = Engine::new(parts, runner, opening);
+        engine.resume().await;
         let token_exchange =
             TokenExchange::bind(config.token_exchange.port, services.roles.clone(), Arc::new(TokenRegistry::new()))
                 .await?;
         let listener = status::listen(&config.directories.status_socket)?;
+        let orders = control::listen(&config.directories.control_socket())?;
         let report = Arc::new(Report {
             config: config.clone(),
             started: services.clock.boottime(),
             services: services.clone(),
             link: link.clone(),
-            router,
-            cameras: reported,
+            scene,
+            deployments: deployments.clone(),
             page: preview.clone(),
             warnings: warnings.iter().map(ToString::to_string).chain(preview.failure()).collect(),
         });
         preview.start(&mut tasks, report.clone());
+        tasks.spawn(engine.run());
+        tasks.spawn(control::serve(orders, deployments.clone()));
         let asked = report.clone();
         tasks.spawn(status::serve(listener, move || asked.clone().now()));
         tasks.spawn(lend_credentials(token_exchange));
@@ -168,7 +137,7 @@ impl Core {
         tasks.spawn(async move { roles.run().await });
         tasks.spawn(end_pauses(link.clone(), services.roles.clone()));
         tasks.spawn(keep_time(services.clone()));
-        Ok(Self { config, services, link, report, cameras, tasks })
+        Ok(Self { config, services, link, report, deployments, tasks })
     }
 
     fn watch_identity(&mut self, config_path: &Path) {
@@ -180,30 +149,14 @@ impl Core {
     async fn obey(&self, signals: &mut Signals, manager: &ServiceManager) {
         while let Order::DeployAgain = signals.next().await {
             manager.reloading();
-            self.deploy_again();
+            self.deployments.look_at_file();
             manager.ready();
-        }
-    }
-
-    /// Reads the group document anew and has every package looked at again. What the document changes beside its
-    /// packages takes effect at the next start.
-    fn deploy_again(&self) {
-        match documents::load_group(&self.config.directories.group_document, Some(&self.config)) {
-            Ok(accepted) => {
-                for camera in &self.cameras {
-                    let wanted = accepted.document.image_classifiers.iter();
-                    if let Some(connector) = wanted.into_iter().find(|c| c.model_resource == camera.resource) {
-                        camera.uri.send_replace(connector.model_source.clone());
-                    }
-                }
-            }
-            Err(error) => tracing::error!(%error, "the new group document is refused; the old one stays in force"),
         }
     }
 
     async fn stop(mut self) {
         tracing::info!("stopping");
-        for camera in &self.cameras {
+        for camera in self.report.scene.cameras() {
             camera.classifier.shutdown().await;
         }
         let counters = self.link.drain(DRAIN).await;
@@ -212,56 +165,10 @@ impl Core {
             tracing::warn!(left, "predictions were not delivered before the end");
         }
         self.tasks.shutdown().await;
-        // Left behind, the socket would be replaced at the next start; gone, it tells that no core runs.
+        // Left behind, the sockets would be replaced at the next start; gone, they tell that no core runs.
         let _ = std::fs::remove_file(&self.config.directories.status_socket);
+        let _ = std::fs::remove_file(self.config.directories.control_socket());
     }
-}
-
-fn publisher(
-    config: &Config,
-    services: &Services,
-    router: &Arc<Router>,
-    link: &Link,
-    connector: &ImageClassifier,
-) -> Publisher {
-    let thing = config.core_thing.thing_arn.thing().clone();
-    Publisher {
-        topic: connector.topic.clone(),
-        thing,
-        camera: connector.camera_name.to_string(),
-        source: Endpoint::Connector(connector.arn.to_string()),
-        clock: services.clock.clone(),
-        router: router.clone(),
-        link: link.clone(),
-        page: None,
-    }
-}
-
-/// A subscription of the group as the router takes it.
-fn route(subscription: &Subscription) -> Route {
-    Route {
-        id: subscription.id.to_string(),
-        source: endpoint(&subscription.source),
-        target: endpoint(&subscription.target),
-        filter: subscription.subject.clone(),
-    }
-}
-
-fn endpoint(party: &Party) -> Endpoint {
-    match party {
-        Party::Cloud => Endpoint::Cloud,
-        Party::ShadowService => Endpoint::ShadowService,
-        Party::Device(arn) => Endpoint::Device(arn.to_string()),
-        Party::Function(arn) => Endpoint::Function(arn.to_string()),
-        Party::Connector(arn) => Endpoint::Connector(arn.to_string()),
-    }
-}
-
-/// The group's spooler as the link takes it. In this version messages wait in memory whatever the group says; reading
-/// the group document has warned of it.
-fn spool(spooler: &Spooler) -> Result<SpoolSettings, SpoolSettingsError> {
-    let bytes = usize::try_from(spooler.max_size.bytes()).unwrap_or(usize::MAX);
-    SpoolSettings::new(bytes, StorageType::Memory)
 }
 
 async fn lend_credentials(token_exchange: TokenExchange) {

@@ -10,6 +10,7 @@ mod classify;
 mod credentials;
 #[cfg(feature = "demo")]
 mod demo;
+mod deploy;
 mod enter_namespace;
 pub mod exit;
 mod model;
@@ -40,6 +41,8 @@ enum Command {
     Demo(demo::Arguments),
     Run(run::Arguments),
     Check(check::Arguments),
+    Deploy(deploy::Arguments),
+    Deployments(deploy::List),
     Status(status::Arguments),
     Credentials(credentials::Arguments),
     Subscribe(subscribe::Arguments),
@@ -69,6 +72,8 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Deploy(arguments) => deploy::run(&arguments),
+        Command::Deployments(arguments) => deploy::list(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Credentials(arguments) => credentials::run(&arguments),
         Command::Subscribe(arguments) => subscribe::run(arguments),

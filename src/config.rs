@@ -14,6 +14,7 @@ use crate::problem::{Accepted, Document, Problems};
 mod additions;
 mod core_thing;
 mod crypto;
+mod deployments;
 mod directories;
 mod effective;
 mod load;
@@ -29,6 +30,7 @@ mod tests;
 pub use additions::{CredentialRetry, CredentialsProvider, Page, TokenExchange};
 pub use core_thing::CoreThing;
 pub use crypto::{Crypto, Pkcs11};
+pub use deployments::Deployments;
 pub use directories::Directories;
 pub use load::{DEFAULT_PATH, load, root_of};
 pub use mqtt::{Mqtt, PresenceSetting, ProtocolVersion};
@@ -66,6 +68,8 @@ pub struct Config {
     pub page: Option<Page>,
     /// Whose packages are taken (`margay.packages`).
     pub packages: Packages,
+    /// How careful the core is with a new group (`margay.deployments`).
+    pub deployments: Deployments,
 }
 
 impl Config {
@@ -109,6 +113,7 @@ fn read(value: &Value, root: &Path, notes: &Notes) -> Option<Config> {
     let token_exchange = TokenExchange::read(margay.field("tokenExchange").section());
     let page = Page::read(&mut margay);
     let packages = Packages::read(margay.field("packages").section());
+    let deployments = Deployments::read(margay.field("deployments").section());
     core.finish(Unknown::Warn);
     margay.finish(Unknown::Refuse);
     top.finish(Unknown::Warn);
@@ -126,6 +131,7 @@ fn read(value: &Value, root: &Path, notes: &Notes) -> Option<Config> {
         token_exchange,
         page,
         packages,
+        deployments,
     })
 }
 

@@ -42,6 +42,7 @@ pub mod topic;
 pub mod arn;
 pub mod backoff;
 pub mod clock;
+mod disk;
 pub mod document;
 pub mod name;
 pub mod problem;

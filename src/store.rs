@@ -13,7 +13,6 @@
 //! directory or grow without bounds. Serves [`deployment`](crate::deployment); knows no network and no model format.
 
 mod archive;
-mod disk;
 mod entry;
 mod error;
 mod installed;
@@ -29,8 +28,10 @@ mod zip_file;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::disk;
 use crate::name::{ResourceId, S3Uri};
 use crate::package::Sha256Digest;
 use archive::Archive;
@@ -39,7 +40,7 @@ pub use error::StoreError;
 pub use installed::InstalledModel;
 pub use inventory::{Kept, Use, inventory};
 use layout::Layout;
-use record::{Record, Release};
+pub use record::{Record, Release};
 use scratch::Scratch;
 pub use scratch::{DownloadPath, Unpacked};
 pub use unpack::Limits;
@@ -154,6 +155,32 @@ impl Store {
     pub fn set_current(&self, resource: &ResourceId, model: &InstalledModel) -> Result<(), StoreError> {
         let record = self.record(resource)?.followed_by(model.release().clone());
         record.write(&self.layout.record(resource))
+    }
+
+    /// The model of `release`, if it is installed and whole.
+    ///
+    /// # Errors
+    /// When its document cannot be read.
+    pub fn installed(&self, release: &Release) -> Result<Option<InstalledModel>, StoreError> {
+        self.find(release)
+    }
+
+    /// Makes `records` all that is known of resources, and removes every model that none of them names.
+    ///
+    /// # Errors
+    /// When a record cannot be read, replaced or removed; models are removed only after every record stands.
+    pub fn settle(&self, records: &BTreeMap<ResourceId, Record>) -> Result<Pruned, StoreError> {
+        for (resource, wanted) in records {
+            let path = self.layout.record(resource);
+            if Record::read(&path).ok().as_ref() != Some(wanted) {
+                wanted.write(&path)?;
+            }
+        }
+        let wanted: BTreeSet<_> = records.keys().map(|resource| self.layout.record(resource)).collect();
+        for path in self.layout.records()?.into_iter().filter(|path| !wanted.contains(path)) {
+            disk::remove_tree(&path).map_err(StoreError::io("removing", &path))?;
+        }
+        self.prune()
     }
 
     /// Makes the previous model of `resource` the current one again, and the other way round. Returns it, if there

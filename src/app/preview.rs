@@ -4,20 +4,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::report::Report;
-use crate::classifier::explain;
+use crate::classifier::{SharedRing, explain};
 use crate::config::Config;
-use crate::page::{Feed, Page, PageStatus};
+use crate::page::{Feed, Page, PageStatus, RingSource};
 
 /// How often the page is told the core's status.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A group has one instance of a connector (contract A1), and so one camera.
+const CAMERAS: usize = 1;
 
 /// The page, or none.
 #[derive(Debug, Clone)]
 pub(super) struct Preview {
     page: Option<Page>,
+    /// What each camera shows, whichever group runs.
+    rings: Vec<watch::Sender<Option<SharedRing>>>,
     failure: Option<String>,
 }
 
@@ -25,13 +31,15 @@ impl Preview {
     /// Binds the page's port, if there is to be one. Where that fails the core runs without: any user of this machine
     /// could take the port first.
     pub(super) fn bind(config: &Config) -> Self {
+        let rings = (0..CAMERAS).map(|_| watch::Sender::new(None)).collect();
         match config.page.map(|page| Page::bind(page.port, &config.directories.state)) {
-            None => Self { page: None, failure: None },
-            Some(Ok(page)) => Self { page: Some(page), failure: None },
+            None => Self { page: None, rings, failure: None },
+            Some(Ok(page)) => Self { page: Some(page), rings, failure: None },
             Some(Err(error)) => {
                 let why = explain(&error);
                 tracing::error!(why, "the page is not served before the next start");
-                Self { page: None, failure: Some(format!("the page is not served before the next start: {why}")) }
+                let failure = Some(format!("the page is not served before the next start: {why}"));
+                Self { page: None, rings, failure }
             }
         }
     }
@@ -43,7 +51,18 @@ impl Preview {
 
     /// Where the camera at this place of the list tells of its predictions.
     pub(super) fn feed(&self, camera: usize) -> Option<Feed> {
+        self.rings.get(camera)?;
         Some(self.page.as_ref()?.feed(camera))
+    }
+
+    /// The camera at this place of the list shows `ring` from now on, until its classifier ends.
+    pub(super) fn show(&self, camera: usize, mut ring: RingSource) {
+        let Some(shown) = self.rings.get(camera).filter(|_| self.page.is_some()).cloned() else { return };
+        tokio::spawn(async move {
+            while ring.changed().await.is_ok() {
+                shown.send_replace(ring.borrow_and_update().clone());
+            }
+        });
     }
 
     /// What the status says of it.
@@ -55,7 +74,7 @@ impl Preview {
     pub(super) fn start(&self, tasks: &mut JoinSet<()>, report: Arc<Report>) {
         let Some(page) = &self.page else { return };
         tracing::info!(url = page.status().url, "the page is served; `margay status --page` prints how to open it");
-        tasks.spawn(page.clone().run(report.cameras.iter().map(|camera| camera.classifier.ring()).collect()));
+        tasks.spawn(page.clone().run(self.rings.iter().map(watch::Sender::subscribe).collect()));
         tasks.spawn(tell_status(page.clone(), report));
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use crate::classifier::Observation;
 use crate::clock::Clock;
@@ -23,7 +24,7 @@ pub(super) struct Publisher {
     pub(super) source: Endpoint,
     pub(super) topic: Topic,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) router: Arc<Router>,
+    pub(super) router: watch::Receiver<Arc<Router>>,
     pub(super) link: Link,
     /// The page that shows the predictions as well, if there is one.
     pub(super) page: Option<Feed>,
@@ -39,7 +40,8 @@ impl Publisher {
         }
         let Ok(document) = serde_json::to_vec(&prediction) else { return };
         let document = Bytes::from(document);
-        let routed = match self.router.route(&self.source, self.topic.as_str(), &document) {
+        let router = self.router.borrow().clone();
+        let routed = match router.route(&self.source, self.topic.as_str(), &document) {
             Ok(routed) => routed,
             Err(error) => {
                 tracing::debug!(%error, "a prediction goes nowhere");

@@ -3,31 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use super::credentials::CredentialsStatus;
+use super::group_runner::Scene;
 use super::preview::Preview;
 use super::services::Services;
-use super::status::{CameraStatus, ClockStatus, CoreStatus, DeploymentStatus, LinkStatus, RouterStatus};
-use crate::classifier::{Classifier, explain};
+use super::status::{CameraStatus, ClockStatus, CoreStatus, DeploymentStatus, GroupStatus, LinkStatus, RouterStatus};
+use crate::classifier::{ClassifierStatus, explain};
 use crate::config::Config;
-use crate::deployment::Progress;
-use crate::group::ModelSource;
+use crate::connector::image_classifier::ImageClassifier;
+use crate::deployment::{self, Deployments, State};
 use crate::mqtt::link::Link;
-use crate::name::ResourceId;
 use crate::payload;
-use crate::router::Router;
-use crate::topic::Topic;
-
-/// What is asked about one camera.
-#[derive(Debug)]
-pub(super) struct CameraSources {
-    pub(super) topic: Topic,
-    pub(super) resource: ResourceId,
-    pub(super) uri: watch::Receiver<ModelSource>,
-    pub(super) progress: watch::Receiver<Progress>,
-    pub(super) classifier: Classifier,
-}
 
 /// Everything that the status is gathered from.
 #[derive(Debug)]
@@ -35,8 +21,8 @@ pub(super) struct Report {
     pub(super) config: Arc<Config>,
     pub(super) services: Services,
     pub(super) link: Link,
-    pub(super) router: Arc<Router>,
-    pub(super) cameras: Vec<CameraSources>,
+    pub(super) scene: Arc<Scene>,
+    pub(super) deployments: Deployments,
     pub(super) page: Preview,
     /// What the documents ask for and this version does not do.
     pub(super) warnings: Vec<String>,
@@ -47,14 +33,14 @@ pub(super) struct Report {
 impl Report {
     /// The status now.
     pub(super) async fn now(self: Arc<Self>) -> CoreStatus {
-        let mut cameras = Vec::with_capacity(self.cameras.len());
-        for camera in &self.cameras {
-            cameras.push(CameraStatus {
-                topic: camera.topic.to_string(),
-                deployment: deployment(camera),
-                classifier: camera.classifier.status().await,
-            });
+        let latest = self.deployments.latest().borrow().clone();
+        let mut cameras = Vec::new();
+        for camera in self.scene.cameras() {
+            let classifier = camera.classifier.status().await;
+            let deployment = deployment(&camera.connector, latest.as_ref(), classifier.as_ref());
+            cameras.push(CameraStatus { topic: camera.connector.topic.to_string(), deployment, classifier });
         }
+        let warnings = self.warnings.iter().cloned().chain(self.deployments.warnings());
         CoreStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -66,7 +52,9 @@ impl Report {
             router: self.router(),
             cameras,
             page: self.page.status(),
-            warnings: self.warnings.clone(),
+            group: self.deployments.confirmed().as_ref().map(GroupStatus::of),
+            deployment: latest,
+            warnings: warnings.collect(),
         }
     }
 
@@ -111,19 +99,25 @@ impl Report {
     }
 
     fn router(&self) -> RouterStatus {
-        let counters = self.router.counters();
+        let counters = self.scene.router().counters();
         let subscriptions =
             counters.subscriptions.into_iter().map(|subscription| (subscription.id, subscription.messages));
         RouterStatus { subscriptions: subscriptions.collect(), no_route: counters.no_route, refused: counters.refused }
     }
 }
 
-fn deployment(camera: &CameraSources) -> DeploymentStatus {
-    let progress = camera.progress.borrow().clone();
+/// How the deployment of a camera's model stands, by the latest deployment of its group.
+fn deployment(
+    connector: &ImageClassifier,
+    latest: Option<&deployment::Report>,
+    classifier: Option<&ClassifierStatus>,
+) -> DeploymentStatus {
+    let runs = classifier.is_some_and(|classifier| classifier.model.is_some());
+    let resumed = if runs { State::Deployed } else { State::Fetching };
     DeploymentStatus {
-        resource: camera.resource.to_string(),
-        source: camera.uri.borrow().to_string(),
-        state: progress.state,
-        failure: progress.failure.map(|failure| explain(failure.as_ref())),
+        resource: connector.model_resource.to_string(),
+        source: connector.model_source.to_string(),
+        state: latest.map_or(resumed, deployment::Report::state),
+        failure: latest.and_then(|report| report.failure.as_ref()).map(|failure| failure.message.clone()),
     }
 }

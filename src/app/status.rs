@@ -16,7 +16,8 @@ use tokio::net::UnixListener;
 
 use super::credentials::CredentialsStatus;
 use crate::classifier::ClassifierStatus;
-use crate::deployment::State;
+use crate::deployment::{Confirmed, DeploymentId, Report, State};
+use crate::package::Sha256Digest;
 use crate::page::PageStatus;
 
 /// How long a reader waits for the core.
@@ -44,6 +45,12 @@ pub struct CoreStatus {
     pub link: LinkStatus,
     /// Messages by subscription, and those that no subscription wanted.
     pub router: RouterStatus,
+    /// The group that was confirmed last; `None` on a device where none was.
+    #[serde(default)]
+    pub group: Option<GroupStatus>,
+    /// How the latest deployment stands.
+    #[serde(default)]
+    pub deployment: Option<Report>,
     /// Its cameras.
     pub cameras: Vec<CameraStatus>,
     /// The page for browsers; `None` where the configuration asks for none.
@@ -111,6 +118,30 @@ pub struct RouterStatus {
     pub no_route: u64,
     /// Messages refused for their size or topic.
     pub refused: u64,
+}
+
+/// The group that was confirmed last: what a starting core runs.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// The deployment that brought it.
+    pub deployment: DeploymentId,
+    /// On whose behalf that was.
+    pub source: String,
+    /// When it was confirmed, RFC 3339.
+    pub confirmed: String,
+    /// The digest of the group document.
+    pub document: String,
+}
+
+impl GroupStatus {
+    pub(super) fn of(confirmed: &Confirmed) -> Self {
+        Self {
+            deployment: confirmed.id.clone(),
+            source: confirmed.source.clone(),
+            confirmed: confirmed.confirmed.clone(),
+            document: Sha256Digest::of(confirmed.document.as_bytes()).to_string(),
+        }
+    }
 }
 
 /// A camera and its model.

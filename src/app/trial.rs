@@ -242,12 +242,15 @@ fn at<E: Into<TrialError>>(step: Step) -> impl Fn(E) -> TrialFailure {
 /// What is wrong with a package is the package's fault; what keeps it from coming is the download's.
 fn at_deployment(error: DeploymentError) -> TrialFailure {
     let step = match error {
-        DeploymentError::Untrusted { .. } | DeploymentError::Package { .. } | DeploymentError::Activation { .. } => {
-            Step::Model
-        }
-        DeploymentError::TrainingJob(_) | DeploymentError::Download { .. } | DeploymentError::Store { .. } => {
-            Step::Download
-        }
+        DeploymentError::Untrusted { .. }
+        | DeploymentError::Package { .. }
+        | DeploymentError::Activation { .. }
+        | DeploymentError::Test { .. } => Step::Model,
+        DeploymentError::TrainingJob(_)
+        | DeploymentError::Download { .. }
+        | DeploymentError::Replaced { .. }
+        | DeploymentError::Store { .. } => Step::Download,
+        DeploymentError::Plan(_) => Step::Sandbox,
     };
     at(step)(error)
 }

@@ -9,8 +9,9 @@ use super::output;
 use super::progress::Progress;
 use crate::app::trial;
 use crate::config::{self, Config};
+use crate::document::LoadError;
 use crate::documents::{self, Deployable, Report};
-use crate::problem::{Problem, Problems};
+use crate::problem::{Accepted, Problem, Problems};
 use crate::s3;
 
 /// Check config.json and the group document; list every problem with its path, the value and the rule.
@@ -36,14 +37,6 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// Both documents, accepted.
-#[derive(Debug)]
-pub(super) struct Documents {
-    pub(super) config: Config,
-    pub(super) deployable: Deployable,
-    pub(super) warnings: Problems,
-}
-
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
     let report = documents::load(&arguments.config, arguments.group.as_deref()).or_fail(Code::Configuration)?;
     show(arguments, &report).or_fail(Code::Failure)?;
@@ -61,16 +54,23 @@ pub(super) fn load(path: &Path) -> Result<Config, Failed> {
     Ok(config::load(path).or_fail(Code::Configuration)?.document)
 }
 
-/// Both documents, or a failure that lists what is wrong with them.
-pub(super) fn load_documents(path: &Path) -> Result<Documents, Failed> {
-    let Report { config, deployable, problems } = documents::load(path, None).or_fail(Code::Configuration)?;
-    let (Some(config), Some(deployable)) = (config, deployable) else {
-        for problem in problems.iter() {
-            output::complain(&problem.to_string());
+/// The accepted configuration with its warnings, or a failure that lists what is wrong with it.
+pub(super) fn load_accepted(path: &Path) -> Result<Accepted<Config>, Failed> {
+    match config::load(path) {
+        Ok(accepted) => Ok(accepted),
+        Err(LoadError::Refused { source, .. }) => {
+            complain_of(&source);
+            Err(Failed::said(Code::Configuration))
         }
-        return Err(Failed::said(Code::Configuration));
-    };
-    Ok(Documents { config, deployable, warnings: problems })
+        Err(error) => Err(Failed::new(Code::Configuration, error)),
+    }
+}
+
+/// Lists what is wrong on standard error.
+pub(super) fn complain_of(problems: &Problems) {
+    for problem in problems.iter() {
+        output::complain(&problem.to_string());
+    }
 }
 
 fn show(arguments: &Arguments, report: &Report) -> std::io::Result<()> {

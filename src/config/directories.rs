@@ -9,6 +9,9 @@ use super::path;
 /// `sockaddr_un` has 108 bytes for a path and its terminating zero (unix(7)).
 const SOCKET_PATH_LIMIT: usize = 107;
 
+/// What the control socket's name ends with, in the place of the status socket's ending.
+const CONTROL: &str = "control";
+
 /// Where the core reads and writes. The names under the write directory are V1's (A-16, B-13).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directories {
@@ -30,6 +33,16 @@ impl Directories {
         self.write.join("deployment/mlmodel")
     }
 
+    /// The records of deployments.
+    pub fn deployments(&self) -> PathBuf {
+        self.write.join("deployment/deployments")
+    }
+
+    /// The socket on which `margay deploy` gives its orders, beside that of the status.
+    pub fn control_socket(&self) -> PathBuf {
+        self.status_socket.with_extension(CONTROL)
+    }
+
     /// V1's log files.
     pub fn logs(&self) -> PathBuf {
         self.write.join("var/log")
@@ -47,7 +60,7 @@ impl Directories {
         let socket = path::read(&socket_field, root);
         let write = write?;
         let status_socket = socket.unwrap_or_else(|| write.join("socket/status.sock"));
-        let length = status_socket.as_os_str().len();
+        let length = status_socket.with_extension(CONTROL).as_os_str().len().max(status_socket.as_os_str().len());
         if length > SOCKET_PATH_LIMIT {
             let rule = format!("is the path of a socket, of at most {SOCKET_PATH_LIMIT} bytes, and has {length}");
             socket_field.refuse(rule, "name a shorter path, such as /run/margay/status.sock");

@@ -117,6 +117,7 @@ fn margay(config: &Config) -> Value {
         },
         "tokenExchange": {"port": config.token_exchange.port},
         "page": config.page.map(|page| json!({"port": page.port})),
+        "deployments": {"healthWindowSeconds": config.deployments.health_window.as_secs()},
         "packages": {
             "signatures": config.packages.policy_name(),
             "publicKeys": config.packages.public_keys.iter().map(ToString::to_string).collect::<Vec<_>>(),

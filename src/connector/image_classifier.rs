@@ -73,6 +73,13 @@ pub struct ImageClassifier {
     pub run_as: RunAs,
 }
 
+impl ImageClassifier {
+    /// Whether `other` is the same but for where its model comes from: a running classifier can go on as it.
+    pub fn differs_only_in_model_source(&self, other: &Self) -> bool {
+        Self { model_source: other.model_source.clone(), ..self.clone() } == *other
+    }
+}
+
 /// Where frames come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Camera {

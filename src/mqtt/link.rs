@@ -285,6 +285,12 @@ impl Link {
         Ok(id)
     }
 
+    /// Lets as much wait as `settings` say from now on; the oldest queued messages that no longer fit are dropped. Where
+    /// messages wait was settled when the link was started.
+    pub fn limit_spool(&self, settings: &SpoolSettings) {
+        self.shared.spool().limit(settings.max_size_bytes());
+    }
+
     /// The last known state, and every change of it.
     pub fn state(&self) -> watch::Receiver<LinkState> {
         self.state.clone()

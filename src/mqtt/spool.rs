@@ -146,13 +146,7 @@ impl Spool {
     pub fn accept(&mut self, topic: Topic, payload: Bytes, tag: u64, now: Instant) -> Result<MessageId, AcceptError> {
         self.admit(&topic, &payload)?;
         let cost = message::cost(&topic, &payload);
-        while self.in_flight_bytes + self.queued_bytes + cost > self.limit_bytes {
-            let Some(oldest) = self.pop_queued() else {
-                break;
-            };
-            self.storage.remove(oldest.id);
-            self.dropped.spool_full += 1;
-        }
+        self.make_room(cost);
         self.last_id += 1;
         let id = MessageId(self.last_id);
         self.storage.put(Message { id, topic: topic.clone(), payload, tag, accepted: now });
@@ -183,6 +177,23 @@ impl Spool {
             });
         }
         Ok(())
+    }
+
+    /// Lets `bytes` wait from now on.
+    pub(super) fn limit(&mut self, bytes: usize) {
+        self.limit_bytes = bytes;
+        self.make_room(0);
+    }
+
+    /// Drops the oldest queued messages until `cost` more bytes fit.
+    fn make_room(&mut self, cost: usize) {
+        while self.in_flight_bytes + self.queued_bytes + cost > self.limit_bytes {
+            let Some(oldest) = self.pop_queued() else {
+                break;
+            };
+            self.storage.remove(oldest.id);
+            self.dropped.spool_full += 1;
+        }
     }
 
     /// Takes nothing more.

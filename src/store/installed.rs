@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::archive::{Archive, ArchiveError, ArchiveKind};
-use super::disk;
 use super::error::StoreError;
 use super::record::Release;
 use super::unpack::{Limits, UnpackError, Unpacker, Written};
 use super::{tar_gz, zip_file};
+use crate::disk;
 use crate::name::S3Uri;
 use crate::package::{PackagePath, Sha256Digest};
 
@@ -128,7 +128,8 @@ impl InstalledModel {
         Ok(())
     }
 
-    pub(super) fn release(&self) -> &Release {
+    /// Which version it is, and where it came from.
+    pub fn release(&self) -> &Release {
         &self.release
     }
 

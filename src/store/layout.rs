@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::disk;
 use super::error::StoreError;
 use super::scratch::unused;
+use crate::disk;
 use crate::name::ResourceId;
 use crate::package::Sha256Digest;
 

@@ -6,33 +6,36 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::disk;
 use super::error::StoreError;
 use super::scratch::Scratch;
+use crate::disk;
 use crate::name::S3Uri;
 use crate::package::Sha256Digest;
 
 /// The version of the document.
 const FORMAT: u32 = 1;
 
-/// An installed model, and where it came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Release {
+/// One version of a package: what it is, and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Fields", into = "Fields")]
+pub struct Release {
     /// The archive's digest.
-    pub(super) digest: Sha256Digest,
+    pub digest: Sha256Digest,
     /// Where the archive came from.
-    pub(super) origin: S3Uri,
+    pub origin: S3Uri,
     /// The object's version there.
-    pub(super) etag: Option<String>,
+    pub etag: Option<String>,
     /// Number of the key that signed the archive, where that was asked for.
-    pub(super) signed_by: Option<String>,
+    pub signed_by: Option<String>,
 }
 
-/// The document.
+/// What a resource runs, and what it ran before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Record {
-    pub(super) current: Option<Release>,
-    pub(super) previous: Option<Release>,
+pub struct Record {
+    /// What it runs.
+    pub current: Option<Release>,
+    /// What it ran before.
+    pub previous: Option<Release>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -84,6 +87,12 @@ impl Record {
         let directory = path.parent().and_then(Path::parent).unwrap_or(path).join("tmp");
         let scratch = Scratch::directory_within(&directory)?;
         disk::replace(path, &scratch.path().join("record"), &content).map_err(StoreError::io("writing", path))
+    }
+}
+
+impl From<Release> for Fields {
+    fn from(release: Release) -> Self {
+        Self::from(&release)
     }
 }
 

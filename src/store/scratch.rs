@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::disk;
 use super::error::StoreError;
 use super::installed::PACKAGE;
+use crate::disk;
 
 /// Names are drawn until one is unused; ten collisions of 64 bits mean that something else is wrong.
 const ATTEMPTS: u32 = 10;

@@ -13,8 +13,8 @@ use tar::{EntryType, Header};
 use tempfile::TempDir;
 
 use super::archive::Archive;
-use super::disk::crash;
 use super::{ArchiveError, Download, InstalledModel, Limits, Store, StoreError, installed, unpack_for_a_look};
+use crate::disk::crash;
 use crate::name::{ResourceId, S3Uri};
 use crate::package::Sha256Digest;
 

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::archive::{ArchiveError, shown};
-use super::disk::{self, FillError};
 use super::error::StoreError;
 use super::space;
+use crate::disk::{self, FillError};
 use crate::package::{PackagePath, Sha256Digest};
 
 const FILE_MODE: u32 = 0o644;

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 const ORDER: &[&[&str]] = &[
     &["cli"],
     &["app"],
-    &["documents", "deployment", "packing"],
+    &["deployment", "packing"],
+    &["documents"],
     &["connector", "page"],
     &["classifier"],
     &["router"],
@@ -25,7 +26,7 @@ const ORDER: &[&[&str]] = &[
     &["payload", "topic", "problem"],
     &["arn"],
     &["name"],
-    &["units", "secret", "clock", "backoff"],
+    &["units", "secret", "clock", "backoff", "disk"],
 ];
 
 /// Crates that only one place may name, so that what they bring stays behind its edge.

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use margay::app::status::CoreStatus;
 use margay::classifier::{CaptureState, ClassifierStatus, Role};
+use margay::deployment::Status;
 use margay_sandbox::Aspect;
 use serde_json::Value;
 
@@ -274,7 +275,9 @@ fn raw_pixels_are_shown_as_a_bitmap_and_a_jpeg_as_it_is() {
     device.parameters["CameraSource"] = "test-pattern".into();
     device.write();
     let _core = device.start();
-    device.wait_for_predictions();
+    device.wait_for("the drawn picture in the place of the folder", |status| {
+        status.deployment.as_ref().is_some_and(|report| report.status == Status::Success) && status.link.delivered > 0
+    });
     let answer = Page::of(&device).get("/frame");
     assert_eq!(answer.headers["content-type"], "image/bmp");
     assert_eq!(answer.body.len(), 54 + 640 * 480 * 3);

@@ -178,6 +178,7 @@ fn config(cloud: &LocalCloud, files: &DeviceFiles, folder: &Path) -> Value {
             "credentials": { "endpoint": cloud.credentials_endpoint(), "roleAlias": cloud.role_alias() },
             "s3": { "endpoint": cloud.s3_endpoint(), "addressing": "path", "caPath": uri(&files.ca) },
             "mqtt": { "port": cloud.mqtt_port() },
+            "deployments": { "healthWindowSeconds": 1 },
             "statusSocket": folder.join("status.sock")
         }
     })

@@ -1,4 +1,5 @@
-//! Every change the store makes to the disk, so that each can be ordered, synced, and made to fail in tests.
+//! Every change that matters on the disk, so that each can be ordered, synced, and made to fail in tests. The store
+//! and the deployments go through it.
 //!
 //! Nothing here decides anything. A function that returns has put its effect where a power cut does not undo it, as
 //! far as the kernel and the disk keep their promises (fsync(2)).
@@ -11,13 +12,13 @@ use std::path::Path;
 const DIRECTORY_MODE: u32 = 0o755;
 
 /// Makes `path` and its missing parents.
-pub(super) fn create_directories(path: &Path) -> io::Result<()> {
+pub(crate) fn create_directories(path: &Path) -> io::Result<()> {
     crash_point()?;
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
 }
 
 /// Makes `path`, which must not exist.
-pub(super) fn create_directory(path: &Path) -> io::Result<()> {
+pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
     crash_point()?;
     DirBuilder::new().mode(DIRECTORY_MODE).create(path)?;
     // The mode above is subject to the umask, and a sandboxed worker must be able to read.
@@ -25,7 +26,7 @@ pub(super) fn create_directory(path: &Path) -> io::Result<()> {
 }
 
 /// Opens a new file for writing; `path` must not exist.
-pub(super) fn create_file(path: &Path, mode: u32) -> io::Result<File> {
+pub(crate) fn create_file(path: &Path, mode: u32) -> io::Result<File> {
     crash_point()?;
     let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.set_permissions(Permissions::from_mode(mode))?;
@@ -33,7 +34,7 @@ pub(super) fn create_file(path: &Path, mode: u32) -> io::Result<File> {
 }
 
 /// Copies `content` into `file` to its end and syncs it; returns the bytes copied. `seen` is shown every piece.
-pub(super) fn fill(file: &mut File, content: &mut dyn Read, mut seen: impl FnMut(&[u8])) -> Result<u64, FillError> {
+pub(crate) fn fill(file: &mut File, content: &mut dyn Read, mut seen: impl FnMut(&[u8])) -> Result<u64, FillError> {
     let mut buffer = vec![0; 128 * 1024];
     let mut copied = 0;
     loop {
@@ -53,27 +54,32 @@ pub(super) fn fill(file: &mut File, content: &mut dyn Read, mut seen: impl FnMut
 
 /// Which side of [`fill`] failed.
 #[derive(Debug)]
-pub(super) enum FillError {
+pub(crate) enum FillError {
     Reading(io::Error),
     Writing(io::Error),
 }
 
 /// Makes the entries of directory `path` durable.
-pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     crash_point()?;
     File::open(path)?.sync_all()
 }
 
 /// Renames `from` to `to` in one step and makes that durable. Both are in one file system.
-pub(super) fn publish(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn publish(from: &Path, to: &Path) -> io::Result<()> {
     crash_point()?;
     fs::rename(from, to)?;
     sync_directory(parent(to))
 }
 
 /// Puts `content` at `path`, replacing what was there in one step, by way of the unused path `temporary`.
-pub(super) fn replace(path: &Path, temporary: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = create_file(temporary, 0o644)?;
+pub(crate) fn replace(path: &Path, temporary: &Path, content: &[u8]) -> io::Result<()> {
+    replace_with_mode(path, temporary, content, 0o644)
+}
+
+/// The same with any mode.
+pub(crate) fn replace_with_mode(path: &Path, temporary: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = create_file(temporary, mode)?;
     crash_point()?;
     file.write_all(content)?;
     crash_point()?;
@@ -81,8 +87,13 @@ pub(super) fn replace(path: &Path, temporary: &Path, content: &[u8]) -> io::Resu
     publish(temporary, path)
 }
 
+/// The same for what only the core's user may read.
+pub(crate) fn replace_private(path: &Path, temporary: &Path, content: &[u8]) -> io::Result<()> {
+    replace_with_mode(path, temporary, content, 0o600)
+}
+
 /// Removes a directory with all it holds, or a file.
-pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     crash_point()?;
     match fs::symlink_metadata(path)?.is_dir() {
         true => fs::remove_dir_all(path),
@@ -100,11 +111,11 @@ fn crash_point() -> io::Result<()> {
 }
 
 #[cfg(test)]
-pub(super) use crash::crash_point;
+pub(crate) use crash::crash_point;
 
 /// Power cuts for tests: from a chosen change on, this thread changes nothing more, not even to clean up.
 #[cfg(test)]
-pub(super) mod crash {
+pub(crate) mod crash {
     use std::cell::Cell;
     use std::io;
 
@@ -113,16 +124,16 @@ pub(super) mod crash {
     }
 
     /// Lets `changes` more changes succeed on this thread; every later one fails with `kind`.
-    pub(in crate::store) fn after(changes: u32, kind: io::ErrorKind) {
+    pub(crate) fn after(changes: u32, kind: io::ErrorKind) {
         REMAINING.set(Some((changes, kind)));
     }
 
     /// Back to normal. Returns whether any change was made to fail.
-    pub(in crate::store) fn over() -> bool {
+    pub(crate) fn over() -> bool {
         REMAINING.take().is_some_and(|(remaining, _)| remaining == 0)
     }
 
-    pub(in crate::store) fn crash_point() -> io::Result<()> {
+    pub(crate) fn crash_point() -> io::Result<()> {
         match REMAINING.get() {
             None => Ok(()),
             Some((0, kind)) => Err(kind.into()),

@@ -1,0 +1,310 @@
+//! Runs the group that is deployed: a classifier for each camera, the subscriptions as the router, the limit of the
+//! spool. What a new group leaves as it was goes on; messages that wait for the cloud stay where they are.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::preview::Preview;
+use super::publishing::Publisher;
+use super::services::Services;
+use crate::backoff::Backoff;
+use crate::classifier::{ActivationError, Classifier, ClassifierStatus, DeployedModel, explain};
+use crate::config::Config;
+use crate::connector::image_classifier::ImageClassifier;
+use crate::deployment::{DeploymentError, GroupVersion, Runner, Staged};
+use crate::group::{Party, Spooler, Subscription};
+use crate::mqtt::link::Link;
+use crate::mqtt::spool::{SpoolSettings, SpoolSettingsError, StorageType};
+use crate::router::{Endpoint, Route, Router};
+
+/// Attempts to run a model that ran before, from the first pause to the longest.
+const INSIST: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+
+/// How long a classifier that is restarting a model may keep a new one waiting, in steps of [`BUSY_PAUSE`].
+const BUSY_STEPS: u32 = 1800;
+
+/// Between two attempts to give a busy classifier a model.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+
+/// What runs now, for whoever looks.
+#[derive(Debug)]
+pub(super) struct Scene {
+    router: watch::Sender<Arc<Router>>,
+    cameras: Mutex<Vec<Camera>>,
+}
+
+/// A camera that runs.
+#[derive(Debug, Clone)]
+pub(super) struct Camera {
+    pub(super) connector: ImageClassifier,
+    pub(super) classifier: Classifier,
+}
+
+impl Scene {
+    pub(super) fn new() -> Self {
+        Self { router: watch::Sender::new(Arc::default()), cameras: Mutex::default() }
+    }
+
+    /// The router of the group that runs.
+    pub(super) fn router(&self) -> Arc<Router> {
+        self.router.borrow().clone()
+    }
+
+    /// The cameras of the group that runs.
+    pub(super) fn cameras(&self) -> Vec<Camera> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Camera>> {
+        self.cameras.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The core's runner of groups.
+#[derive(Debug)]
+pub(super) struct GroupRunner {
+    config: Arc<Config>,
+    services: Services,
+    link: Link,
+    preview: Preview,
+    scene: Arc<Scene>,
+    subscriptions: Vec<Subscription>,
+    insisting: Vec<Insisting>,
+}
+
+/// A task that gives a classifier its model until it runs.
+#[derive(Debug)]
+struct Insisting {
+    stop: watch::Sender<bool>,
+    tried: watch::Receiver<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Runner for GroupRunner {
+    async fn switch(&mut self, group: &GroupVersion) -> Result<(), DeploymentError> {
+        self.stop_insisting().await;
+        // What may fail without a trace comes first: models of classifiers that go on.
+        for camera in self.scene.cameras() {
+            if let Some((_, staged)) =
+                wanted(group).find(|(connector, _)| camera.connector.differs_only_in_model_source(connector))
+            {
+                activate(&camera.classifier, staged).await?;
+            }
+        }
+        for connector in self.replace_classifiers(group).await? {
+            let camera = self.scene.cameras().into_iter().find(|camera| camera.connector == connector);
+            let staged = group.packages.get(&connector.model_resource);
+            if let (Some(camera), Some(staged)) = (camera, staged) {
+                activate(&camera.classifier, staged).await?;
+            }
+        }
+        self.exchange_routes(group);
+        Ok(())
+    }
+
+    async fn insist(&mut self, group: &GroupVersion) {
+        self.stop_insisting().await;
+        if let Err(error) = self.replace_classifiers(group).await {
+            tracing::error!(error = explain(&error), "a camera of the group does not run");
+        }
+        self.exchange_routes(group);
+        for camera in self.scene.cameras() {
+            if let Some(staged) = group.packages.get(&camera.connector.model_resource) {
+                self.insisting.push(Insisting::begin(camera.classifier, staged.model.clone()));
+            }
+        }
+    }
+
+    async fn settled(&mut self) {
+        for insisting in &mut self.insisting {
+            // An error means that the task is over, and so has tried.
+            let _ = insisting.tried.wait_for(|tried| *tried).await;
+        }
+    }
+
+    async fn classifiers(&self) -> Vec<ClassifierStatus> {
+        let mut classifiers = Vec::new();
+        for camera in self.scene.cameras() {
+            classifiers.extend(camera.classifier.status().await);
+        }
+        classifiers
+    }
+}
+
+impl GroupRunner {
+    /// Runs nothing yet.
+    pub(super) fn new(
+        config: &Arc<Config>,
+        services: &Services,
+        link: Link,
+        preview: Preview,
+        scene: Arc<Scene>,
+    ) -> Self {
+        let (config, services) = (config.clone(), services.clone());
+        Self { config, services, link, preview, scene, subscriptions: Vec::new(), insisting: Vec::new() }
+    }
+
+    /// Ends the classifiers that `group` does not go on with, and starts the others that it has, without their models.
+    /// Returns those that were started.
+    async fn replace_classifiers(&mut self, group: &GroupVersion) -> Result<Vec<ImageClassifier>, DeploymentError> {
+        let connectors = &group.deployable.image_classifiers;
+        let (kept, ended): (Vec<Camera>, Vec<Camera>) = self.scene.cameras().into_iter().partition(|camera| {
+            connectors.iter().any(|connector| camera.connector.differs_only_in_model_source(connector))
+        });
+        self.scene.lock().retain(|camera| kept.iter().any(|kept| kept.connector == camera.connector));
+        for camera in ended {
+            tracing::info!(camera = %camera.connector.camera_name, "the classifier ends");
+            camera.classifier.shutdown().await;
+        }
+        let mut started = Vec::new();
+        for (place, connector) in connectors.iter().enumerate() {
+            let known = self
+                .scene
+                .lock()
+                .iter_mut()
+                .find(|camera| camera.connector.differs_only_in_model_source(connector))
+                .map(|camera| {
+                    camera.connector = connector.clone();
+                });
+            if known.is_none() {
+                let classifier = self.start(connector, place)?;
+                self.scene.lock().push(Camera { connector: connector.clone(), classifier });
+                started.push(connector.clone());
+            }
+        }
+        Ok(started)
+    }
+
+    fn start(&self, connector: &ImageClassifier, place: usize) -> Result<Classifier, DeploymentError> {
+        let publisher = Publisher {
+            topic: connector.topic.clone(),
+            thing: self.config.core_thing.thing_arn.thing().clone(),
+            camera: connector.camera_name.to_string(),
+            source: Endpoint::Connector(connector.arn.to_string()),
+            clock: self.services.clock.clone(),
+            router: self.scene.router.subscribe(),
+            link: self.link.clone(),
+            page: self.preview.feed(place),
+        };
+        let classifier = Classifier::start(connector.settings(), move |observation| publisher.publish(observation))?;
+        self.preview.show(place, classifier.ring());
+        Ok(classifier)
+    }
+
+    /// The router and the spool's limit; a group with the same subscriptions keeps its router and its counters.
+    fn exchange_routes(&mut self, group: &GroupVersion) {
+        let group = &group.deployable.group;
+        if self.subscriptions != group.subscriptions {
+            self.subscriptions.clone_from(&group.subscriptions);
+            self.scene.router.send_replace(Arc::new(Router::new(self.subscriptions.iter().map(route))));
+        }
+        match spool(&group.spooler) {
+            Ok(settings) => self.link.limit_spool(&settings),
+            Err(error) => tracing::error!(%error, "the spool keeps its limit"),
+        }
+    }
+
+    async fn stop_insisting(&mut self) {
+        for Insisting { stop, task, .. } in self.insisting.drain(..) {
+            stop.send_replace(true);
+            // A panic was logged when it happened.
+            let _ = task.await;
+        }
+    }
+}
+
+impl Insisting {
+    fn begin(classifier: Classifier, model: DeployedModel) -> Self {
+        let (stop, mut stopped) = watch::channel(false);
+        let (tell, tried) = watch::channel(false);
+        let task = tokio::spawn(async move {
+            let mut pauses = Backoff::new(INSIST.0, INSIST.1);
+            loop {
+                match give(&classifier, &model).await {
+                    Ok(()) | Err(ActivationError::ShutDown) => break,
+                    Err(ActivationError::Busy) => {}
+                    Err(error) => {
+                        tracing::error!(model = ?model.identity, error = explain(&error), "a model that ran does not run; it is tried again");
+                        tell.send_replace(true);
+                    }
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(pauses.next()) => {}
+                    _ = stopped.changed() => break,
+                }
+            }
+            tell.send_replace(true);
+        });
+        Self { stop, tried, task }
+    }
+}
+
+/// Gives `classifier` the model, if it does not run it already.
+async fn give(classifier: &Classifier, model: &DeployedModel) -> Result<(), ActivationError> {
+    let status = classifier.status().await.ok_or(ActivationError::ShutDown)?;
+    if status.model.is_some_and(|running| running == *model.identity) {
+        return Ok(());
+    }
+    let loaded = classifier.activate(model.clone()).await?;
+    let identity = &model.identity;
+    tracing::info!(
+        name = identity.name,
+        version = identity.version,
+        digest = identity.digest,
+        engine = loaded.engine,
+        load_ms = loaded.load_time.as_millis(),
+        "the model is ready"
+    );
+    Ok(())
+}
+
+async fn activate(classifier: &Classifier, staged: &Staged) -> Result<(), DeploymentError> {
+    for _ in 0..BUSY_STEPS {
+        match give(classifier, &staged.model).await {
+            Err(ActivationError::Busy) => tokio::time::sleep(BUSY_PAUSE).await,
+            Ok(()) => return Ok(()),
+            Err(source) => return Err(failed(staged, source)),
+        }
+    }
+    Err(failed(staged, ActivationError::Busy))
+}
+
+fn failed(staged: &Staged, source: ActivationError) -> DeploymentError {
+    DeploymentError::Activation { uri: staged.installed.origin().clone(), source: Box::new(source) }
+}
+
+/// The classifiers of `group` whose package is there.
+fn wanted(group: &GroupVersion) -> impl Iterator<Item = (&ImageClassifier, &Staged)> {
+    let connectors = group.deployable.image_classifiers.iter();
+    connectors.filter_map(|connector| Some((connector, group.packages.get(&connector.model_resource)?)))
+}
+
+/// A subscription of the group as the router takes it.
+fn route(subscription: &Subscription) -> Route {
+    Route {
+        id: subscription.id.to_string(),
+        source: endpoint(&subscription.source),
+        target: endpoint(&subscription.target),
+        filter: subscription.subject.clone(),
+    }
+}
+
+fn endpoint(party: &Party) -> Endpoint {
+    match party {
+        Party::Cloud => Endpoint::Cloud,
+        Party::ShadowService => Endpoint::ShadowService,
+        Party::Device(arn) => Endpoint::Device(arn.to_string()),
+        Party::Function(arn) => Endpoint::Function(arn.to_string()),
+        Party::Connector(arn) => Endpoint::Connector(arn.to_string()),
+    }
+}
+
+/// The group's spooler as the link takes it. In this version messages wait in memory whatever the group says; reading
+/// the group document has warned of it.
+pub(super) fn spool(spooler: &Spooler) -> Result<SpoolSettings, SpoolSettingsError> {
+    let bytes = usize::try_from(spooler.max_size.bytes()).unwrap_or(usize::MAX);
+    SpoolSettings::new(bytes, StorageType::Memory)
+}

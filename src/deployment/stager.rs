@@ -1,0 +1,257 @@
+//! Packages from S3 into the store: fetched if they changed, checked against their signature, unpacked and looked at.
+//! Nothing that runs is touched.
+
+use std::sync::Arc;
+
+use super::provenance::{Provenance, ProvenanceError};
+use super::report::FailureKind;
+use crate::classifier::model_directory::{ModelDirectory, ModelDirectoryError};
+use crate::classifier::one_shot::OneShotError;
+use crate::classifier::{ActivationError, DeployedModel};
+use crate::group::ModelSource;
+use crate::name::{ResourceId, S3Uri};
+use crate::package::Sha256Digest;
+use crate::payload;
+use crate::s3::{DownloadError, Progress as Received, S3Client, TrainingJobError};
+use crate::store::{InstalledModel, Release, Store, StoreError};
+
+/// Why a deployment failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DeploymentError {
+    /// The training job that made the package gives none.
+    #[error("looking for the package of a training job")]
+    TrainingJob(#[from] Box<TrainingJobError>),
+    /// The package could not be fetched.
+    #[error("fetching the package {uri}")]
+    Download {
+        /// Where it should be.
+        uri: S3Uri,
+        /// What came back.
+        #[source]
+        source: Box<DownloadError>,
+    },
+    /// The package could not be stored, or is no archive that may be unpacked.
+    #[error("storing the package {uri}")]
+    Store {
+        /// Where it came from.
+        uri: S3Uri,
+        /// Which file and rule.
+        #[source]
+        source: Box<StoreError>,
+    },
+    /// Nobody whom the configuration trusts has signed the package.
+    #[error("the package {uri} is not trusted")]
+    Untrusted {
+        /// Where it came from.
+        uri: S3Uri,
+        /// Why not.
+        #[source]
+        source: ProvenanceError,
+    },
+    /// The package is not what docs/package-format.md asks for.
+    #[error("reading the package {uri}")]
+    Package {
+        /// Where it came from.
+        uri: S3Uri,
+        /// Which rule.
+        #[source]
+        source: Box<ModelDirectoryError>,
+    },
+    /// The model does not run.
+    #[error("activating the model of {uri}")]
+    Activation {
+        /// Where it came from.
+        uri: S3Uri,
+        /// Why not.
+        #[source]
+        source: Box<ActivationError>,
+    },
+    /// The model does not pass in a worker of its own.
+    #[error("testing the model of {uri}")]
+    Test {
+        /// Where it came from.
+        uri: S3Uri,
+        /// Why not.
+        #[source]
+        source: Box<OneShotError>,
+    },
+    /// The package of an earlier deployment is no longer to be had.
+    #[error(
+        "the package {uri} has the digest {found} now, and the earlier deployment had {wanted}; deploy it as a new deployment to take the one that is there"
+    )]
+    Replaced {
+        /// Where it came from.
+        uri: S3Uri,
+        /// The digest that was deployed.
+        wanted: Sha256Digest,
+        /// The digest of what is there.
+        found: Sha256Digest,
+    },
+    /// A worker's sandbox cannot be planned from the group document.
+    #[error("planning the sandbox of the camera")]
+    Plan(#[from] margay_sandbox::PlanError),
+}
+
+impl DeploymentError {
+    /// Whether the same deployment may succeed later without anybody's help. What is wrong with a package stays wrong.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Download { .. } => true,
+            Self::TrainingJob(source) => source.is_retryable(),
+            Self::Store { source, .. } => source.is_retryable(),
+            Self::Untrusted { source, .. } => source.is_retryable(),
+            Self::Package { .. } | Self::Replaced { .. } | Self::Plan(_) => false,
+            Self::Activation { source, .. } => !matches!(**source, ActivationError::Refused { .. }),
+            Self::Test { source, .. } => !matches!(**source, OneShotError::Refused { .. } | OneShotError::Died { .. }),
+        }
+    }
+
+    /// Which kind of failure it is.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Download { .. } | Self::TrainingJob(_) | Self::Replaced { .. } => FailureKind::Download,
+            Self::Store { source, .. } if source.is_retryable() => FailureKind::Storage,
+            Self::Store { .. } | Self::Package { .. } => FailureKind::Package,
+            Self::Untrusted { .. } => FailureKind::Untrusted,
+            Self::Activation { source, .. } => match **source {
+                ActivationError::Refused { .. } => FailureKind::Model,
+                _ => FailureKind::Sandbox,
+            },
+            Self::Test { source, .. } => match **source {
+                OneShotError::Refused { .. } | OneShotError::Died { .. } => FailureKind::Model,
+                _ => FailureKind::Sandbox,
+            },
+            Self::Plan(_) => FailureKind::Sandbox,
+        }
+    }
+}
+
+/// Fetches packages into the store.
+#[derive(Debug, Clone)]
+pub struct Stager {
+    s3: S3Client,
+    store: Arc<Store>,
+    provenance: Provenance,
+}
+
+/// A package in the store, looked at.
+#[derive(Debug, Clone)]
+pub struct Staged {
+    /// Its place in the store.
+    pub installed: InstalledModel,
+    /// What a classifier needs of it.
+    pub model: DeployedModel,
+}
+
+impl Stager {
+    /// Fetches with `s3`, keeps in `store`, takes what `provenance` trusts.
+    pub fn new(s3: S3Client, store: Arc<Store>, provenance: Provenance) -> Self {
+        Self { s3, store, provenance }
+    }
+
+    /// The model that `resource` ran with last, if its package is in order.
+    pub fn current(&self, resource: &ResourceId) -> Option<Staged> {
+        let installed = self.store.current(resource).ok().flatten()?;
+        let uri = installed.origin().clone();
+        staged(installed, &uri)
+            .inspect_err(|error| tracing::warn!(%resource, %error, "the current model is unusable"))
+            .ok()
+    }
+
+    /// The package of `release`, if it is in the store and in order.
+    pub fn installed(&self, release: &Release) -> Option<Staged> {
+        let installed = self.store.installed(release).ok().flatten()?;
+        staged(installed, &release.origin)
+            .inspect_err(|error| tracing::warn!(origin = %release.origin, %error, "a confirmed model is unusable"))
+            .ok()
+    }
+
+    /// The very package of an earlier deployment: from the store, or fetched again if it is still what it was.
+    ///
+    /// # Errors
+    /// Nothing in the store changes by a failure.
+    pub async fn stage_again(
+        &self,
+        release: &Release,
+        progress: impl FnMut(Received) + Send,
+    ) -> Result<Staged, DeploymentError> {
+        let uri = &release.origin;
+        let known = self.store.installed(release).map_err(|source| stored(uri, source))?;
+        if let Some(installed) = known.filter(|known| self.provenance.trusts(known)) {
+            return staged(installed, uri);
+        }
+        let installed =
+            self.fetch(uri, None, progress).await?.ok_or_else(|| stored(uri, StoreError::NothingFetched))?;
+        if installed.digest() != release.digest {
+            let (wanted, found) = (release.digest, installed.digest());
+            return Err(DeploymentError::Replaced { uri: uri.clone(), wanted, found });
+        }
+        staged(installed, uri)
+    }
+
+    /// The package that `source` names now, fetched only if the store does not have it yet; `progress` is told of each
+    /// piece that arrives.
+    ///
+    /// # Errors
+    /// Nothing in the store changes by a failure.
+    pub async fn stage(
+        &self,
+        resource: &ResourceId,
+        source: &ModelSource,
+        progress: impl FnMut(Received) + Send,
+    ) -> Result<Staged, DeploymentError> {
+        let uri = &match source {
+            ModelSource::S3(uri) => uri.clone(),
+            ModelSource::TrainingJob(job) => self.s3.model_of(job).await.map_err(Box::new)?,
+        };
+        let known = self.store.current(resource).ok().flatten();
+        let etag = known.as_ref().filter(|known| self.provenance.trusts(known)).and_then(|known| known.etag_of(uri));
+        let fetched = self.fetch(uri, etag, progress).await?;
+        let installed = fetched.or(known).ok_or_else(|| stored(uri, StoreError::NothingFetched))?;
+        staged(installed, uri)
+    }
+
+    /// Fetches and installs the package at `uri`; `None` if it still is the version `etag`.
+    async fn fetch(
+        &self,
+        uri: &S3Uri,
+        etag: Option<&str>,
+        progress: impl FnMut(Received) + Send,
+    ) -> Result<Option<InstalledModel>, DeploymentError> {
+        let download = self.store.download_path().map_err(|source| stored(uri, source))?;
+        let fetched = self
+            .s3
+            .download(uri, download.path(), etag, progress)
+            .await
+            .map_err(|source| DeploymentError::Download { uri: uri.clone(), source: source.into() })?;
+        let Some(fetched) = fetched else { return Ok(None) };
+        let beside = self.store.download_path().map_err(|source| stored(uri, source))?;
+        let signer = self
+            .provenance
+            .check(&self.s3, uri, download.path(), beside.path())
+            .await
+            .map_err(|source| DeploymentError::Untrusted { uri: uri.clone(), source })?;
+        let (store, origin) = (self.store.clone(), uri.clone());
+        let installing = tokio::task::spawn_blocking(move || store.install(download, &origin, &fetched));
+        let installed = installing.await.unwrap_or_else(|error| Err(error.into()));
+        Ok(Some(installed.map_err(|error| stored(uri, error))?.with_signer(signer)))
+    }
+}
+
+/// Looks at an installed package: its manifest, and the digests that the manifest promises.
+fn staged(installed: InstalledModel, uri: &S3Uri) -> Result<Staged, DeploymentError> {
+    let package = ModelDirectory::open(installed.directory())
+        .map_err(|source| DeploymentError::Package { uri: uri.clone(), source: source.into() })?;
+    installed.check_manifest(package.manifest.files()).map_err(|source| stored(uri, source))?;
+    let identity = payload::Model {
+        name: package.manifest.name().to_owned(),
+        version: package.manifest.version().to_owned(),
+        digest: installed.digest().to_string(),
+    };
+    let model = DeployedModel { identity: Arc::new(identity), directory: installed.directory().to_owned() };
+    Ok(Staged { installed, model })
+}
+
+fn stored(uri: &S3Uri, source: StoreError) -> DeploymentError {
+    DeploymentError::Store { uri: uri.clone(), source: source.into() }
+}

@@ -1,0 +1,87 @@
+//! A group that can run: its document, what the document says, and the packages that it runs with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::report::PackageVersion;
+use super::stager::Staged;
+use crate::config::Config;
+use crate::connector::image_classifier::ImageClassifier;
+use crate::documents::{self, Deployable};
+use crate::group::ModelSource;
+use crate::name::ResourceId;
+use crate::problem::{Accepted, Problems};
+use crate::store::Release;
+
+/// The document that deploys nothing.
+pub(super) const EMPTY: &str = "{}";
+
+/// A group document with the exact packages of its models.
+#[derive(Debug, Clone)]
+pub struct GroupVersion {
+    /// The document's text.
+    pub document: Arc<str>,
+    /// What it says.
+    pub deployable: Deployable,
+    /// What it asks for and this version does not do.
+    pub warnings: Vec<String>,
+    /// The packages of its models, as far as they are there.
+    pub packages: BTreeMap<ResourceId, Staged>,
+}
+
+impl GroupVersion {
+    /// Reads `document` for the core of `config`; without packages yet.
+    ///
+    /// # Errors
+    /// Every problem of the document.
+    pub fn read(document: &str, config: &Config) -> Result<Self, Problems> {
+        let Accepted { document: deployable, warnings } = documents::check_group(document, Some(config))?;
+        let warnings = warnings.iter().map(ToString::to_string).collect();
+        Ok(Self { document: document.into(), deployable, warnings, packages: BTreeMap::new() })
+    }
+
+    /// The group that deploys nothing.
+    pub fn empty(config: &Config) -> Self {
+        Self::read(EMPTY, config).expect("the empty document breaks no rule")
+    }
+
+    /// Whether a group with the classifier `wanted` can go on with one of this group's, changing its model at most.
+    pub fn keeps(&self, wanted: &ImageClassifier) -> bool {
+        self.deployable.image_classifiers.iter().any(|ours| ours.differs_only_in_model_source(wanted))
+    }
+
+    /// The machine learning resources that something of the group runs, with their sources.
+    pub fn models(&self) -> Vec<(ResourceId, ModelSource)> {
+        let used = self.deployable.image_classifiers.iter();
+        let mut models: Vec<_> = used.map(|c| (c.model_resource.clone(), c.model_source.clone())).collect();
+        models.dedup();
+        models
+    }
+
+    /// Whether every model has its package.
+    pub fn is_complete(&self) -> bool {
+        self.models().iter().all(|(resource, _)| self.packages.contains_key(resource))
+    }
+
+    /// Whether `other` runs the same document with the same packages.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let digests = |version: &Self| -> BTreeMap<ResourceId, _> {
+            version.packages.iter().map(|(resource, staged)| (resource.clone(), staged.installed.digest())).collect()
+        };
+        self.document == other.document && digests(self) == digests(other)
+    }
+
+    /// Where each package came from.
+    pub fn releases(&self) -> BTreeMap<ResourceId, Release> {
+        self.packages.iter().map(|(resource, staged)| (resource.clone(), staged.installed.release().clone())).collect()
+    }
+
+    /// The packages' versions, for people.
+    pub fn package_versions(&self) -> BTreeMap<String, PackageVersion> {
+        let version = |staged: &Staged| {
+            let model = &staged.model.identity;
+            PackageVersion { name: model.name.clone(), version: model.version.clone(), digest: model.digest.clone() }
+        };
+        self.packages.iter().map(|(resource, staged)| (resource.to_string(), version(staged))).collect()
+    }
+}
