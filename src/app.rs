@@ -14,6 +14,7 @@ mod services;
 mod state_directory;
 pub mod status;
 pub mod trial;
+mod uplink;
 
 use std::io;
 use std::path::Path;
@@ -150,7 +151,7 @@ impl Core {
 
     fn watch_identity(&mut self, config_path: &Path) {
         let config = Config::clone(&self.config);
-        self.tasks.spawn(reload::watch(config_path.to_owned(), config, self.services.clone()));
+        self.tasks.spawn(reload::watch(config_path.to_owned(), config, self.services.clone(), self.link.clone()));
     }
 
     /// Does what signals ask for until one says stop.
@@ -188,7 +189,7 @@ fn start_link(
 ) -> Result<Link, SpoolSettingsError> {
     let mut settings = LinkSettings::new(services.connection(config));
     settings.spool = spool(spooler)?;
-    settings.retry_ceiling = config.mqtt.max_retry_interval;
+    uplink::configure(&mut settings, config, services, spooler);
     settings.on_acknowledged = Some(Arc::new(move |delivered| deliveries.acknowledged(delivered.tag)));
     Ok(Link::start(settings))
 }

@@ -33,7 +33,7 @@ pub use crypto::{Crypto, Pkcs11};
 pub use deployments::Deployments;
 pub use directories::Directories;
 pub use load::{DEFAULT_PATH, load, root_of};
-pub use mqtt::Mqtt;
+pub use mqtt::{Mqtt, PresenceSetting, ProtocolVersion};
 pub use packages::Packages;
 pub use proxy::{NetworkProxy, ProxyScheme};
 pub use runtime::Runtime;

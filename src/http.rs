@@ -24,7 +24,7 @@ use rustls::ClientConfig;
 use time::OffsetDateTime;
 
 use crate::clock::{Clock, Learnt};
-pub use proxies::{Proxies, ProxyVariableError};
+pub use proxies::{Proxies, ProxyVariableError, Tunnel};
 pub use transport::{TransportCause, TransportError};
 
 /// What the core calls itself, e.g. `margay/0.1.0`.

@@ -1,4 +1,4 @@
-//! The cloud link: MQTT 3.1.1 over mutual TLS, at least once (QoS 1), with a bounded spool for the time offline.
+//! The cloud link: MQTT 3.1.1 or 5 over mutual TLS, at least once (QoS 1), with a bounded spool for the time offline.
 //!
 //! This module and what is below it are the only places that name the MQTT library. The library forgets
 //! unacknowledged messages when the broker lost the session, and can hang after a packet-id collision; so the promises
@@ -11,6 +11,9 @@
 //!                   └──────────── delivered, counted, reported ◄┘
 //! ```
 //!
+//! Beside the spool go *errands*: what is worth something only now, such as the requests of AWS IoT Jobs and the core's
+//! [`presence`]. What comes in goes to the inboxes of the link's subscriptions.
+//!
 //! It refuses nothing for policy: which messages reach the cloud is the router's decision. It serves `app`, and
 //! [`viewer`] serves `margay subscribe`.
 
@@ -18,12 +21,17 @@ pub mod connect_error;
 pub mod connection;
 pub mod counters;
 pub mod failure;
+pub mod history;
 pub mod link;
 pub mod message;
+pub mod presence;
 pub mod spool;
 pub mod viewer;
 
+mod asides;
 mod flight;
+mod pacer;
+mod packets;
 mod publisher;
 mod session;
 mod suspicion;
@@ -37,3 +45,5 @@ mod against_mosquitto;
 mod testing_broker;
 #[cfg(test)]
 mod testing_certificates;
+#[cfg(test)]
+mod through_a_proxy;

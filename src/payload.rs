@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+pub mod status;
+
 /// The version of the schema that [`Prediction`] follows. A field may be added under the same version; one that changes
 /// its meaning or goes away makes a new one.
 pub const SCHEMA: &str = "margay.prediction/1";

@@ -40,6 +40,8 @@ mod import;
 mod import_refused;
 #[path = "promises/inventory.rs"]
 mod inventory;
+#[path = "promises/jobs_peers.rs"]
+mod jobs_peers;
 #[path = "promises/layers.rs"]
 mod layers;
 #[path = "promises/ledger.rs"]
@@ -74,3 +76,5 @@ mod soak;
 mod state;
 #[path = "promises/token_exchange.rs"]
 mod token_exchange;
+#[path = "promises/uplink.rs"]
+mod uplink;

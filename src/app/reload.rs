@@ -1,5 +1,6 @@
-//! Notices that the device's certificate, its key, the authorities or config.json changed, and takes them over for
-//! credentials and S3 without a restart: certificates are renewed by tools that know nothing of the core.
+//! Notices that the device's certificate, its key, the authorities or config.json changed, and takes them over without a
+//! restart, for credentials and S3 at once and for MQTT at the next connection: certificates are renewed by tools that
+//! know nothing of the core.
 //!
 //! Files are looked at, not watched: a rename, a copy, a mount and an editor all end in other metadata. What cannot be
 //! used leaves everything as it was, and is looked at again when it changes again.
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use super::services::Services;
 use crate::config::{self, Config};
+use crate::mqtt::link::Link;
 
 /// How often the files are looked at.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -18,9 +20,9 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// What tells one state of a file from another: device, inode, size, and the time of its last change in nanoseconds.
 type Look = Option<(u64, u64, u64, i64, i64)>;
 
-/// Takes over what changes in the file `config_path` and the files that it names, until dropped. `services` were built
-/// from `config`.
-pub(super) async fn watch(config_path: PathBuf, config: Config, services: Services) {
+/// Takes over what changes in the file `config_path` and the files that it names, until dropped. `services` and `link` were
+/// built `link` from `config`.
+pub(super) async fn watch(config_path: PathBuf, config: Config, services: Services, link: Link) {
     let mut config = config;
     let mut seen = look(&config_path, &config);
     loop {
@@ -29,7 +31,7 @@ pub(super) async fn watch(config_path: PathBuf, config: Config, services: Servic
         if now == seen {
             continue;
         }
-        match take_over(&config_path, &config, &services) {
+        match take_over(&config_path, &config, &services, &link) {
             Ok(changed) => config = changed,
             Err(error) => {
                 tracing::warn!(error = &*error, "the changed certificate, key, CA or configuration is not used");
@@ -43,9 +45,10 @@ fn take_over(
     path: &Path,
     old: &Config,
     services: &Services,
+    link: &Link,
 ) -> Result<Config, Box<dyn std::error::Error + Send + Sync>> {
     let changed = config::load(path)?.document;
-    services.change_identity(&changed)?;
+    link.change_tls(services.change_identity(&changed)?);
     let provider = changed.credentials.as_ref().map(|provider| provider.role_alias.as_str());
     tracing::info!(thing = %changed.core_thing.thing_arn.thing(), role_alias = provider, "the identity was read again; credentials are renewed");
     // Everything else of the new configuration waits for the next start.

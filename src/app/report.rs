@@ -79,6 +79,7 @@ impl Report {
     fn link(&self) -> LinkStatus {
         let state = self.link.state().borrow().clone();
         let counters = self.link.counters();
+        let history = self.link.history();
         let dropped = [
             ("spool_full", counters.dropped.spool_full),
             ("topic_refused", counters.dropped.topic_refused),
@@ -93,6 +94,12 @@ impl Report {
             queued: counters.queued,
             in_flight: counters.in_flight,
             dropped: dropped.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
+            connections: counters.connections,
+            failures: history.failures.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect(),
+            last_failure: history.last_failure,
+            received: history.received,
+            not_taken: history.not_taken,
+            refused_filters: history.refused_filters.into_iter().collect(),
         }
     }
 

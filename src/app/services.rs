@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rustls::ClientConfig;
+
 use crate::clock::last_good::LastGood;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
@@ -49,6 +51,7 @@ pub struct Services {
     pub s3: S3Client,
     /// Whose models.
     pub provenance: Provenance,
+    proxies: Proxies,
     mutual_tls: HttpClient,
     s3_tls: HttpClient,
 }
@@ -80,19 +83,19 @@ impl Services {
         let roles = Roles::new(settings, provider.function_role_aliases.clone(), mutual_tls.clone());
         let credentials = roles.core().clone();
         let tls = s3_roots(config, &identity)?.client_config(clock.clone());
-        let s3_tls = HttpClient::through(proxies, &tls, Timeouts::default(), clock.clone())?;
+        let s3_tls = HttpClient::through(proxies.clone(), &tls, Timeouts::default(), clock.clone())?;
         let s3 = S3Client::new(config.s3.clone(), s3_tls.clone(), credentials.clone());
         let provenance = Provenance::new(config.packages.clone());
         let (last_good, identity) = (Arc::new(last_good), Arc::new(identity));
-        Ok(Self { clock, last_good, identity, credentials, roles, s3, provenance, mutual_tls, s3_tls })
+        Ok(Self { clock, last_good, identity, credentials, roles, s3, provenance, proxies, mutual_tls, s3_tls })
     }
 
     /// Takes certificate, key, authorities, thing, role aliases and the provider's endpoint from `config` and its files
-    /// from now on, for credentials and S3. The MQTT link keeps the identity that it was started with.
+    /// from now on, for credentials and S3. Gives what the MQTT link is to use from its next connection on.
     ///
     /// # Errors
     /// [`ServicesError`]; everything stays as it was.
-    pub fn change_identity(&self, config: &Config) -> Result<(), ServicesError> {
+    pub fn change_identity(&self, config: &Config) -> Result<Arc<ClientConfig>, ServicesError> {
         let identity = Identity::load(&identity_files(config))?;
         identity.check_validity(self.clock.as_ref())?;
         let provider = config.credentials.as_ref().ok_or(ServicesError::NoCredentials)?;
@@ -100,12 +103,14 @@ impl Services {
         self.mutual_tls.change_tls(&identity.client_config(&[], self.clock.clone()))?;
         self.s3_tls.change_tls(&s3)?;
         self.roles.change(provider_settings(config, provider), provider.function_role_aliases.clone());
-        Ok(())
+        Ok(identity.client_config(alpn(config), self.clock.clone()))
     }
 
     /// What a connection to the cloud's broker needs.
     pub fn connection(&self, config: &Config) -> ConnectionSettings {
-        connection(config, &self.identity, self.clock.clone(), config.mqtt.client_id.as_str())
+        let mut settings = connection(config, &self.identity, self.clock.clone(), config.mqtt.client_id.as_str());
+        settings.tunnel = self.proxies.tunnel_to(config.mqtt.host.as_str());
+        settings
     }
 }
 
@@ -120,11 +125,15 @@ fn provider_settings(config: &Config, provider: &config::CredentialsProvider) ->
 
 /// What a connection to the cloud's broker needs, for `client_id`.
 pub fn connection(config: &Config, identity: &Identity, clock: Arc<dyn Clock>, client_id: &str) -> ConnectionSettings {
-    let alpn: &[&[u8]] = if config.mqtt.needs_alpn() { &[ALPN] } else { &[] };
     let broker = BrokerAddress { host: config.mqtt.host.clone(), port: config.mqtt.port };
-    let mut settings = ConnectionSettings::new(broker, client_id, identity.client_config(alpn, clock));
+    let mut settings = ConnectionSettings::new(broker, client_id, identity.client_config(alpn(config), clock));
     settings.keep_alive = config.mqtt.keep_alive;
+    settings.version = config.mqtt.version;
     settings
+}
+
+fn alpn(config: &Config) -> &'static [&'static [u8]] {
+    if config.mqtt.needs_alpn() { &[ALPN] } else { &[] }
 }
 
 /// The device's files as the configuration names them.

@@ -92,6 +92,24 @@ pub struct LinkStatus {
     pub in_flight: u64,
     /// Messages dropped, by reason.
     pub dropped: BTreeMap<String, u64>,
+    /// Connections that the broker admitted.
+    #[serde(default)]
+    pub connections: u64,
+    /// Connections that ended or did not come about, by kind.
+    #[serde(default)]
+    pub failures: BTreeMap<String, u64>,
+    /// The last of them, also while the link is connected again.
+    #[serde(default)]
+    pub last_failure: Option<String>,
+    /// Messages received from the cloud.
+    #[serde(default)]
+    pub received: u64,
+    /// Of these, those that came faster than they were taken.
+    #[serde(default)]
+    pub not_taken: u64,
+    /// Subscriptions that the broker does not grant.
+    #[serde(default)]
+    pub refused_filters: Vec<String>,
 }
 
 /// What the router did.

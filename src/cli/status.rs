@@ -133,6 +133,17 @@ fn link_line(core: &CoreStatus) -> String {
     if let Some(trouble) = &link.trouble {
         line.push_str(&format!("\n             {trouble}"));
     }
+    if !link.failures.is_empty() {
+        let failures: Vec<String> = link.failures.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        line.push_str(&format!("\n             ended: {}", failures.join(", ")));
+        // What it is about to say again needs no second line.
+        if let Some(last) = link.last_failure.as_ref().filter(|_| link.trouble.is_none()) {
+            line.push_str(&format!("\n             the last: {last}"));
+        }
+    }
+    for filter in &link.refused_filters {
+        line.push_str(&format!("\n             the broker does not grant the subscription to {filter}"));
+    }
     line
 }
 

@@ -49,7 +49,7 @@ impl CoreThing {
         let iot_http_port = core.field("iotHttpPort").port_of(HTTPS_PORTS);
         let gg_http_port = core.field("ggHttpPort").port_of(HTTPS_PORTS);
         let gg_mqtt_port = core.field("ggMqttPort").port(LOCAL_MQTT_PORTS);
-        let network_proxy = read_proxy(&core.field("networkProxy"));
+        let network_proxy = core.field("networkProxy").object().and_then(NetworkProxy::read);
         let (thing_arn, iot_host) = (thing_arn?, iot_host?);
         Some(Self {
             gg_host: gg_host.unwrap_or_else(|| greengrass_host(&iot_host)),
@@ -61,14 +61,6 @@ impl CoreThing {
             network_proxy,
         })
     }
-}
-
-fn read_proxy(field: &Field<'_>) -> Option<NetworkProxy> {
-    if field.is_present() {
-        let rule = "names a proxy, which is used for credentials and S3; MQTT connects directly in this version";
-        field.warn(rule, "let the core reach its broker without the proxy");
-    }
-    field.object().and_then(NetworkProxy::read)
 }
 
 /// The Greengrass endpoint beside `iot_host`: `PREFIX-ats.iot.REGION…` gives `greengrass-ats.iot.REGION…`. A

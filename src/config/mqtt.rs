@@ -1,5 +1,6 @@
 //! The link to the cloud's MQTT broker: V1's keys, and `margay.mqtt` for brokers that V1 did not know.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::document::{Object, Unknown};
@@ -17,6 +18,56 @@ const KEEP_ALIVE: u64 = 600;
 /// V1's default of `mqttMaxConnectionRetryInterval`, in seconds.
 const RETRY_INTERVAL: u64 = 60;
 
+/// AWS IoT Core's limit of publishes a second on one connection.
+const AWS_PUBLISHES_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).unwrap();
+/// The rates that may be chosen.
+const PUBLISH_RATES: std::ops::RangeInclusive<u64> = 1..=100_000;
+
+/// A version of MQTT.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ProtocolVersion {
+    /// 3.1.1, which every broker speaks and V1 spoke.
+    #[default]
+    V311,
+    /// 5: refusals come with reasons, and the broker says how much it takes at a time.
+    V5,
+}
+
+impl ProtocolVersion {
+    const NAMES: [(&'static str, Self); 2] = [("3.1.1", Self::V311), ("5", Self::V5)];
+
+    /// As config.json writes it.
+    pub fn as_str(self) -> &'static str {
+        name_of(&Self::NAMES, self)
+    }
+}
+
+/// Whether the core tells its broker that it is there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PresenceSetting {
+    /// It does not: a policy of V1 may not allow the topic, and the connection would be refused for its last will.
+    #[default]
+    Off,
+    /// At each connection, at its end, and by a last will.
+    Published,
+    /// The same, and the broker keeps the last word (`iot:RetainPublish` at AWS).
+    Retained,
+}
+
+impl PresenceSetting {
+    const NAMES: [(&'static str, Self); 3] =
+        [("off", Self::Off), ("published", Self::Published), ("retained", Self::Retained)];
+
+    /// As config.json writes it.
+    pub fn as_str(self) -> &'static str {
+        name_of(&Self::NAMES, self)
+    }
+}
+
+fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: T) -> &'static str {
+    names.iter().find(|(_, named)| *named == value).map_or("", |(name, _)| name)
+}
+
 /// How the core connects to the cloud's MQTT broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mqtt {
@@ -31,6 +82,12 @@ pub struct Mqtt {
     pub keep_alive: Duration,
     /// The longest wait between two attempts to connect (`mqttMaxConnectionRetryInterval`).
     pub max_retry_interval: Duration,
+    /// The version of MQTT (`margay.mqtt.version`).
+    pub version: ProtocolVersion,
+    /// The most messages a second (`margay.mqtt.maxPublishesPerSecond`); `None` is no limit.
+    pub publishes_per_second: Option<NonZeroU32>,
+    /// Whether the core tells that it is there (`margay.mqtt.status`).
+    pub presence: PresenceSetting,
 }
 
 impl Mqtt {
@@ -52,18 +109,32 @@ impl Mqtt {
         let retry_interval = read_retry_interval(top, core);
         let host = own.field("host").parsed::<Host>();
         let port = own.field("port").port(1..=u16::MAX);
+        let version = own.field("version").choice(&ProtocolVersion::NAMES);
+        let rate = own.field("maxPublishesPerSecond").integer(PUBLISH_RATES, "messages a second");
+        let rate = rate.and_then(|rate| NonZeroU32::new(u32::try_from(rate).ok()?));
+        let presence = own.field("status").choice(&PresenceSetting::NAMES);
         own.finish(Unknown::Refuse);
 
         let core_thing = core_thing?;
         let thing = core_thing.thing_arn.thing().as_str();
+        let host = host.unwrap_or_else(|| core_thing.iot_host.clone());
         Some(Self {
-            host: host.unwrap_or_else(|| core_thing.iot_host.clone()),
+            publishes_per_second: rate.or_else(|| is_aws(&host).then_some(AWS_PUBLISHES_PER_SECOND)),
+            host,
+            version: version.unwrap_or_default(),
+            presence: presence.unwrap_or_default(),
             port: port.or(v1_port).unwrap_or(CLOUD_PORTS[0]),
             client_id: client_id.or_else(|| ClientId::new(thing).ok())?,
             keep_alive: Duration::from_secs(keep_alive.unwrap_or(KEEP_ALIVE)),
             max_retry_interval: Duration::from_secs(retry_interval.unwrap_or(RETRY_INTERVAL)),
         })
     }
+}
+
+/// Whether `host` is an endpoint of AWS IoT, with its limits.
+fn is_aws(host: &Host) -> bool {
+    let host = host.as_str().to_ascii_lowercase();
+    host.contains(".iot.") && (host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"))
 }
 
 /// V1.6's example has the key in `coreThing`, later versions at the top; the top wins.

@@ -6,9 +6,11 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use percent_encoding::percent_decode_str;
 use reqwest::{Proxy, Url};
 
-use crate::config::NetworkProxy;
+use crate::config::{NetworkProxy, ProxyScheme};
+use crate::secret::Secret;
 
 /// A variable of the environment names a proxy that is none.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +27,21 @@ pub struct Proxies {
     tls: Option<Url>,
     plain: Option<Url>,
     exempt: Exempt,
+}
+
+/// A proxy through which something else than HTTP goes, by CONNECT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tunnel {
+    /// How to speak to it.
+    pub scheme: ProxyScheme,
+    /// Its host.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The user's name, if it wants one.
+    pub username: Option<String>,
+    /// The user's password.
+    pub password: Option<Secret>,
 }
 
 /// Hosts that are reached directly.
@@ -71,7 +88,7 @@ impl Proxies {
         let url = proxy.url().parse::<Url>().ok().map(|mut url| {
             // Setting them fails only for URLs without a host.
             let _ = url.set_username(proxy.username.as_deref().unwrap_or_default());
-            let _ = url.set_password(proxy.password.as_ref().map(crate::secret::Secret::expose));
+            let _ = url.set_password(proxy.password.as_ref().map(Secret::expose));
             url
         });
         let exempt = proxy.no_proxy.iter().map(|host| Rule::parse(host.as_str())).collect();
@@ -82,6 +99,20 @@ impl Proxies {
     pub fn on_the_way_to(&self, url: &Url) -> Option<String> {
         let proxy = self.choose(url)?;
         Some(format!("{}:{}", proxy.host_str()?, proxy.port_or_known_default()?))
+    }
+
+    /// The proxy on the way to `host`, for what speaks TLS there; `None` where the way is direct.
+    pub fn tunnel_to(&self, host: &str) -> Option<Tunnel> {
+        let proxy = self.tls.as_ref().filter(|_| !self.exempt.covers(host))?;
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let scheme = if proxy.scheme() == "https" { ProxyScheme::Https } else { ProxyScheme::Http };
+        Some(Tunnel {
+            scheme,
+            host: proxy.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned(),
+            port: proxy.port_or_known_default()?,
+            username: Some(decoded(proxy.username())).filter(|name| !name.is_empty()),
+            password: proxy.password().map(|password| Secret::new(decoded(password))),
+        })
     }
 
     fn choose(&self, url: &Url) -> Option<&Url> {
@@ -214,6 +245,18 @@ mod tests {
             None
         );
         assert_eq!(way(&from_environment(&[]).unwrap(), "https://a/"), None);
+    }
+
+    #[test]
+    fn a_tunnel_has_the_users_name_and_password_as_they_were_written() {
+        let proxies =
+            from_environment(&[("HTTPS_PROXY", "https://ann:p%40ss@proxy"), ("NO_PROXY", "broker.example")]).unwrap();
+        let tunnel = proxies.tunnel_to("a1-ats.iot.eu-central-1.amazonaws.com").unwrap();
+        assert_eq!((tunnel.scheme, tunnel.host.as_str(), tunnel.port), (ProxyScheme::Https, "proxy", 443));
+        assert_eq!(tunnel.username.as_deref(), Some("ann"));
+        assert_eq!(tunnel.password.as_ref().map(Secret::expose), Some("p@ss"));
+        assert_eq!(proxies.tunnel_to("broker.example"), None);
+        assert_eq!(proxies.tunnel_to("127.0.0.1"), None);
     }
 
     #[test]

@@ -4,10 +4,10 @@
 use std::error::Error;
 use std::io;
 
-use rumqttc::{ConnectReturnCode, ConnectionError, StateError, TlsError};
 use rustls::CertificateError;
 
 use super::connection::{BrokerAddress, ConnectionSettings};
+use super::wire::{ProxyFault, Refusal, WireError};
 
 /// Why the broker could not be reached, was not trusted, or did not admit us.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +89,29 @@ pub enum ConnectError {
         /// What failed.
         source: rustls::Error,
     },
+    /// The proxy wants a user name and password, or others.
+    #[error(
+        "connecting to the MQTT broker {broker} through the proxy {proxy}: it asks for a user name and password (407); \
+         check proxy.username and proxy.password of coreThing.networkProxy, or HTTPS_PROXY"
+    )]
+    ProxyUnauthorised {
+        /// Where to connect was tried.
+        broker: BrokerAddress,
+        /// `host:port` of the proxy.
+        proxy: String,
+    },
+    /// The proxy opens no way to the broker.
+    #[error("connecting to the MQTT broker {broker} through the proxy {proxy}: {hint}")]
+    ProxyFailed {
+        /// Where to connect was tried.
+        broker: BrokerAddress,
+        /// `host:port` of the proxy.
+        proxy: String,
+        /// What came back, and what to look at.
+        hint: String,
+        /// What the library says.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// CONNACK with another code than success.
     #[error("asking the MQTT broker {broker} to admit client {client_id}: {code}; {hint}")]
     NotAdmitted {
@@ -96,8 +119,8 @@ pub enum ConnectError {
         broker: BrokerAddress,
         /// As whom.
         client_id: String,
-        /// The code's meaning (MQTT 3.1.1, table 3.1).
-        code: &'static str,
+        /// The code's meaning (MQTT 3.1.1, table 3.1; MQTT 5, section 3.2.2.2).
+        code: String,
         /// What to look at.
         hint: &'static str,
     },
@@ -114,8 +137,8 @@ pub enum ConnectError {
         /// How the connection ended.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// What answered does not speak MQTT 3.1.1.
-    #[error("asking the MQTT broker {broker} to admit client {client_id}: the answer was not MQTT 3.1.1's CONNACK")]
+    /// What answered does not speak MQTT.
+    #[error("asking the MQTT broker {broker} to admit client {client_id}: the answer was not MQTT's CONNACK")]
     NotMqtt {
         /// Where to connect was tried.
         broker: BrokerAddress,
@@ -134,34 +157,77 @@ impl ConnectError {
             | Self::Unreachable { .. }
             | Self::TimedOut { .. }
             | Self::ClockNotValid { .. }
+            | Self::ProxyFailed { .. }
             | Self::ClosedBeforeAdmission { .. } => true,
-            Self::NotAdmitted { code, .. } => *code == SERVER_UNAVAILABLE,
-            Self::BrokerNotTrusted { .. }
+            Self::NotAdmitted { code, .. } => code == SERVER_UNAVAILABLE,
+            Self::ProxyUnauthorised { .. }
+            | Self::BrokerNotTrusted { .. }
             | Self::CertificateRefused { .. }
             | Self::Tls { .. }
             | Self::NotMqtt { .. } => false,
         }
     }
 
-    /// What the library's `error`, met before CONNACK, means.
-    pub(super) fn new(error: ConnectionError, settings: &ConnectionSettings) -> Self {
+    /// One word for the kind of error, as the ledger of ended connections counts it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NameNotResolved { .. } => "name_not_resolved",
+            Self::Unreachable { .. } => "unreachable",
+            Self::TimedOut { .. } => "connect_timed_out",
+            Self::BrokerNotTrusted { .. } => "broker_not_trusted",
+            Self::ClockNotValid { .. } => "clock_not_valid",
+            Self::CertificateRefused { .. } => "certificate_refused",
+            Self::Tls { .. } => "tls_failed",
+            Self::ProxyUnauthorised { .. } => "proxy_unauthorised",
+            Self::ProxyFailed { .. } => "proxy_failed",
+            Self::NotAdmitted { .. } => "not_admitted",
+            Self::ClosedBeforeAdmission { .. } => "closed_before_admission",
+            Self::NotMqtt { .. } => "not_mqtt",
+        }
+    }
+
+    /// What `error`, met before CONNACK, means.
+    pub(super) fn new(error: WireError, settings: &ConnectionSettings) -> Self {
         let broker = settings.broker.clone();
-        if let Some(source) = tls_cause(&error) {
-            return Self::from_tls(source.clone(), broker);
-        }
+        let client_id = settings.client_id.clone();
         match error {
-            ConnectionError::NetworkTimeout | ConnectionError::FlushTimeout => {
-                Self::TimedOut { broker, seconds: settings.connect_timeout.as_secs().max(1) }
-            }
-            ConnectionError::ConnectionRefused(code) => Self::not_admitted(code, settings),
+            WireError::Tls(source) => Self::from_tls(source, broker),
+            WireError::Proxy { fault, source } => Self::from_proxy(fault, source, settings),
+            WireError::TimedOut => Self::TimedOut { broker, seconds: settings.connect_timeout.as_secs().max(1) },
+            WireError::Refused(code) => Self::not_admitted(code, settings),
             // The resolver's errors carry a text and no error number; the kernel's always have one.
-            ConnectionError::Io(source) if source.raw_os_error().is_none() => Self::NameNotResolved { broker, source },
-            ConnectionError::Io(source) => Self::Unreachable { broker, hint: reach_hint(&source), source },
-            error if is_close(&error) => {
-                Self::ClosedBeforeAdmission { broker, client_id: settings.client_id.clone(), source: root(error) }
+            WireError::Io(source) if source.raw_os_error().is_none() && !is_end(&source) => {
+                Self::NameNotResolved { broker, source }
             }
-            error => Self::NotMqtt { broker, client_id: settings.client_id.clone(), source: root(error) },
+            WireError::Io(source) if !is_end(&source) => {
+                Self::Unreachable { broker, hint: reach_hint(&source), source }
+            }
+            error if error.is_close() => Self::ClosedBeforeAdmission { broker, client_id, source: root(error) },
+            error => Self::NotMqtt { broker, client_id, source: root(error) },
         }
+    }
+
+    fn from_proxy(fault: ProxyFault, source: Box<dyn Error + Send + Sync>, settings: &ConnectionSettings) -> Self {
+        let broker = settings.broker.clone();
+        let tunnel = settings.tunnel.as_ref();
+        let proxy = tunnel.map_or_else(String::new, |tunnel| format!("{}:{}", tunnel.host, tunnel.port));
+        let hint = match fault {
+            ProxyFault::Status(407) => return Self::ProxyUnauthorised { broker, proxy },
+            ProxyFault::Status(status) => format!(
+                "it answered CONNECT with {status}; it must allow CONNECT to {broker} (many allow port 443 only: iotMqttPort)"
+            ),
+            ProxyFault::Unreachable => {
+                "it cannot be reached or hung up; check coreThing.networkProxy or HTTPS_PROXY".to_owned()
+            }
+            ProxyFault::Tls => {
+                "TLS with the proxy itself failed; its certificate must be signed by an authority in the root CA file"
+                    .to_owned()
+            }
+            ProxyFault::Answer => {
+                "what answers there is no HTTP proxy; check coreThing.networkProxy or HTTPS_PROXY".to_owned()
+            }
+        };
+        Self::ProxyFailed { broker, proxy, hint, source }
     }
 
     fn from_tls(source: rustls::Error, broker: BrokerAddress) -> Self {
@@ -180,16 +246,18 @@ impl ConnectError {
         }
     }
 
-    fn not_admitted(code: ConnectReturnCode, settings: &ConnectionSettings) -> Self {
+    fn not_admitted(code: Refusal, settings: &ConnectionSettings) -> Self {
         let (code, hint) = match code {
-            ConnectReturnCode::Success => ("accepted", "the broker contradicts itself"),
-            ConnectReturnCode::RefusedProtocolVersion => ("unacceptable protocol version", "it must speak MQTT 3.1.1"),
-            ConnectReturnCode::BadClientId => ("client identifier rejected", "the broker does not take this client id"),
-            ConnectReturnCode::ServiceUnavailable => (SERVER_UNAVAILABLE, "it will be tried again"),
-            ConnectReturnCode::BadUserNamePassword => ("bad user name or password", "margay sends neither"),
-            ConnectReturnCode::NotAuthorized => {
-                ("not authorised", "the certificate's policy must allow iot:Connect for this client id")
+            Refusal::ProtocolVersion => {
+                ("unacceptable protocol version".to_owned(), "it speaks another version of MQTT: margay.mqtt.version")
             }
+            Refusal::ClientId => ("client identifier rejected".to_owned(), "the broker does not take this client id"),
+            Refusal::Unavailable => (SERVER_UNAVAILABLE.to_owned(), "it will be tried again"),
+            Refusal::UserName => ("bad user name or password".to_owned(), "margay sends neither"),
+            Refusal::NotAuthorised => {
+                ("not authorised".to_owned(), "the certificate's policy must allow iot:Connect for this client id")
+            }
+            Refusal::Other(code) => (code, "the broker's own documentation says what it means"),
         };
         Self::NotAdmitted { broker: settings.broker.clone(), client_id: settings.client_id.clone(), code, hint }
     }
@@ -227,57 +295,25 @@ fn refuses_certificate(alert: rustls::AlertDescription) -> bool {
     )
 }
 
-/// The TLS error somewhere below `error`, if there is one.
-pub(super) fn tls_cause(error: &ConnectionError) -> Option<&rustls::Error> {
+/// What is at the bottom of `error`.
+pub(super) fn root(error: WireError) -> Box<dyn Error + Send + Sync> {
     match error {
-        ConnectionError::Tls(TlsError::TLS(cause)) => Some(cause),
-        _ => io_cause(error)?.get_ref()?.downcast_ref(),
-    }
-}
-
-/// The I/O error below `error`, if there is one.
-pub(super) fn io_cause(error: &ConnectionError) -> Option<&io::Error> {
-    match error {
-        ConnectionError::Io(cause)
-        | ConnectionError::Tls(TlsError::Io(cause))
-        | ConnectionError::MqttState(StateError::Io(cause) | StateError::Deserialization(rumqttc::Error::Io(cause))) => {
-            Some(cause)
-        }
-        _ => None,
-    }
-}
-
-/// What is at the bottom of `error`: the library's own layers repeat their causes' texts.
-pub(super) fn root(error: ConnectionError) -> Box<dyn Error + Send + Sync> {
-    match error {
-        ConnectionError::Io(cause)
-        | ConnectionError::Tls(TlsError::Io(cause))
-        | ConnectionError::MqttState(StateError::Io(cause) | StateError::Deserialization(rumqttc::Error::Io(cause))) => {
-            Box::new(cause)
-        }
-        ConnectionError::MqttState(StateError::Deserialization(cause)) => Box::new(cause),
-        ConnectionError::MqttState(cause) => Box::new(cause),
+        WireError::Io(cause) => Box::new(cause),
+        WireError::Tls(cause) => Box::new(cause),
+        WireError::Broken(cause) => cause,
         other => Box::new(other),
     }
 }
 
-/// Whether the other side ended the connection, as far as this side can see.
-pub(super) fn is_close(error: &ConnectionError) -> bool {
-    if matches!(error, ConnectionError::MqttState(StateError::ConnectionAborted)) {
-        return true;
-    }
-    if matches!(tls_cause(error), Some(rustls::Error::AlertReceived(_))) {
-        return true;
-    }
-    io_cause(error).is_some_and(|cause| {
-        matches!(
-            cause.kind(),
-            io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::BrokenPipe
-                | io::ErrorKind::UnexpectedEof
-        )
-    })
+/// Whether the kernel or TLS tells of a connection's end, and not of one that was not made.
+pub(super) fn is_end(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof
+    )
 }
 
 #[cfg(test)]

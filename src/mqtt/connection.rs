@@ -4,9 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustls::ClientConfig;
 
+use crate::http::Tunnel;
 use crate::name::Host;
+use crate::topic::Topic;
+
+pub use crate::config::ProtocolVersion;
 
 /// Longest time for name, TCP, TLS and CONNACK together.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -43,6 +48,25 @@ pub struct ConnectionSettings {
     pub keep_alive: Duration,
     /// Longest time until the broker admitted the connection. Whole seconds, at least one.
     pub connect_timeout: Duration,
+    /// The version of MQTT.
+    pub version: ProtocolVersion,
+    /// The proxy on the way, if there is one.
+    pub tunnel: Option<Tunnel>,
+    /// Whether the broker keeps subscriptions and what came for them while the client is away.
+    pub persistent: bool,
+    /// What the broker publishes when the connection ends without a DISCONNECT.
+    pub last_will: Option<Will>,
+}
+
+/// A message that the broker keeps for the case that the connection is lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Will {
+    /// Where it goes.
+    pub topic: Topic,
+    /// What it says.
+    pub payload: Bytes,
+    /// Whether the broker keeps it for later subscribers.
+    pub retain: bool,
 }
 
 impl ConnectionSettings {
@@ -54,6 +78,10 @@ impl ConnectionSettings {
             tls,
             keep_alive: DEFAULT_KEEP_ALIVE,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            version: ProtocolVersion::default(),
+            tunnel: None,
+            persistent: false,
+            last_will: None,
         }
     }
 }
@@ -65,6 +93,10 @@ impl fmt::Debug for ConnectionSettings {
             .field("client_id", &self.client_id)
             .field("keep_alive", &self.keep_alive)
             .field("connect_timeout", &self.connect_timeout)
+            .field("version", &self.version)
+            .field("tunnel", &self.tunnel)
+            .field("persistent", &self.persistent)
+            .field("last_will", &self.last_will)
             .finish_non_exhaustive()
     }
 }

@@ -40,6 +40,31 @@ pub enum LinkFailure {
         /// Such ends in a row.
         times: u32,
     },
+    /// The broker said that another connection uses the client id (MQTT 5).
+    #[error(
+        "the MQTT broker {broker} ended the connection of client {client_id}, because another one uses the same client \
+         id ({times} times now): two devices have the same thing name or coreThing.coreClientId; give each a thing and \
+         a certificate of its own (A-21)"
+    )]
+    SessionTakenOver {
+        /// The other end.
+        broker: BrokerAddress,
+        /// As whom we were connected.
+        client_id: String,
+        /// Such ends since the start.
+        times: u32,
+    },
+    /// The broker closes on subscriptions or requests.
+    #[error(
+        "the MQTT broker {broker} closes the connection on {requests}; they are left out for 10 minutes; allow \
+         iot:Subscribe, iot:Receive and iot:Publish for them in the device's policy"
+    )]
+    RequestsRefused {
+        /// The other end.
+        broker: BrokerAddress,
+        /// Topics and filters.
+        requests: String,
+    },
     /// The broker closes when a certain message is sent.
     #[error(
         "the MQTT broker {broker} closed the connection {times} times while a message on {topic} was alone on its way; \
@@ -100,11 +125,30 @@ impl LinkFailure {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Connect(error) => error.is_retryable(),
-            Self::PublishRefused { .. } | Self::PublishSuspected { .. } | Self::ClientIdInUse { .. } => false,
+            Self::PublishRefused { .. }
+            | Self::PublishSuspected { .. }
+            | Self::ClientIdInUse { .. }
+            | Self::SessionTakenOver { .. }
+            | Self::RequestsRefused { .. } => false,
             Self::ClosedByBroker { .. }
             | Self::NotAcknowledged { .. }
             | Self::Interrupted { .. }
             | Self::Internal { .. } => true,
+        }
+    }
+    /// One word for the kind of failure, as the link's history counts it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Connect(error) => error.kind(),
+            Self::ClosedByBroker { .. } => "closed_by_broker",
+            Self::ClientIdInUse { .. } => "client_id_in_use",
+            Self::SessionTakenOver { .. } => "session_taken_over",
+            Self::RequestsRefused { .. } => "requests_refused",
+            Self::PublishSuspected { .. } => "publish_suspected",
+            Self::PublishRefused { .. } => "publish_refused",
+            Self::NotAcknowledged { .. } => "not_acknowledged",
+            Self::Interrupted { .. } => "interrupted",
+            Self::Internal { .. } => "internal",
         }
     }
 }

@@ -42,6 +42,11 @@ impl Flight {
         Self { limits, outstanding: BTreeMap::new(), bytes: 0, oldest_since: now, settled: now }
     }
 
+    /// Narrows the window to what the broker takes at a time; `None` leaves it.
+    pub(super) fn take_at_most(&mut self, messages: Option<usize>) {
+        self.limits.messages = self.limits.messages.min(messages.unwrap_or(usize::MAX)).max(1);
+    }
+
     /// Sends no message under suspicion before `moment`.
     pub(super) fn settle_until(&mut self, moment: Instant) {
         self.settled = moment;
@@ -116,16 +121,30 @@ impl Flight {
         suspicion: &mut Suspicion,
         now: Instant,
     ) -> Option<Delivered> {
+        let sent = self.remove(id, now)?;
+        let delivered = spool.acknowledge(id, now);
+        suspicion.acknowledged(id, &sent.topic);
+        suspicion.settle(spool.oldest_in_flight());
+        delivered
+    }
+
+    /// The broker refused `id` and nothing else: it is given up.
+    pub(super) fn refused(&mut self, id: MessageId, spool: &mut Spool, suspicion: &mut Suspicion, now: Instant) {
+        if self.remove(id, now).is_some() {
+            spool.set_aside(id, None);
+            suspicion.forget(id);
+            suspicion.settle(spool.oldest_in_flight());
+        }
+    }
+
+    fn remove(&mut self, id: MessageId, now: Instant) -> Option<Outstanding> {
         let was_oldest = self.outstanding.keys().next() == Some(&id);
         let sent = self.outstanding.remove(&id)?;
         self.bytes -= sent.cost;
         if was_oldest {
             self.oldest_since = now;
         }
-        let delivered = spool.acknowledge(id, now);
-        suspicion.acknowledged(id, &sent.topic);
-        suspicion.settle(spool.oldest_in_flight());
-        delivered
+        Some(sent)
     }
 }
 

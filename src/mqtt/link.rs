@@ -1,20 +1,25 @@
 //! The link as the rest of the core sees it: hand it messages, look at its state and its ledger, drain it.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Notify, watch};
+use rustls::ClientConfig;
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use super::connection::ConnectionSettings;
 use super::counters::LinkCounters;
 use super::failure::LinkFailure;
-use super::message::{Delivered, MessageId};
+use super::history::History;
+use super::message::{Delivered, MAX_PAYLOAD_BYTES, MessageId, Received};
+use super::presence::{Errand, Presence};
 use super::publisher::Publisher;
+use super::session::MAX_ERRANDS;
 use super::spool::{AcceptError, Spool, SpoolSettings};
-use crate::topic::Topic;
+use crate::topic::{Topic, TopicFilter};
 
 /// Messages on their way at a time; AWS IoT Core allows 100 for a client.
 pub const DEFAULT_WINDOW: u16 = 20;
@@ -22,11 +27,23 @@ pub const DEFAULT_WINDOW: u16 = 20;
 /// The widest window: far below the packet ids that the library uses in turn.
 pub const MAX_WINDOW: u16 = 100;
 
+/// Filters of one connection: AWS IoT Core's limit.
+pub const MAX_SUBSCRIPTIONS: usize = 50;
+
 /// V1's `mqttMaxConnectionRetryInterval` when nothing is said.
 pub const DEFAULT_RETRY_CEILING: Duration = Duration::from_secs(60);
 
 /// Called for each acknowledged message, on the link's task: it must return at once.
 pub type AcknowledgementHook = Arc<dyn Fn(&Delivered) + Send + Sync>;
+
+/// What the link asks the broker for on every connection, and where it goes. A full inbox drops what comes, counted.
+#[derive(Debug, Clone)]
+pub struct LinkSubscription {
+    /// What is asked for, with QoS 1.
+    pub filter: TopicFilter,
+    /// Where messages go; one that comes twice goes there twice.
+    pub inbox: mpsc::Sender<Received>,
+}
 
 /// How the link behaves.
 #[derive(Clone)]
@@ -48,6 +65,12 @@ pub struct LinkSettings {
     pub settling_time: Duration,
     /// Told of each acknowledged message.
     pub on_acknowledged: Option<AcknowledgementHook>,
+    /// The most messages of the spool a second; `None` is no limit.
+    pub publishes_per_second: Option<NonZeroU32>,
+    /// How the core tells that it is there, if it does.
+    pub presence: Option<Presence>,
+    /// What is asked for, at most [`MAX_SUBSCRIPTIONS`]; more are left out.
+    pub subscriptions: Vec<LinkSubscription>,
 }
 
 impl LinkSettings {
@@ -62,6 +85,9 @@ impl LinkSettings {
             acknowledgement_timeout: Duration::from_secs(30),
             settling_time: Duration::from_secs(1),
             on_acknowledged: None,
+            publishes_per_second: None,
+            presence: None,
+            subscriptions: Vec::new(),
         }
     }
 }
@@ -76,6 +102,9 @@ impl fmt::Debug for LinkSettings {
             .field("retry_ceiling", &self.retry_ceiling)
             .field("acknowledgement_timeout", &self.acknowledgement_timeout)
             .field("settling_time", &self.settling_time)
+            .field("publishes_per_second", &self.publishes_per_second)
+            .field("presence", &self.presence)
+            .field("subscriptions", &self.subscriptions)
             .finish_non_exhaustive()
     }
 }
@@ -136,6 +165,9 @@ pub(super) enum Stop {
 #[derive(Debug)]
 pub(super) struct Shared {
     spool: Mutex<Spool>,
+    history: Mutex<History>,
+    /// Certificate, key and roots of the next connection.
+    tls: Mutex<Arc<ClientConfig>>,
     /// Something was accepted, or the link is to stop.
     pub(super) wake: Notify,
 }
@@ -145,6 +177,31 @@ impl Shared {
     pub(super) fn spool(&self) -> MutexGuard<'_, Spool> {
         self.spool.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    pub(super) fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn tls(&self) -> Arc<ClientConfig> {
+        self.tls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Why a message was not sent at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// There is no connection; it is worth nothing later.
+    #[error("sending at once: the link is not connected to the broker")]
+    NotConnected,
+    /// Too many wait already.
+    #[error("sending at once: {MAX_ERRANDS} messages wait already")]
+    Busy,
+    /// The broker takes no payload of this size.
+    #[error("sending at once: the payload has {actual} bytes, the broker takes {MAX_PAYLOAD_BYTES}")]
+    TooLarge {
+        /// The bytes it has.
+        actual: usize,
+    },
 }
 
 /// A handle on the link. When the last handle is dropped the link stops without draining.
@@ -153,17 +210,58 @@ pub struct Link {
     shared: Arc<Shared>,
     state: watch::Receiver<LinkState>,
     stop: watch::Sender<Stop>,
+    errands: mpsc::Sender<Errand>,
 }
 
 impl Link {
     /// Starts the publisher task and begins to connect. Must be called within a tokio runtime.
-    pub fn start(settings: LinkSettings) -> Self {
-        let shared = Arc::new(Shared { spool: Mutex::new(Spool::new(&settings.spool)), wake: Notify::new() });
+    pub fn start(mut settings: LinkSettings) -> Self {
+        if settings.subscriptions.len() > MAX_SUBSCRIPTIONS {
+            tracing::error!(
+                asked = settings.subscriptions.len(),
+                "a connection has at most {MAX_SUBSCRIPTIONS} subscriptions; the rest is left out"
+            );
+            settings.subscriptions.truncate(MAX_SUBSCRIPTIONS);
+        }
+        let shared = Arc::new(Shared {
+            spool: Mutex::new(Spool::new(&settings.spool)),
+            history: Mutex::default(),
+            tls: Mutex::new(settings.connection.tls.clone()),
+            wake: Notify::new(),
+        });
+        let (errands, errand_receiver) = mpsc::channel(MAX_ERRANDS);
         let (state_sender, state) = watch::channel(LinkState::Connecting { attempt: 1 });
         let (stop, stop_receiver) = watch::channel(Stop::Never);
-        let publisher = Publisher::new(settings, shared.clone(), state_sender, stop_receiver);
+        let publisher = Publisher::new(settings, shared.clone(), state_sender, stop_receiver, errand_receiver);
         tokio::spawn(publisher.run());
-        Self { shared, state, stop }
+        Self { shared, state, stop, errands }
+    }
+
+    /// Sends a message on the connection that stands, before those of the spool: QoS 1, not retained, on this connection
+    /// or not at all. It is in no ledger; who sends it waits for an answer of its own kind.
+    ///
+    /// # Errors
+    /// Every [`SendError`]; the message is then not sent.
+    pub fn send(&self, topic: Topic, payload: Bytes) -> Result<(), SendError> {
+        if payload.len() > MAX_PAYLOAD_BYTES {
+            return Err(SendError::TooLarge { actual: payload.len() });
+        }
+        if !self.state.borrow().is_connected() {
+            return Err(SendError::NotConnected);
+        }
+        self.errands.try_send(Errand { topic, payload, retain: false }).map_err(|_| SendError::Busy)?;
+        self.shared.wake.notify_one();
+        Ok(())
+    }
+
+    /// Uses this certificate, key and authorities from the next connection on; the one that stands is left standing.
+    pub fn change_tls(&self, tls: Arc<ClientConfig>) {
+        *self.shared.tls.lock().unwrap_or_else(PoisonError::into_inner) = tls;
+    }
+
+    /// What the link went through.
+    pub fn history(&self) -> History {
+        self.shared.history().clone()
     }
 
     /// Takes a message for the cloud: QoS 1, not retained, in order. When this returns, the message is in the spool, as
@@ -220,5 +318,7 @@ impl Link {
     }
 }
 
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod tests;

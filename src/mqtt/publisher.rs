@@ -9,16 +9,20 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use rumqttc::ConnectionError;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::asides::Asides;
 use super::connect_error::{self, ConnectError};
+use super::connection::ConnectionSettings;
 use super::failure::LinkFailure;
 use super::link::{LinkSettings, LinkState, Shared, Stop};
 use super::message::MessageId;
+use super::pacer::Pacer;
+use super::presence::{Errand, Presence};
 use super::session::{Ending, Report, Session, Surroundings};
 use super::suspicion::{Suspicion, Verdict};
+use super::wire::WireError;
 use crate::backoff::Backoff;
 use crate::topic::Topic;
 
@@ -28,16 +32,25 @@ const STEADY: Duration = Duration::from_secs(10);
 /// Closes by the broker within [`STEADY`], in a row and explained by no message, after which another user of the client id is suspected.
 const SHORT_LIVED: u32 = 4;
 
+/// Once another user of the client id is suspected, a connection must stand this long to clear it: the two throw each
+/// other out ever more slowly.
+const UNDISPUTED: Duration = Duration::from_secs(600);
+
 /// The link's task.
 pub(super) struct Publisher {
     settings: LinkSettings,
     shared: Arc<Shared>,
     state: watch::Sender<LinkState>,
     stop: watch::Receiver<Stop>,
+    errands: mpsc::Receiver<Errand>,
     suspicion: Suspicion,
+    asides: Asides,
+    pacer: Pacer,
     backoff: Backoff,
     /// Closes by the broker within [`STEADY`], in a row, that no message explains.
     short_lived: u32,
+    /// How often the broker said that another connection uses the client id.
+    taken_over: u32,
 }
 
 impl Publisher {
@@ -46,9 +59,23 @@ impl Publisher {
         shared: Arc<Shared>,
         state: watch::Sender<LinkState>,
         stop: watch::Receiver<Stop>,
+        errands: mpsc::Receiver<Errand>,
     ) -> Self {
         let backoff = Backoff::new(settings.retry_floor, settings.retry_ceiling);
-        Self { settings, shared, state, stop, suspicion: Suspicion::default(), backoff, short_lived: 0 }
+        let pacer = Pacer::new(settings.publishes_per_second);
+        Self {
+            settings,
+            shared,
+            state,
+            stop,
+            errands,
+            suspicion: Suspicion::default(),
+            asides: Asides::default(),
+            pacer,
+            backoff,
+            short_lived: 0,
+            taken_over: 0,
+        }
     }
 
     /// Connects again and again until the link is to stop.
@@ -58,6 +85,7 @@ impl Publisher {
             let Some(failure) = self.connect_once().await else {
                 break;
             };
+            self.shared.history().failed(failure.kind(), in_words(&failure));
             self.pause(Arc::new(failure)).await;
         }
         self.shared.spool().close();
@@ -66,10 +94,19 @@ impl Publisher {
 
     /// One connection; `None` when it ended because the link is to stop.
     async fn connect_once(&mut self) -> Option<LinkFailure> {
+        let connection = ConnectionSettings {
+            tls: self.shared.tls(),
+            last_will: self.settings.presence.as_ref().map(Presence::will),
+            ..self.settings.connection.clone()
+        };
         let around = Surroundings {
             settings: &self.settings,
+            connection: &connection,
             shared: &self.shared,
             suspicion: &mut self.suspicion,
+            asides: &mut self.asides,
+            pacer: &mut self.pacer,
+            errands: &mut self.errands,
             state: &self.state,
             stop: self.stop.clone(),
         };
@@ -109,7 +146,8 @@ impl Publisher {
     }
 
     fn learn(&mut self, report: Report) -> Option<LinkFailure> {
-        if report.admitted_for.is_none_or(|stood| stood >= STEADY) {
+        let steady = if self.short_lived >= SHORT_LIVED { UNDISPUTED } else { STEADY };
+        if report.admitted_for.is_none_or(|stood| stood >= steady) {
             self.short_lived = 0;
         }
         let broker = self.settings.connection.broker.clone();
@@ -121,8 +159,8 @@ impl Publisher {
             Ending::Failed(error) if report.admitted_for.is_none() => {
                 ConnectError::new(*error, &self.settings.connection).into()
             }
-            Ending::Failed(error) if connect_error::is_close(&error) => {
-                self.closed_by_broker(*error, &report.outstanding)
+            Ending::Failed(error) if error.is_close() => {
+                self.closed_by_broker(*error, &report.outstanding, report.unanswered)
             }
             Ending::Failed(error) => LinkFailure::Interrupted { broker, source: connect_error::root(*error) },
         };
@@ -134,9 +172,28 @@ impl Publisher {
         Some(failure)
     }
 
-    fn closed_by_broker(&mut self, error: ConnectionError, outstanding: &[(MessageId, Topic)]) -> LinkFailure {
-        let newest = self.shared.spool().newest_in_flight();
-        let verdict = self.suspicion.closed_by_broker(outstanding, newest, Instant::now().into_std());
+    fn closed_by_broker(
+        &mut self,
+        error: WireError,
+        outstanding: &[(MessageId, Topic)],
+        unanswered: Vec<String>,
+    ) -> LinkFailure {
+        let now = Instant::now().into_std();
+        let verdict = if matches!(error, WireError::Dismissed { taken_over: true, .. }) {
+            return self.taken_over();
+        } else if unanswered.is_empty() {
+            let newest = self.shared.spool().newest_in_flight();
+            self.suspicion.closed_by_broker(outstanding, newest, now)
+        } else {
+            // Messages are above suspicion as long as something else may be the reason.
+            let aside = self.asides.closed(unanswered, now);
+            if !aside.is_empty() {
+                self.short_lived = 0;
+                let broker = self.settings.connection.broker.clone();
+                return LinkFailure::RequestsRefused { broker, requests: aside.join(", ") };
+            }
+            Verdict::Unclear
+        };
         let broker = self.settings.connection.broker.clone();
         let client_id = self.settings.connection.client_id.clone();
         match verdict {
@@ -156,6 +213,13 @@ impl Publisher {
         }
     }
 
+    fn taken_over(&mut self) -> LinkFailure {
+        self.taken_over += 1;
+        self.short_lived += 1;
+        let ConnectionSettings { broker, client_id, .. } = self.settings.connection.clone();
+        LinkFailure::SessionTakenOver { broker, client_id, times: self.taken_over }
+    }
+
     /// Gives up the convicted message, and with a term the topic's others in flight; says so.
     fn set_aside(&mut self, convicted: MessageId, topic: &Topic, term: Option<Duration>) -> String {
         let mut spool = self.shared.spool();
@@ -168,6 +232,17 @@ impl Publisher {
         tracing::error!(%topic, "the MQTT broker closes the connection on messages on this topic: {aside}");
         aside
     }
+}
+
+/// `failure` with its causes, as `margay status` shows it.
+fn in_words(failure: &LinkFailure) -> String {
+    let mut text = failure.to_string();
+    let mut next = std::error::Error::source(failure);
+    while let Some(cause) = next {
+        text.push_str(&format!(": {cause}"));
+        next = cause.source();
+    }
+    text
 }
 
 /// Runs `session` to its end; a panic in it (in the library, or in the acknowledgement hook) ends only it.

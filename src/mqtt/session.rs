@@ -1,25 +1,31 @@
 //! One connection's life: from opening it to the reason for its end.
 //!
-//! It keeps the map from packet ids to messages (the library does not tell which PUBACK belongs to which publish): ids
-//! are given out in the order of sending, one [`WireEvent::Sent`] each. It serves the publisher, which owns everything
-//! that outlives a connection.
+//! It sends three things: what was asked for beside messages (subscriptions, presence, errands) at once, messages of the
+//! spool as the window and the pace allow, and a DISCONNECT. It serves the publisher, which owns everything that
+//! outlives a connection.
 
-use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use rumqttc::ConnectionError;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::asides::Asides;
+use super::connection::ConnectionSettings;
 use super::flight::{Flight, Limits};
-use super::link::{LinkSettings, LinkState, MAX_WINDOW, Shared, Stop};
-use super::message::{Message, MessageId};
+use super::link::{LinkSettings, LinkState, MAX_SUBSCRIPTIONS, MAX_WINDOW, Shared, Stop};
+use super::message::{Message, MessageId, Received};
+use super::pacer::Pacer;
+use super::packets::{Cargo, Packets};
+use super::presence::{Errand, Event as Presence};
 use super::suspicion::{Pace, Suspicion};
-use super::wire::{self, PacketId, Receiver, Sender, WireEvent};
+use super::wire::{self, PacketId, Receiver, Sender, WireError, WireEvent};
 use crate::topic::Topic;
 
-/// Requests that are no messages: the DISCONNECT.
-const OTHER_REQUESTS: usize = 1;
+/// Errands on their way at a time, beside one that takes leave.
+pub(super) const MAX_ERRANDS: usize = 16;
+
+/// Requests that may wait to be written: the receiver is not polled while one is handed over.
+const REQUESTS: usize = MAX_WINDOW as usize + MAX_SUBSCRIPTIONS + MAX_ERRANDS + 2;
 
 /// How long the broker may take to read our DISCONNECT.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -32,8 +38,8 @@ const FAR: Duration = Duration::from_secs(24 * 3600);
 pub(super) enum Ending {
     /// It was to end.
     Stopped,
-    /// The library reported an error.
-    Failed(Box<ConnectionError>),
+    /// The connection failed.
+    Failed(Box<WireError>),
     /// The oldest message on its way, on this topic, was not acknowledged in time.
     NotAcknowledged(Topic),
 }
@@ -48,22 +54,22 @@ pub(super) struct Report {
     pub(super) acknowledged: u64,
     /// Messages sent on it and not acknowledged, oldest first.
     pub(super) outstanding: Vec<(MessageId, Topic)>,
+    /// Topics and filters of other requests that were not answered.
+    pub(super) unanswered: Vec<String>,
 }
 
 /// What a session works with and does not own.
 pub(super) struct Surroundings<'a> {
     pub(super) settings: &'a LinkSettings,
+    /// Those of this connection.
+    pub(super) connection: &'a ConnectionSettings,
     pub(super) shared: &'a Shared,
     pub(super) suspicion: &'a mut Suspicion,
+    pub(super) asides: &'a mut Asides,
+    pub(super) pacer: &'a mut Pacer,
+    pub(super) errands: &'a mut mpsc::Receiver<Errand>,
     pub(super) state: &'a watch::Sender<LinkState>,
     pub(super) stop: watch::Receiver<Stop>,
-}
-
-/// The packet ids in use, and the messages that wait for theirs.
-#[derive(Debug, Default)]
-struct Packets {
-    waiting: VecDeque<MessageId>,
-    messages: HashMap<PacketId, MessageId>,
 }
 
 /// A connection in progress.
@@ -74,6 +80,8 @@ pub(super) struct Session<'a> {
     flight: Flight,
     admitted: Option<Instant>,
     acknowledged: u64,
+    /// Until when the pace holds back the next message.
+    paced_until: Option<Instant>,
     /// When our DISCONNECT was asked for.
     farewell: Option<Instant>,
 }
@@ -82,7 +90,7 @@ impl<'a> Session<'a> {
     /// Connects, sends what the spool holds as long as the connection stands, and reports its end.
     pub(super) async fn run(around: Surroundings<'a>) -> Report {
         let settings = around.settings;
-        let (sender, receiver) = wire::open(&settings.connection, usize::from(MAX_WINDOW) + OTHER_REQUESTS);
+        let (sender, receiver) = wire::open(around.connection, REQUESTS);
         around.suspicion.begin_connection();
         let limits = Limits {
             messages: usize::from(settings.window.clamp(1, MAX_WINDOW)),
@@ -96,6 +104,7 @@ impl<'a> Session<'a> {
             flight: Flight::new(limits, Instant::now().into_std()),
             admitted: None,
             acknowledged: 0,
+            paced_until: None,
             farewell: None,
         };
         let ending = session.serve(receiver).await;
@@ -103,6 +112,7 @@ impl<'a> Session<'a> {
             ending,
             admitted_for: session.admitted.map(|admitted| admitted.elapsed()),
             acknowledged: session.acknowledged,
+            unanswered: session.packets.unanswered(),
             outstanding: session.flight.into_outstanding(),
         }
     }
@@ -130,7 +140,7 @@ impl<'a> Session<'a> {
             };
             match event {
                 Ok(WireEvent::Farewell) => return Ending::Stopped,
-                Ok(event) => self.take(event),
+                Ok(event) => self.take(event).await,
                 Err(_) if self.farewell.is_some() => return Ending::Stopped,
                 Err(error) => return Ending::Failed(error),
             }
@@ -138,32 +148,89 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn take(&mut self, event: WireEvent) {
+    async fn take(&mut self, event: WireEvent) {
         match event {
-            WireEvent::Admitted => self.admit(),
-            WireEvent::Sent(packet) => {
-                if let Some(id) = self.packets.waiting.pop_front() {
-                    self.packets.messages.insert(packet, id);
-                }
-            }
-            WireEvent::Acknowledged(packet) => {
-                if let Some(id) = self.packets.messages.remove(&packet) {
-                    self.acknowledge(id);
-                }
-            }
-            WireEvent::Farewell | WireEvent::Received(_) | WireEvent::Subscribed(_) | WireEvent::Other => {}
+            WireEvent::Admitted { receive_maximum } => self.admit(receive_maximum).await,
+            WireEvent::Sent(packet) => self.packets.sent(packet),
+            WireEvent::Acknowledged(packet) => match self.packets.answered(packet) {
+                Some(Cargo::Message(id)) => self.acknowledge(id),
+                Some(Cargo::Errand(topic, _)) => self.around.asides.answered(topic.as_str()),
+                None => {}
+            },
+            WireEvent::Refused(packet, reason) => self.be_refused(packet, reason),
+            WireEvent::Subscribing(packet) => self.packets.subscribing(packet),
+            WireEvent::Subscribed(packet, granted) => self.subscribed(packet, granted.iter().all(|granted| *granted)),
+            WireEvent::Received(message) => self.deliver(message),
+            WireEvent::Farewell | WireEvent::Other => {}
         }
     }
 
-    fn admit(&mut self) {
+    async fn admit(&mut self, receive_maximum: Option<u16>) {
         let now = Instant::now();
         self.admitted = Some(now);
         if self.around.suspicion.pace() == Pace::Alone {
             self.flight.settle_until((now + self.around.settings.settling_time).into_std());
         }
+        self.flight.take_at_most(receive_maximum.map(usize::from));
+        // Errands of an earlier connection are stale: who sent them starts anew at each.
+        while self.around.errands.try_recv().is_ok() {}
+        self.subscribe(now).await;
+        if let Some(presence) = &self.around.settings.presence {
+            self.run_errand(presence.errand(Presence::Online)).await;
+        }
         self.around.shared.spool().count_connection();
         self.around.state.send_replace(LinkState::Connected);
-        tracing::info!(broker = %self.around.settings.connection.broker, "connected to the MQTT broker");
+        tracing::info!(broker = %self.around.connection.broker, "connected to the MQTT broker");
+    }
+
+    async fn subscribe(&mut self, now: Instant) {
+        for subscription in &self.around.settings.subscriptions {
+            let filter = &subscription.filter;
+            if self.around.asides.allow(filter.as_str(), now.into_std()) {
+                self.packets.subscribe(filter.clone());
+                // Refused only when the receiver is about to report an end anyway; so everywhere below.
+                let _ = self.sender.subscribe(filter).await;
+            }
+        }
+    }
+
+    fn subscribed(&mut self, packet: PacketId, granted: bool) {
+        let Some(filter) = self.packets.subscribed(packet) else { return };
+        self.around.asides.answered(filter.as_str());
+        self.around.shared.history().granted(filter.as_str(), granted);
+        if !granted {
+            tracing::error!(%filter, "the MQTT broker does not grant the subscription; allow iot:Subscribe for it in the device's policy");
+        }
+    }
+
+    fn deliver(&self, message: Received) {
+        let Ok(topic) = message.topic.parse::<Topic>() else { return };
+        let mut taken = true;
+        for subscription in &self.around.settings.subscriptions {
+            if subscription.filter.matches(&topic) {
+                taken &= subscription.inbox.try_send(message.clone()).is_ok();
+            }
+        }
+        let mut history = self.around.shared.history();
+        history.received += 1;
+        history.not_taken += u64::from(!taken);
+    }
+
+    /// The broker refuses one message and keeps the connection (MQTT 5): the message is given up.
+    fn be_refused(&mut self, packet: PacketId, reason: &'static str) {
+        match self.packets.answered(packet) {
+            Some(Cargo::Message(id)) => {
+                tracing::error!(%id, reason, "the MQTT broker refuses a message");
+                let now = Instant::now().into_std();
+                self.flight.refused(id, &mut self.around.shared.spool(), self.around.suspicion, now);
+            }
+            Some(Cargo::Errand(topic, _)) => {
+                tracing::error!(%topic, reason, "the MQTT broker refuses a message");
+                self.around.asides.answered(topic.as_str());
+            }
+            None => return,
+        }
+        *self.around.shared.history().publishes_refused.entry(reason).or_default() += 1;
     }
 
     fn acknowledge(&mut self, id: MessageId) {
@@ -181,31 +248,55 @@ impl<'a> Session<'a> {
         if self.admitted.is_none() || self.farewell.is_some() {
             return;
         }
+        while self.packets.errand_count() < MAX_ERRANDS
+            && let Ok(errand) = self.around.errands.try_recv()
+        {
+            self.run_errand(errand).await;
+        }
         while let Some(message) = self.next_message() {
-            self.packets.waiting.push_back(message.id);
-            if self.sender.publish(&message.topic, message.payload).await.is_err() {
-                // The receiver is about to report why.
+            self.packets.hand_over(Cargo::Message(message.id));
+            if self.sender.publish(&message.topic, message.payload, false).await.is_err() {
                 return;
             }
         }
         if self.is_drained() {
             self.farewell = Some(Instant::now());
-            // Refused only when the receiver is about to report an end anyway.
+            if let Some(presence) = &self.around.settings.presence {
+                self.run_errand(presence.errand(Presence::Stopping)).await;
+            }
             let _ = self.sender.disconnect().await;
         }
     }
 
+    async fn run_errand(&mut self, errand: Errand) {
+        let now = Instant::now().into_std();
+        if !self.around.asides.allow(errand.topic.as_str(), now) {
+            return;
+        }
+        self.packets.hand_over(Cargo::Errand(errand.topic.clone(), now));
+        let _ = self.sender.publish(&errand.topic, errand.payload, errand.retain).await;
+    }
+
     fn next_message(&mut self) -> Option<Message> {
         let now = Instant::now().into_std();
-        self.flight.next(&mut self.around.shared.spool(), self.around.suspicion, now)
+        self.paced_until = self.around.pacer.wait(now).map(Instant::from_std);
+        if self.paced_until.is_some() {
+            return None;
+        }
+        let message = self.flight.next(&mut self.around.shared.spool(), self.around.suspicion, now)?;
+        self.around.pacer.sent(now);
+        Some(message)
     }
 
     /// The next moment at which something is to be done without an event.
     fn next_deadline(&self) -> Instant {
         let now = Instant::now();
         let mut deadline = now + FAR;
-        if let Some((_, since)) = self.flight.oldest() {
+        if let Some((_, since)) = self.oldest() {
             deadline = deadline.min(Instant::from_std(since) + self.around.settings.acknowledgement_timeout);
+        }
+        if let Some(paced_until) = self.paced_until {
+            deadline = deadline.min(paced_until);
         }
         let settled = Instant::from_std(self.flight.settled());
         if settled > now {
@@ -229,13 +320,20 @@ impl<'a> Session<'a> {
         if out_of_time || not_needed || farewell_unread {
             return Some(Ending::Stopped);
         }
-        let (topic, since) = self.flight.oldest()?;
+        let (topic, since) = self.oldest()?;
         let waited = now.saturating_duration_since(Instant::from_std(since));
         let overdue = waited >= self.around.settings.acknowledgement_timeout;
         overdue.then(|| Ending::NotAcknowledged(topic.clone()))
     }
 
+    /// What has been waiting for its acknowledgement the longest.
+    fn oldest(&self) -> Option<(&Topic, std::time::Instant)> {
+        [self.flight.oldest(), self.packets.oldest_errand()].into_iter().flatten().min_by_key(|(_, since)| *since)
+    }
+
     fn is_drained(&self) -> bool {
-        matches!(*self.around.stop.borrow(), Stop::Drained(_)) && self.around.shared.spool().is_empty()
+        matches!(*self.around.stop.borrow(), Stop::Drained(_))
+            && self.around.shared.spool().is_empty()
+            && self.around.errands.is_empty()
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use rumqttc::{ConnAck, ConnectReturnCode, Packet, PubAck, Publish, QoS, SubAck, SubscribeReasonCode};
+use rumqttc::{ConnAck, Connect, ConnectReturnCode, Packet, PubAck, Publish, QoS, SubAck, SubscribeReasonCode};
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -46,6 +46,8 @@ pub(super) enum Reaction {
     Acknowledge,
     /// Take it over, acknowledge it, close.
     AcknowledgeAndClose,
+    /// Take it over and acknowledge it twice, against the protocol.
+    AcknowledgeTwice,
     /// Take it over and close without an acknowledgement: the sender cannot know.
     TakeAndClose,
     /// Close without taking it over: how AWS IoT Core refuses a topic.
@@ -67,9 +69,14 @@ struct Manners {
 struct Shared {
     manners: Mutex<Manners>,
     taken: watch::Sender<Vec<(String, Bytes)>>,
+    /// Who connected: the CONNECT, and the certificate that came with it.
+    guests: watch::Sender<Vec<(Connect, Vec<u8>)>>,
+    /// Filters asked for, with repetitions.
+    asked: watch::Sender<Vec<String>>,
     /// Raised to cut every connection.
     cuts: watch::Sender<u64>,
     injected: broadcast::Sender<Publish>,
+    demands_alpn: bool,
 }
 
 /// The broker. Dropped, it stops listening; its connections end with the runtime.
@@ -100,13 +107,51 @@ impl TestingBroker {
         let shared = Arc::new(Shared {
             manners: Mutex::new(manners),
             taken: watch::Sender::new(Vec::new()),
+            guests: watch::Sender::new(Vec::new()),
+            asked: watch::Sender::new(Vec::new()),
             cuts: watch::Sender::new(0),
             injected: broadcast::Sender::new(1000),
+            demands_alpn: !tls.alpn_protocols.is_empty(),
         });
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut broker = Self { address, tls, devices, servers, shared, listening: None };
         broker.resume().await;
         broker
+    }
+
+    /// A broker that wants this protocol name of its clients, as AWS IoT Core does on port 443.
+    pub(super) async fn start_demanding(protocol: &[u8]) -> Self {
+        let (servers, devices) = (Authority::new(), Authority::new());
+        let mut tls = ServerConfig::clone(&servers.server(&devices, 4000));
+        tls.alpn_protocols = vec![protocol.to_vec()];
+        Self::start_with(servers, devices, Arc::new(tls)).await
+    }
+
+    /// From the next [`resume`](Self::resume) on, takes only devices of `authority`: every certificate issued before is
+    /// as good as revoked.
+    pub(super) fn take_only_devices_of(&mut self, authority: Authority) {
+        self.devices = authority;
+        self.tls = self.servers.server(&self.devices, 4000);
+    }
+
+    /// A device that this broker knows, and that trusts the authority `pem` beside the broker's.
+    pub(super) fn device_that_also_trusts(&self, pem: &str) -> Arc<rustls::ClientConfig> {
+        self.devices.client_trusting(&self.servers, Some(pem))
+    }
+
+    /// The port.
+    pub(super) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Who connected so far: the CONNECT, and the certificate, DER.
+    pub(super) fn guests(&self) -> watch::Receiver<Vec<(Connect, Vec<u8>)>> {
+        self.shared.guests.subscribe()
+    }
+
+    /// The filters asked for so far, with repetitions.
+    pub(super) fn asked(&self) -> watch::Receiver<Vec<String>> {
+        self.shared.asked.subscribe()
     }
 
     /// Listens again after [`stop`](Self::stop), on the same port.
@@ -202,6 +247,11 @@ async fn serve(socket: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
         Ok(stream) => stream,
         Err((_, socket)) => return read_up(socket).await,
     };
+    let (_, tls) = stream.get_ref();
+    // Without ALPN in its hello a client is not refused by TLS itself.
+    if shared.demands_alpn && tls.alpn_protocol().is_none() {
+        return;
+    }
     let mut connection = Connection { stream, buffer: BytesMut::new(), shared, injected: None };
     tokio::select! {
         _ = connection.talk() => {}
@@ -241,12 +291,19 @@ impl Connection {
     async fn answer(&mut self, packet: Packet) -> Option<()> {
         let manners = self.shared.manners.lock().unwrap().clone();
         match packet {
-            Packet::Connect(_) => self.admit(manners.admission).await,
+            Packet::Connect(connect) => {
+                let (_, tls) = self.stream.get_ref();
+                let certificate = tls.peer_certificates().unwrap()[0].to_vec();
+                self.shared.guests.send_modify(|guests| guests.push((connect, certificate)));
+                self.admit(manners.admission).await
+            }
             Packet::Publish(publish) => {
                 let reaction = (manners.on_publish)(&publish);
                 self.react(&publish, reaction).await
             }
             Packet::Subscribe(subscribe) => {
+                let asked = subscribe.filters.iter().map(|filter| filter.path.clone());
+                self.shared.asked.send_modify(|all| all.extend(asked));
                 self.injected = Some(self.shared.injected.subscribe());
                 self.send(Packet::SubAck(SubAck::new(subscribe.pkid, vec![manners.on_subscribe?]))).await
             }
@@ -267,15 +324,18 @@ impl Connection {
     }
 
     async fn react(&mut self, publish: &Publish, reaction: Reaction) -> Option<()> {
-        use Reaction::{Acknowledge, AcknowledgeAndClose, Ignore, TakeAndClose};
-        if matches!(reaction, Acknowledge | AcknowledgeAndClose | TakeAndClose) {
+        use Reaction::{Acknowledge, AcknowledgeAndClose, AcknowledgeTwice, Ignore, TakeAndClose};
+        if matches!(reaction, Acknowledge | AcknowledgeAndClose | AcknowledgeTwice | TakeAndClose) {
             let message = (publish.topic.clone(), publish.payload.clone());
             self.shared.taken.send_modify(|taken| taken.push(message));
         }
-        if matches!(reaction, Acknowledge | AcknowledgeAndClose) {
+        if matches!(reaction, Acknowledge | AcknowledgeAndClose | AcknowledgeTwice) {
             self.send(Packet::PubAck(PubAck::new(publish.pkid))).await?;
         }
-        matches!(reaction, Acknowledge | Ignore).then_some(())
+        if reaction == AcknowledgeTwice {
+            self.send(Packet::PubAck(PubAck::new(publish.pkid))).await?;
+        }
+        matches!(reaction, Acknowledge | AcknowledgeTwice | Ignore).then_some(())
     }
 
     async fn send(&mut self, mut packet: Packet) -> Option<()> {

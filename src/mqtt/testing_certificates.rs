@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
 };
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -63,11 +64,20 @@ impl Authority {
 
     /// A device of this authority that trusts servers of `servers`.
     pub(super) fn client(&self, servers: &Authority) -> Arc<ClientConfig> {
+        self.client_trusting(servers, None)
+    }
+
+    /// The same, which trusts the authority `also`, PEM, as well.
+    pub(super) fn client_trusting(&self, servers: &Authority, also: Option<&str>) -> Arc<ClientConfig> {
         let (certificate, key) = self.issue(&["device"], 4000);
+        let mut roots = RootCertStore::clone(&servers.roots());
+        if let Some(pem) = also {
+            roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+        }
         let config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(servers.roots())
+            .with_root_certificates(roots)
             .with_client_auth_cert(vec![certificate], key)
             .unwrap();
         Arc::new(config)

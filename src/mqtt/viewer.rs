@@ -106,7 +106,7 @@ impl Viewer {
     async fn be_admitted(&mut self) -> Result<(), ViewerError> {
         loop {
             match self.receiver.next().await {
-                Ok(WireEvent::Admitted) => return Ok(()),
+                Ok(WireEvent::Admitted { .. }) => return Ok(()),
                 Ok(_) => {}
                 Err(error) => return Err(ConnectError::new(*error, &self.settings).into()),
             }
@@ -119,10 +119,10 @@ impl Viewer {
         loop {
             let filter = self.filter.clone();
             match self.receiver.next().await {
-                Ok(WireEvent::Subscribed(granted)) if granted.iter().all(|granted| *granted) => {
+                Ok(WireEvent::Subscribed(_, granted)) if granted.iter().all(|granted| *granted) => {
                     return Ok(());
                 }
-                Ok(WireEvent::Subscribed(_)) => {
+                Ok(WireEvent::Subscribed(..)) => {
                     return Err(ViewerError::SubscriptionRefused { broker, client_id, filter });
                 }
                 Ok(WireEvent::Received(message)) => self.early.push_back(message),

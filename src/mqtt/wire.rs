@@ -1,4 +1,4 @@
-//! One MQTT connection, from nothing to its end, through rumqttc.
+//! One MQTT connection, from nothing to its end, through rumqttc: in version 3.1.1 or 5, which look the same from above.
 //!
 //! A connection is never reused: after an error both halves are dropped, because the library's own replay forgets
 //! messages when the session was lost and may wait for ever after a packet-id collision (bytebeamio/rumqtt#1056). Its
@@ -10,20 +10,32 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rumqttc::{
-    AsyncClient, ClientError, ConnectionError, Event, EventLoop, Incoming, MqttOptions, NetworkOptions, Outgoing, QoS,
-    SubscribeReasonCode, TlsConfiguration, Transport,
-};
 
-use super::connection::ConnectionSettings;
+use super::connection::{ConnectionSettings, ProtocolVersion};
 use super::message::{MAX_PAYLOAD_BYTES, Received};
 use crate::topic::{self, Topic, TopicFilter};
+
+pub(super) use error::{ProxyFault, Refusal, WireError};
+
+mod error;
+mod proxy;
+mod v3;
+mod v5;
 
 /// Packet ids before they are used again. The library keeps one slot for each.
 const PACKET_IDS: u16 = 2000;
 
-/// Fixed header, lengths and packet id of a PUBLISH (MQTT 3.1.1, section 3.3), rounded up.
+/// Fixed header, lengths, properties and packet id of a PUBLISH (MQTT 3.1.1, section 3.3), rounded up.
 const PACKET_OVERHEAD_BYTES: usize = 64;
+
+/// The largest packet that is sent and taken, in bytes.
+const LARGEST_PACKET: usize = MAX_PAYLOAD_BYTES + topic::MAX_BYTES + PACKET_OVERHEAD_BYTES;
+
+/// AWS IoT Core keeps a persistent session for an hour by default.
+const SESSION_EXPIRY: Duration = Duration::from_secs(3600);
+
+/// The library refuses shorter ones in MQTT 5.
+const LEAST_KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// A packet identifier, unique among the messages on their way on one connection.
 pub(super) type PacketId = u16;
@@ -31,16 +43,20 @@ pub(super) type PacketId = u16;
 /// What happened on the connection.
 #[derive(Debug)]
 pub(super) enum WireEvent {
-    /// CONNACK with success.
-    Admitted,
+    /// CONNACK with success, and how many unacknowledged messages the broker takes at a time, where it says so (MQTT 5).
+    Admitted { receive_maximum: Option<u16> },
     /// The longest waiting message got this packet id and is being written.
     Sent(PacketId),
     /// PUBACK.
     Acknowledged(PacketId),
+    /// PUBACK with a reason for which the message will never be taken (MQTT 5).
+    Refused(PacketId, &'static str),
+    /// The longest waiting SUBSCRIBE got this packet id and is being written.
+    Subscribing(PacketId),
+    /// SUBACK: whether each filter was granted.
+    Subscribed(PacketId, Vec<bool>),
     /// A message for one of our subscriptions; it has been acknowledged.
     Received(Received),
-    /// SUBACK: whether each filter was granted.
-    Subscribed(Vec<bool>),
     /// DISCONNECT has been written: the broker may now close.
     Farewell,
     /// Nothing that matters above.
@@ -49,88 +65,91 @@ pub(super) enum WireEvent {
 
 /// The half that takes requests. They wait in a bounded channel until the connection takes them.
 #[derive(Debug)]
-pub(super) struct Sender {
-    client: AsyncClient,
+pub(super) enum Sender {
+    V3(v3::Client),
+    V5(v5::Client),
 }
+
+/// The connection takes no more requests: the receiver is about to report why.
+#[derive(Debug)]
+pub(super) struct Ended;
 
 /// The half that drives the connection.
 pub(super) struct Receiver {
-    events: EventLoop,
+    library: Library,
     /// What the library had understood when the connection failed: acknowledgements read together with the end.
-    last: VecDeque<Event>,
-    failed: Option<Box<ConnectionError>>,
+    last: VecDeque<WireEvent>,
+    failed: Option<Box<WireError>>,
 }
+
+enum Library {
+    V3(Box<v3::Events>),
+    V5(Box<v5::Events>),
+}
+
+/// A failed poll: why, and what had been understood by then.
+type Failed = (WireError, VecDeque<WireEvent>);
 
 /// A new connection; it is opened by the first [`Receiver::next`]. At most `requests` wait to be written.
 pub(super) fn open(settings: &ConnectionSettings, requests: usize) -> (Sender, Receiver) {
-    let broker = &settings.broker;
-    let mut options = MqttOptions::new(&settings.client_id, broker.host.as_str(), broker.port);
-    let largest = MAX_PAYLOAD_BYTES + topic::MAX_BYTES + PACKET_OVERHEAD_BYTES;
-    options
-        .set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(settings.tls.clone())))
-        .set_clean_session(true)
-        .set_keep_alive(settings.keep_alive.max(Duration::from_secs(1)))
-        .set_max_packet_size(largest, largest)
-        .set_inflight(PACKET_IDS);
-    let mut network = NetworkOptions::new();
-    network.set_tcp_nodelay(true);
-    network.set_connection_timeout(settings.connect_timeout.as_secs().max(1));
-    let (client, mut events) = AsyncClient::new(options, requests);
-    events.set_network_options(network);
-    (Sender { client }, Receiver { events, last: VecDeque::new(), failed: None })
+    let (sender, library) = match settings.version {
+        ProtocolVersion::V311 => {
+            let (client, events) = v3::open(settings, requests);
+            (Sender::V3(client), Library::V3(events))
+        }
+        ProtocolVersion::V5 => {
+            let (client, events) = v5::open(settings, requests);
+            (Sender::V5(client), Library::V5(events))
+        }
+    };
+    (sender, Receiver { library, last: VecDeque::new(), failed: None })
 }
 
 impl Sender {
     /// Asks for `payload` to be published with QoS 1. Waits while the channel is full.
-    pub(super) async fn publish(&self, topic: &Topic, payload: Bytes) -> Result<(), ClientError> {
-        self.client.publish_bytes(topic.as_str(), QoS::AtLeastOnce, false, payload).await
+    pub(super) async fn publish(&self, topic: &Topic, payload: Bytes, retain: bool) -> Result<(), Ended> {
+        match self {
+            Self::V3(client) => v3::publish(client, topic, payload, retain).await,
+            Self::V5(client) => v5::publish(client, topic, payload, retain).await,
+        }
     }
 
     /// Asks for a subscription with QoS 1.
-    pub(super) async fn subscribe(&self, filter: &TopicFilter) -> Result<(), ClientError> {
-        self.client.subscribe(filter.as_str(), QoS::AtLeastOnce).await
+    pub(super) async fn subscribe(&self, filter: &TopicFilter) -> Result<(), Ended> {
+        match self {
+            Self::V3(client) => v3::subscribe(client, filter).await,
+            Self::V5(client) => v5::subscribe(client, filter).await,
+        }
     }
 
     /// Asks for a DISCONNECT after all that was asked for before.
-    pub(super) async fn disconnect(&self) -> Result<(), ClientError> {
-        self.client.disconnect().await
+    pub(super) async fn disconnect(&self) -> Result<(), Ended> {
+        match self {
+            Self::V3(client) => client.disconnect().await.map_err(|_| Ended),
+            Self::V5(client) => client.disconnect().await.map_err(|_| Ended),
+        }
     }
 }
 
 impl Receiver {
     /// What happens next. After an error there is nothing more.
-    pub(super) async fn next(&mut self) -> Result<WireEvent, Box<ConnectionError>> {
+    pub(super) async fn next(&mut self) -> Result<WireEvent, Box<WireError>> {
         if self.failed.is_none() {
-            match self.events.poll().await {
-                Ok(event) => return Ok(translate(event)),
-                Err(error) => {
-                    self.last = self.events.state.events.drain(..).collect();
+            let polled = match &mut self.library {
+                Library::V3(events) => v3::poll(events).await,
+                Library::V5(events) => v5::poll(events).await,
+            };
+            match polled {
+                Ok(event) => return Ok(event),
+                Err((error, last)) => {
+                    self.last = last;
                     self.failed = Some(Box::new(error));
                 }
             }
         }
         match self.last.pop_front() {
-            Some(event) => Ok(translate(event)),
-            None => Err(self.failed.take().unwrap_or(Box::new(ConnectionError::RequestsDone))),
+            Some(event) => Ok(event),
+            None => Err(self.failed.take().unwrap_or(Box::new(WireError::Closed))),
         }
-    }
-}
-
-fn translate(event: Event) -> WireEvent {
-    match event {
-        Event::Incoming(Incoming::ConnAck(_)) => WireEvent::Admitted,
-        Event::Outgoing(Outgoing::Publish(id)) => WireEvent::Sent(id),
-        Event::Incoming(Incoming::PubAck(ack)) => WireEvent::Acknowledged(ack.pkid),
-        Event::Outgoing(Outgoing::Disconnect) => WireEvent::Farewell,
-        Event::Incoming(Incoming::Publish(message)) => WireEvent::Received(Received {
-            topic: message.topic,
-            payload: message.payload,
-            duplicate: message.dup,
-            retained: message.retain,
-        }),
-        Event::Incoming(Incoming::SubAck(answer)) => WireEvent::Subscribed(
-            answer.return_codes.iter().map(|code| *code != SubscribeReasonCode::Failure).collect(),
-        ),
-        _ => WireEvent::Other,
     }
 }

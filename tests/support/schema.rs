@@ -12,7 +12,16 @@ pub struct PayloadSchema {
 impl PayloadSchema {
     /// `docs/payload.schema.json`.
     pub fn published() -> Self {
-        let document: Value = serde_json::from_str(include_str!("../../docs/payload.schema.json")).unwrap();
+        Self::of(include_str!("../../docs/payload.schema.json"))
+    }
+
+    /// `docs/status.schema.json`.
+    pub fn status() -> Self {
+        Self::of(include_str!("../../docs/status.schema.json"))
+    }
+
+    fn of(document: &str) -> Self {
+        let document: Value = serde_json::from_str(document).unwrap();
         let mut compiler = Compiler::new();
         compiler.enable_format_assertions();
         compiler.add_resource("payload", document).unwrap();

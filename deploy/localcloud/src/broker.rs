@@ -22,6 +22,7 @@ pub(crate) use self::doorman::Doorman;
 use self::front::Front;
 use self::port::ReservedPort;
 use crate::error::CloudError;
+use crate::jobs::JobsService;
 use crate::lock::lock;
 use crate::registry::Registry;
 
@@ -41,6 +42,7 @@ pub(crate) struct Broker {
     tls: Arc<ServerConfig>,
     registry: Registry,
     doorman: Arc<Doorman>,
+    jobs: JobsService,
     running: Mutex<Option<Running>>,
 }
 
@@ -49,6 +51,7 @@ struct Running {
     front: Front,
     shutdown: BrokerShutdownHandle,
     broker: JoinHandle<()>,
+    jobs: JoinHandle<()>,
 }
 
 impl Broker {
@@ -57,9 +60,10 @@ impl Broker {
         tls: Arc<ServerConfig>,
         registry: Registry,
         doorman: Doorman,
+        jobs: JobsService,
     ) -> Result<Self, CloudError> {
         let port = ReservedPort::take(port)?;
-        let broker = Self { port, tls, registry, doorman: Arc::new(doorman), running: Mutex::new(None) };
+        let broker = Self { port, tls, registry, doorman: Arc::new(doorman), jobs, running: Mutex::new(None) };
         broker.run().await?;
         Ok(broker)
     }
@@ -73,11 +77,12 @@ impl Broker {
         if lock(&self.running).is_some() {
             return Ok(());
         }
-        let inner = MqttBroker::with_config(config()).await.map_err(broker_error)?;
+        let inner = MqttBroker::with_config(config(self.jobs.clone())).await.map_err(broker_error)?;
         let mut inner = inner.with_auth_provider(Arc::clone(&self.doorman) as Arc<_>);
         let address = inner.local_addr().ok_or_else(|| broker_error(NoAddress))?;
         let shutdown = inner.shutdown_handle();
         let mut ready = inner.ready_receiver();
+        let jobs = self.jobs.serve(&inner);
         let broker = tokio::spawn(async move {
             if let Err(error) = inner.run().await {
                 tracing::warn!(%error, "the broker ended");
@@ -91,28 +96,34 @@ impl Broker {
             self.registry.clone(),
             Arc::clone(&self.doorman),
         );
-        *lock(&self.running) = Some(Running { front, shutdown, broker });
+        *lock(&self.running) = Some(Running { front, shutdown, broker, jobs });
         Ok(())
     }
 
     /// Cuts all connections and loses all sessions.
     pub(crate) async fn stop(&self) {
-        let Some(Running { front, shutdown, broker }) = lock(&self.running).take() else {
+        let Some(Running { front, shutdown, broker, jobs }) = lock(&self.running).take() else {
             return;
         };
+        jobs.abort();
         front.close().await;
         shutdown.shutdown();
         let _ = broker.await; // its own panic is in its log already
     }
 
     pub(crate) fn disconnect_clients(&self) {
-        self.doorman.disconnect_all();
+        self.doorman.disconnect(|_| true);
+    }
+
+    pub(crate) fn disconnect_clients_of(&self, name: &str) {
+        self.doorman.disconnect(|principal| principal.name() == name);
     }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
         if let Some(running) = lock(&self.running).take() {
+            running.jobs.abort();
             running.shutdown.shutdown();
         }
     }
@@ -133,7 +144,7 @@ fn broker_error(source: impl std::error::Error + Send + Sync + 'static) -> Cloud
     CloudError::Broker { source: Box::new(source) }
 }
 
-fn config() -> BrokerConfig {
+fn config(jobs: JobsService) -> BrokerConfig {
     let storage = StorageConfig::new()
         .with_backend(StorageBackendType::Memory)
         .with_max_queued_messages_per_client(MAX_QUEUED_MESSAGES);
@@ -144,4 +155,5 @@ fn config() -> BrokerConfig {
         .with_session_expiry(SESSION_LIFE)
         .with_sys_topics_enabled(false)
         .with_storage(storage)
+        .with_event_handler(Arc::new(jobs))
 }

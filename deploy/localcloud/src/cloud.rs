@@ -16,6 +16,7 @@ use crate::endpoint::{Endpoint, Service};
 use crate::error::CloudError;
 use crate::faults::Faults;
 use crate::issued::{IssuedCredential, IssuedCredentials};
+use crate::jobs::{Execution, JobsService};
 use crate::lock::lock;
 use crate::policy::TopicPolicy;
 use crate::registry::{CertificateId, Principal, Registry};
@@ -36,6 +37,7 @@ pub struct LocalCloud {
     role_aliases: Arc<Mutex<Vec<String>>>,
     objects: ObjectStore,
     training_jobs: TrainingJobs,
+    jobs: JobsService,
     faults: Faults,
     counters: Counters,
     credentials: Endpoint,
@@ -93,7 +95,8 @@ impl LocalCloud {
 
         let viewer_policy = TopicPolicy { publish: Vec::new(), subscribe: settings.viewer_filters.clone() };
         let doorman = Doorman::new(settings.thing_policy.clone(), viewer_policy, faults.clone(), counters.clone());
-        let broker = Broker::start(settings.ports.mqtt, tls.mqtt, registry.clone(), doorman).await?;
+        let jobs = JobsService::new(faults.clone());
+        let broker = Broker::start(settings.ports.mqtt, tls.mqtt, registry.clone(), doorman, jobs.clone()).await?;
 
         Ok(Self {
             settings,
@@ -105,6 +108,7 @@ impl LocalCloud {
             role_aliases,
             objects,
             training_jobs,
+            jobs,
             faults,
             counters,
             credentials,
@@ -176,6 +180,21 @@ impl LocalCloud {
     /// Makes SageMaker know a training job in the cloud's region. A completed one has left its model at `artifacts`.
     pub fn put_training_job(&self, name: impl Into<String>, status: &str, artifacts: Option<&str>) {
         self.training_jobs.put(name.into(), status, artifacts);
+    }
+
+    /// Creates a job for `things`: each gets an execution of its own, and is notified.
+    pub fn create_job(&self, job_id: &str, document: &serde_json::Value, things: &[&str]) {
+        self.jobs.create(things, job_id, document);
+    }
+
+    /// Cancels a job where it waits, and by `force` also where it is in progress.
+    pub fn cancel_job(&self, job_id: &str, force: bool) {
+        self.jobs.cancel(job_id, force);
+    }
+
+    /// How a job stands on a thing.
+    pub fn job_execution(&self, thing: &str, job_id: &str) -> Option<Execution> {
+        self.jobs.execution(thing, job_id)
     }
 
     /// Makes the credentials provider hand out these credentials, which another server of S3 knows, from now on.
@@ -271,6 +290,11 @@ impl LocalCloud {
     /// Cuts every MQTT connection and keeps the sessions.
     pub fn disconnect_clients(&self) {
         self.broker.disconnect_clients();
+    }
+
+    /// Cuts the MQTT connections of the thing or viewer `name` and keeps the sessions.
+    pub fn disconnect_clients_of(&self, name: &str) {
+        self.broker.disconnect_clients_of(name);
     }
 
     /// Stops everything and waits for the broker to end.

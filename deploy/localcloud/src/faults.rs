@@ -70,6 +70,7 @@ struct Switches {
     /// Taken before `s3`, one a request.
     s3_in_turn: VecDeque<S3Fault>,
     refused_topics: Vec<String>,
+    silent_jobs: bool,
 }
 
 impl Faults {
@@ -91,6 +92,15 @@ impl Faults {
     /// Makes the broker refuse publishing to, and subscribing to, what the filter matches, whatever the policies say.
     pub fn refuse_topic(&self, filter: impl Into<String>) {
         lock(&self.switches).refused_topics.push(filter.into());
+    }
+
+    /// Makes Jobs take requests and not answer, or answer again.
+    pub fn silence_jobs(&self, silent: bool) {
+        lock(&self.switches).silent_jobs = silent;
+    }
+
+    pub(crate) fn jobs_are_silent(&self) -> bool {
+        lock(&self.switches).silent_jobs
     }
 
     /// Sets the cloud's clock to the machine's plus `offset`, which may be negative.

@@ -64,6 +64,15 @@ impl Principal {
             Self::Viewer(name) => format!("viewer/{name}"),
         }
     }
+
+    /// Whom the broker calls `user`.
+    pub(crate) fn of_user(user: &str) -> Option<Self> {
+        match user.split_once('/')? {
+            ("thing", name) => Some(Self::Thing(name.to_owned())),
+            ("viewer", name) => Some(Self::Viewer(name.to_owned())),
+            _ => None,
+        }
+    }
 }
 
 /// The registered certificates of one cloud; clones share them.

@@ -1,5 +1,6 @@
 //! What an operator reads when a connection does not come about, from real handshakes that fail.
 
+use rumqttc::ConnectReturnCode;
 use tokio::net::TcpListener;
 
 use super::*;
@@ -72,7 +73,7 @@ async fn a_broker_that_hangs_up_before_connack_points_at_the_policy() {
 async fn each_connack_refusal_is_told_apart() {
     let broker = TestingBroker::start().await;
     for (code, retryable, hint) in [
-        (ConnectReturnCode::RefusedProtocolVersion, false, "must speak MQTT 3.1.1"),
+        (ConnectReturnCode::RefusedProtocolVersion, false, "margay.mqtt.version"),
         (ConnectReturnCode::BadClientId, false, "client identifier rejected"),
         (ConnectReturnCode::ServiceUnavailable, true, "will be tried again"),
         (ConnectReturnCode::BadUserNamePassword, false, "bad user name or password"),
@@ -119,10 +120,10 @@ async fn a_server_that_does_not_speak_tls_is_recognised() {
 #[test]
 fn a_name_without_an_address_points_at_the_name_and_the_dns_server() {
     let resolver = io::Error::other("failed to lookup address information: Name or service not known");
-    let error = ConnectError::new(ConnectionError::Io(resolver), &to_port(8883));
+    let error = ConnectError::new(WireError::Io(resolver), &to_port(8883));
     assert!(matches!(error, ConnectError::NameNotResolved { .. }), "{error:?}");
     check(&error, true, "coreThing.iotHost");
     let unreachable = io::Error::from_raw_os_error(rustix::io::Errno::NETUNREACH.raw_os_error());
-    let error = ConnectError::new(ConnectionError::Io(unreachable), &to_port(8883));
+    let error = ConnectError::new(WireError::Io(unreachable), &to_port(8883));
     check(&error, true, "there is no route");
 }

@@ -14,17 +14,17 @@ use crate::mqtt::spool::StorageType;
 use crate::mqtt::testing_broker::{Admission, Reaction, TestingBroker, scaled};
 
 /// No test waits longer than this for anything; a test that does has failed.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
-fn topic(text: &str) -> Topic {
+pub(super) fn topic(text: &str) -> Topic {
     text.parse().unwrap()
 }
 
-fn number(index: u64) -> Bytes {
+pub(super) fn number(index: u64) -> Bytes {
     Bytes::from(index.to_string())
 }
 
-async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(super) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }
 

@@ -104,8 +104,8 @@ impl Doorman {
         self.counters.add(|served| served.mqtt_strangers += 1);
     }
 
-    pub(super) fn disconnect_all(&self) {
-        for connection in lock(&self.connections).values() {
+    pub(super) fn disconnect(&self, whom: impl Fn(&Principal) -> bool) {
+        for connection in lock(&self.connections).values().filter(|connection| whom(&connection.principal)) {
             connection.stage.send_if_modified(request_cut);
         }
     }
@@ -142,16 +142,19 @@ impl Doorman {
         }
     }
 
-    async fn decide_publish(&self, connection: Option<Connection>, topic: &str) -> bool {
-        let Some(connection) = connection else {
-            return false; // a last will after the connection is gone
-        };
-        let principal = &connection.principal;
-        if self.policy(principal).allows_publish(principal.name(), topic) && !self.faults.refuses_topic(topic) {
+    async fn decide_publish(&self, connection: Option<Connection>, user: Option<&str>, topic: &str) -> bool {
+        let principal = connection.as_ref().map(|connection| connection.principal.clone());
+        // A last will is published after its connection is gone.
+        let principal = principal.or_else(|| Principal::of_user(user?));
+        let allowed = principal.is_some_and(|principal| {
+            self.policy(&principal).allows_publish(principal.name(), topic) && !self.faults.refuses_topic(topic)
+        });
+        if allowed {
             self.counters.add(|served| served.publishes += 1);
             return true;
         }
         self.counters.add(|served| served.publishes_refused += 1);
+        let Some(connection) = connection else { return false };
         connection.stage.send_if_modified(request_cut);
         // The broker acknowledges even what it refuses; by then nobody must be there to read it.
         let mut stage = connection.stage.subscribe();
@@ -186,7 +189,7 @@ impl AuthProvider for Doorman {
 
     fn authorize_publish<'a>(&'a self, client_id: &str, user_id: Option<&'a str>, topic: &'a str) -> Answer<'a, bool> {
         let connection = user_id.and_then(|user| self.connection(user, client_id));
-        Box::pin(self.decide_publish(connection, topic))
+        Box::pin(self.decide_publish(connection, user_id, topic))
     }
 
     fn authorize_subscribe<'a>(
