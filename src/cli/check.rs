@@ -66,6 +66,15 @@ pub(super) fn load_accepted(path: &Path) -> Result<Accepted<Config>, Failed> {
     }
 }
 
+/// Both documents, or a failure that lists what is wrong with them.
+pub(super) fn load_documents(path: &Path) -> Result<(Config, Deployable), Failed> {
+    let Report { config, deployable, problems } = documents::load(path, None).or_fail(Code::Configuration)?;
+    config.zip(deployable).ok_or_else(|| {
+        complain_of(&problems);
+        Failed::said(Code::Configuration)
+    })
+}
+
 /// Lists what is wrong on standard error.
 pub(super) fn complain_of(problems: &Problems) {
     for problem in problems.iter() {

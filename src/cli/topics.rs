@@ -35,20 +35,20 @@ struct Row {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
-    let documents = super::check::load_documents(&arguments.config)?;
-    let core = status::ask(&documents.config.directories.status_socket).ok();
+    let (config, deployable) = super::check::load_documents(&arguments.config)?;
+    let core = status::ask(&config.directories.status_socket).ok();
     let router = core.as_ref().map(|core| &core.router);
     if arguments.json {
-        for row in rows(&documents.deployable, router, ToString::to_string) {
+        for row in rows(&deployable, router, ToString::to_string) {
             output::json(&row).or_fail(Code::Failure)?;
         }
         return Ok(());
     }
-    for line in table(&rows(&documents.deployable, router, short)) {
+    for line in table(&rows(&deployable, router, short)) {
         output::line(&line).or_fail(Code::Failure)?;
     }
     let not_routed = router.and_then(super::status::not_routed).map(|said| format!("not routed: {said}"));
-    for line in not_routed.into_iter().chain(unheard(&documents.deployable)) {
+    for line in not_routed.into_iter().chain(unheard(&deployable)) {
         output::line(&line).or_fail(Code::Failure)?;
     }
     if router.is_none() {
