@@ -18,6 +18,7 @@ use margay_inference::engine::onnx::OnnxFile;
 use margay_inference::engine::tract::TractEngine;
 use margay_inference::{Engine, InputSpec, InputTensor, ModelSpec, OutputSpec};
 use margay_kernels::{Isa, Options};
+use rustix::time::{ClockId, clock_gettime};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,9 +38,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let load = started.elapsed();
     let mut times = Vec::new();
     for _ in 0..runs.parse::<usize>()?.max(1) {
-        let (started, on_processor) = (Instant::now(), processor_time()?);
+        let (started, on_processor) = (Instant::now(), processor_time());
         engine.run(&picture, &mut scores)?;
-        let spent = if threads == 1 { processor_time()? - on_processor } else { started.elapsed().as_secs_f64() * 1e3 };
+        let spent = if threads == 1 { processor_time() - on_processor } else { started.elapsed().as_secs_f64() * 1e3 };
         times.push(spent);
     }
     times.sort_by(f64::total_cmp);
@@ -48,9 +49,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Milliseconds that this thread has spent on a processor.
-fn processor_time() -> Result<f64, Box<dyn Error>> {
-    let line = std::fs::read_to_string("/proc/thread-self/schedstat")?;
-    Ok(line.split_whitespace().next().ok_or("schedstat is empty")?.parse::<f64>()? / 1e6)
+fn processor_time() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
 }
 
 fn load(engine: &str, model: &Path, spec: &ModelSpec, threads: usize) -> Result<Box<dyn Engine>, Box<dyn Error>> {

@@ -109,75 +109,79 @@ fn random_network(seed: u64) -> (Growing, ModelSpec) {
     let mut choice = Random::new(seed.wrapping_add(1000));
     let (height, width) = (9 + choice.below(24) as usize, 9 + choice.below(24) as usize);
     let mut network = Growing::new(seed, height, width);
-    network.convolution(8 + choice.below(40) as usize, 3, 1 + choice.below(2) as usize, 1, 1);
+    network.convolution(8 + choice.below(40) as usize, [3, 1 + choice.below(2) as usize, 1], 1);
     for _ in 0..4 + choice.below(5) {
-        let channels = network.channels;
-        let is_large = network.sides.0 > 4 && network.sides.1 > 4;
-        match choice.below(9) {
-            0 => network.convolution(1 + choice.below(70) as usize, 1, 1, 0, 1),
-            1 => network.convolution(1 + choice.below(40) as usize, 3, 1, 1, 1),
-            2 => network.convolution(channels, 3, 1 + usize::from(is_large), 1, channels),
-            3 => network.convolution(channels, 5, 1, 2, channels),
-            4 if is_large => network.convolution(16, 3, 2, choice.below(2) as usize, 1),
-            5 => {
-                let entry = network.last.clone();
-                network.convolution(channels, 3, 1, 1, 1);
-                network.then("Add", &[&entry], &[]);
-            }
-            6 => {
-                let entry = network.last.clone();
-                network.then("GlobalAveragePool", &[], &[]);
-                let sides = std::mem::replace(&mut network.sides, (1, 1));
-                network.convolution(channels, 1, 1, 0, 1);
-                network.then("Sigmoid", &[], &[]);
-                network.then("Mul", &[&entry], &[]);
-                network.sides = sides;
-            }
-            7 => {
-                let parameters = ["scale", "shift", "mean"].map(|_| network.weights(&[channels], 0.5));
-                let variance = network.constant(&[channels as u64], &vec![0.7; channels]);
-                let [scale, shift, mean] = &parameters;
-                network.then(
-                    "BatchNormalization",
-                    &[scale, shift, mean, &variance],
-                    &[("epsilon", Value::Float(1e-3))],
-                );
-            }
-            _ => {
-                let entry = network.last.clone();
-                network.convolution(16 * (1 + choice.below(3) as usize), 1, 1, 0, 1);
-                let (left, first) = (network.last.clone(), network.channels);
-                network.last = entry;
-                network.channels = channels;
-                network.convolution(1 + choice.below(30) as usize, 3, 1, 1, 1);
-                let right = network.last.clone();
-                network.push("Concat", &[&left, &right], &[("axis", Value::Int(1))]);
-                network.channels += first;
-            }
-        }
-        match choice.below(7) {
-            0 => network.then("Relu", &[], &[]),
-            1 => network.then("LeakyRelu", &[], &[("alpha", Value::Float(0.1))]),
-            2 => {
-                let (low, high) = (network.constant(&[], &[-0.3]), network.constant(&[], &[6.0]));
-                network.then("Clip", &[&low, &high], &[]);
-            }
-            3 => {
-                let entry = network.last.clone();
-                network.then("Sigmoid", &[], &[]);
-                network.then("Mul", &[&entry], &[]);
-            }
-            4 => {
-                let entry = network.last.clone();
-                network.then("HardSigmoid", &[], &[("alpha", Value::Float(1.0 / 6.0)), ("beta", Value::Float(0.5))]);
-                network.push("Mul", &[&entry, &network.last.clone()], &[]);
-            }
-            5 => network.then("HardSwish", &[], &[]),
-            _ => {}
-        }
+        random_layer(&mut network, &mut choice);
+        random_activation(&mut network, &mut choice);
     }
     network.head(10);
     (network, spec(height as u32, width as u32))
+}
+
+fn random_layer(network: &mut Growing, choice: &mut Random) {
+    let channels = network.channels;
+    let is_large = network.sides.0 > 4 && network.sides.1 > 4;
+    match choice.below(9) {
+        0 => network.convolution(1 + choice.below(70) as usize, [1, 1, 0], 1),
+        1 => network.convolution(1 + choice.below(40) as usize, [3, 1, 1], 1),
+        2 => network.convolution(channels, [3, 1 + usize::from(is_large), 1], channels),
+        3 => network.convolution(channels, [5, 1, 2], channels),
+        4 if is_large => network.convolution(16, [3, 2, choice.below(2) as usize], 1),
+        5 => {
+            let entry = network.last.clone();
+            network.convolution(channels, [3, 1, 1], 1);
+            network.then("Add", &[&entry], &[]);
+        }
+        6 => {
+            let entry = network.last.clone();
+            network.then("GlobalAveragePool", &[], &[]);
+            let sides = std::mem::replace(&mut network.sides, (1, 1));
+            network.convolution(channels, [1, 1, 0], 1);
+            network.then("Sigmoid", &[], &[]);
+            network.then("Mul", &[&entry], &[]);
+            network.sides = sides;
+        }
+        7 => {
+            let parameters = ["scale", "shift", "mean"].map(|_| network.weights(&[channels], 0.5));
+            let variance = network.constant(&[channels as u64], &vec![0.7; channels]);
+            let [scale, shift, mean] = &parameters;
+            network.then("BatchNormalization", &[scale, shift, mean, &variance], &[("epsilon", Value::Float(1e-3))]);
+        }
+        _ => {
+            let entry = network.last.clone();
+            network.convolution(16 * (1 + choice.below(3) as usize), [1, 1, 0], 1);
+            let (left, first) = (network.last.clone(), network.channels);
+            network.last = entry;
+            network.channels = channels;
+            network.convolution(1 + choice.below(30) as usize, [3, 1, 1], 1);
+            let right = network.last.clone();
+            network.push("Concat", &[&left, &right], &[("axis", Value::Int(1))]);
+            network.channels += first;
+        }
+    }
+}
+
+fn random_activation(network: &mut Growing, choice: &mut Random) {
+    match choice.below(7) {
+        0 => network.then("Relu", &[], &[]),
+        1 => network.then("LeakyRelu", &[], &[("alpha", Value::Float(0.1))]),
+        2 => {
+            let (low, high) = (network.constant(&[], &[-0.3]), network.constant(&[], &[6.0]));
+            network.then("Clip", &[&low, &high], &[]);
+        }
+        3 => {
+            let entry = network.last.clone();
+            network.then("Sigmoid", &[], &[]);
+            network.then("Mul", &[&entry], &[]);
+        }
+        4 => {
+            let entry = network.last.clone();
+            network.then("HardSigmoid", &[], &[("alpha", Value::Float(1.0 / 6.0)), ("beta", Value::Float(0.5))]);
+            network.push("Mul", &[&entry, &network.last.clone()], &[]);
+        }
+        5 => network.then("HardSwish", &[], &[]),
+        _ => {}
+    }
 }
 
 #[test]
@@ -200,7 +204,7 @@ fn poolings_pads_and_heads_of_every_spelling() {
         ("AveragePool", window(2, 2, [0; 4]), 0),
     ] {
         let mut network = Growing::new(5, 12, 15);
-        network.convolution(20, 3, 1, 1, 1);
+        network.convolution(20, [3, 1, 1], 1);
         network.then(
             operator,
             &[],
@@ -222,7 +226,7 @@ fn a_picture_may_be_padded_by_a_node_or_by_an_automatic_rule() {
     let pads = network.integers(&[0, 0, 0, 1, 0, 0, 1, 2]);
     network.then("Pad", &[&pads], &[]);
     network.sides = (12, 17);
-    network.convolution(24, 3, 2, 0, 1);
+    network.convolution(24, [3, 2, 0], 1);
     for rule in ["SAME_UPPER", "SAME_LOWER", "VALID"] {
         let weights = network.weights(&[24, 24, 2, 3], 0.1);
         network.then("Conv", &[&weights], &[("auto_pad", Value::Text(rule)), ("strides", Value::Ints(&[1, 1]))]);
@@ -234,7 +238,7 @@ fn a_picture_may_be_padded_by_a_node_or_by_an_automatic_rule() {
 #[test]
 fn a_head_may_be_reshaped_reduced_or_multiplied() {
     let mut network = Growing::new(7, 8, 8);
-    network.convolution(19, 3, 2, 1, 1);
+    network.convolution(19, [3, 2, 1], 1);
     network.then("Relu", &[], &[]);
     let shape = network.integers(&[0, -1]);
     network.then("Reshape", &[&shape], &[]);
@@ -246,7 +250,7 @@ fn a_head_may_be_reshaped_reduced_or_multiplied() {
     check("reshape", &network.file(13), &spec(8, 8));
 
     let mut network = Growing::new(8, 8, 8);
-    network.convolution(19, 3, 2, 1, 1);
+    network.convolution(19, [3, 2, 1], 1);
     network.then("ReduceMean", &[], &[("axes", Value::Ints(&[2, 3])), ("keepdims", Value::Int(0))]);
     network.then("Softmax", &[], &[("axis", Value::Int(1))]);
     let output = OutputSpec { kind: OutputKind::Probabilities, ..OutputSpec::logits() };
@@ -256,12 +260,12 @@ fn a_head_may_be_reshaped_reduced_or_multiplied() {
 #[test]
 fn channels_may_be_shuffled() {
     let mut network = Growing::new(9, 6, 7);
-    network.convolution(24, 1, 1, 0, 1);
+    network.convolution(24, [1, 1, 0], 1);
     let (split, whole) = (network.integers(&[1, 3, 8, 6, 7]), network.integers(&[1, 24, 6, 7]));
     network.then("Reshape", &[&split], &[]);
     network.then("Transpose", &[], &[("perm", Value::Ints(&[0, 2, 1, 3, 4]))]);
     network.then("Reshape", &[&whole], &[]);
-    network.convolution(24, 3, 1, 1, 3);
+    network.convolution(24, [3, 1, 1], 3);
     network.head(4);
     check("shuffle", &network.file(13), &spec(6, 7));
 }
@@ -274,7 +278,7 @@ fn a_model_may_normalise_the_picture_itself_and_take_it_pixel_by_pixel() {
     let (mean, deviation) = (network.weights(&[3, 1, 1], 0.5), network.constant(&[1, 3, 1, 1], &[0.5, 0.25, 2.0]));
     network.then("Sub", &[&mean], &[]);
     network.then("Div", &[&deviation], &[]);
-    network.convolution(16, 3, 2, 1, 1);
+    network.convolution(16, [3, 2, 1], 1);
     network.head(3);
     let mut spec = spec(7, 9);
     spec.input.layout = Layout::Nhwc;
@@ -284,13 +288,13 @@ fn a_model_may_normalise_the_picture_itself_and_take_it_pixel_by_pixel() {
 #[test]
 fn what_is_not_covered_is_named_with_its_operator_and_reason() {
     let mut network = Growing::new(11, 8, 8);
-    network.convolution(4, 3, 1, 1, 1);
+    network.convolution(4, [3, 1, 1], 1);
     network.then("Erf", &[], &[]);
     network.head(3);
     assert_eq!(declined(&network.file(13), &spec(8, 8)), "Erf at `t4`: the operator is not covered");
 
     let mut network = Growing::new(12, 8, 8);
-    network.convolution(4, 3, 1, 1, 1);
+    network.convolution(4, [3, 1, 1], 1);
     network.then("Relu", &[], &[("novelty", Value::Int(1))]);
     network.head(3);
     assert_eq!(declined(&network.file(13), &spec(8, 8)), "Relu at `t4`: its attribute novelty is not covered");
@@ -347,11 +351,11 @@ fn every_operator(network: &mut Growing) {
     let pads = network.integers(&[0, 0, 0, 0, 0, 0, 1, 1]);
     network.then("Pad", &[&pads], &[]);
     network.sides = (10, 10);
-    network.convolution(6, 3, 2, 1, 1);
+    network.convolution(6, [3, 2, 1], 1);
     network.then("Relu", &[], &[]);
-    network.convolution(6, 3, 1, 1, 6);
+    network.convolution(6, [3, 1, 1], 6);
     let entry = network.last.clone();
-    network.convolution(6, 1, 1, 0, 1);
+    network.convolution(6, [1, 1, 0], 1);
     network.then("Add", &[&entry], &[]);
     let parameters = ["scale", "shift", "mean"].map(|_| network.weights(&[6], 0.5));
     let variance = network.constant(&[6], &[0.7; 6]);
@@ -368,7 +372,7 @@ fn every_operator(network: &mut Growing) {
     network.then("Concat", &[&last], &[("axis", Value::Int(1))]);
     network.channels = 12;
     network.then("MaxPool", &[], &[("kernel_shape", Value::Ints(&[2, 2])), ("ceil_mode", Value::Int(1))]);
-    network.convolution(4, 3, 1, 1, 2);
+    network.convolution(4, [3, 1, 1], 2);
     network.then("LeakyRelu", &[], &[]);
     network.head(3);
     network.then("Softmax", &[], &[]);

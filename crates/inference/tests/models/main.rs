@@ -1,6 +1,11 @@
 //! Whole models through the public interface: real ones against reference answers, small ones made for a purpose.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "clippy.toml exempts tests, but not their helpers")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "clippy.toml exempts tests, but not their helpers"
+)]
 
 mod compiled;
 mod networks;

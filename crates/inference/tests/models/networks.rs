@@ -94,8 +94,8 @@ impl Growing {
         self.last = output;
     }
 
-    /// A convolution with a bias.
-    pub fn convolution(&mut self, outputs: usize, kernel: usize, stride: usize, padding: usize, groups: usize) {
+    /// A convolution with a bias, whose window has a side, a stride and a padding.
+    pub fn convolution(&mut self, outputs: usize, [kernel, stride, padding]: [usize; 3], groups: usize) {
         let of_group = self.channels / groups;
         let scale = 1.5 / ((of_group * kernel * kernel) as f32).sqrt();
         let weights = self.weights(&[outputs, of_group, kernel, kernel], scale);

@@ -56,7 +56,9 @@ pub(crate) unsafe fn depthwise<V: Vector, const SIDE: usize, const PIXELS: usize
             }
             if let Some((low, high)) = call.clamp {
                 let (low, high) = (V::splat(low), V::splat(high));
-                sums = sums.map(|sum| high.min(low.max(sum)));
+                for pixel in 0..PIXELS {
+                    sums[pixel] = high.min(low.max(sums[pixel]));
+                }
             }
             for pixel in 0..PIXELS {
                 sums[pixel].store(call.output.add(lane + pixel * LANES));

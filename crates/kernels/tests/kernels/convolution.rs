@@ -2,7 +2,7 @@
 
 use margay_kernels::{Activation, Options, Shape, Window};
 
-use crate::reference::{Dense, Layer, Random, check, check_to, convolve, outputs, shape};
+use crate::reference::{Case, Dense, Layer, Random, check, convolve, outputs, shape};
 
 /// Checks one convolution, from a blocked input and, where it is dense, from a planar one.
 fn convolution(inputs: Shape, channels: usize, groups: usize, window: Window, activation: Activation) {
@@ -154,7 +154,15 @@ fn winograd_convolutions_of_all_edges() {
         let other = Layer::random(inputs, outputs, 1, window, &mut random);
         let residual = convolve(&input, &other, None);
         let expected = convolve(&input, &layer, Some(&residual));
-        check_to(1e-5, options, &format!("{input:?}"), &input, false, &expected, |builder, view| {
+        Case {
+            name: &format!("{input:?}"),
+            input: &input,
+            is_planar: false,
+            expected: &expected,
+            tolerance: 1e-5,
+            options,
+        }
+        .check(|builder, view| {
             let (between, output) = (builder.tensor(expected.shape)?, builder.tensor(expected.shape)?);
             let (between, output) = (builder.whole(between), builder.whole(output));
             builder.convolution(&other.step(view, between, None))?;

@@ -147,22 +147,26 @@ pub fn check(
     network: impl Fn(&mut ProgramBuilder, View) -> Result<View, PlanError>,
 ) {
     let options = Options { winograd: false, poisons: true, ..Options::default() };
-    check_to(2e-6, options, name, input, is_planar, expected, network);
+    Case { name, input, is_planar, expected, tolerance: 2e-6, options }.check(network);
 }
 
-/// The same with options of one's own, to a part of the largest number.
-pub fn check_to(
-    tolerance: f32,
-    options: Options,
-    name: &str,
-    input: &Dense,
-    is_planar: bool,
-    expected: &Dense,
-    network: impl Fn(&mut ProgramBuilder, View) -> Result<View, PlanError>,
-) {
-    let scale = expected.data.iter().fold(1.0_f32, |scale, value| scale.max(value.abs()));
-    for isa in Isa::available() {
-        for threads in [1, 2] {
+/// A program of one input, and what comes out of it.
+pub struct Case<'a> {
+    pub name: &'a str,
+    pub input: &'a Dense,
+    pub is_planar: bool,
+    pub expected: &'a Dense,
+    /// Largest difference, as a part of the largest number.
+    pub tolerance: f32,
+    pub options: Options,
+}
+
+impl Case<'_> {
+    /// Runs it on every instruction set, with one thread and two, twice each, and compares.
+    pub fn check(&self, network: impl Fn(&mut ProgramBuilder, View) -> Result<View, PlanError>) {
+        let Self { name, input, is_planar, expected, tolerance, options } = *self;
+        let scale = expected.data.iter().fold(1.0_f32, |scale, value| scale.max(value.abs()));
+        for (isa, threads) in Isa::available().into_iter().flat_map(|isa| [(isa, 1), (isa, 2)]) {
             let mut builder = ProgramBuilder::new(Options { isa, threads, ..options });
             let view = builder.input(input.shape, InputOrder::ChannelsFirst, is_planar).unwrap();
             let output = network(&mut builder, view).unwrap_or_else(|error| panic!("{name}: {error}"));

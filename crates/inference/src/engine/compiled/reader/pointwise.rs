@@ -31,7 +31,8 @@ impl<'a> Reader<'a> {
             },
         };
         attributes.finish()?;
-        Ok(self.activated(node, 0, &tensor, activation, 1))
+        let is_alone = self.is_only_reader(node, 0, 1);
+        Ok(self.activated(&tensor, activation, is_alone))
     }
 
     /// A bound of a `Clip`.
@@ -43,16 +44,9 @@ impl<'a> Reader<'a> {
         bound.ok_or_else(|| Declined::node(node, "its bounds are no constants"))
     }
 
-    /// The activation of a tensor that the node reads `readings` times, as a part of what computes it or as a layer.
-    fn activated(
-        &mut self,
-        node: &'a NodeProto,
-        input: usize,
-        tensor: &Tensor,
-        activation: Activation,
-        readings: usize,
-    ) -> Tensor {
-        let is_alone = self.is_only_reader(node, input, readings);
+    /// The activation of a tensor: as a part of what computes it where the tensor `is_alone`, read by nobody else, or as
+    /// a layer.
+    fn activated(&mut self, tensor: &Tensor, activation: Activation, is_alone: bool) -> Tensor {
         if is_alone && self.network.fuse_activation(tensor.value, activation) {
             return Tensor::plain(tensor.value, tensor.dims.clone());
         }
@@ -200,7 +194,8 @@ impl<'a> Reader<'a> {
             if is_bare && is_of_x && tensors[gate].dims == tensors[x].dims && self.is_only_reader(node, gate, 1) {
                 self.network.pop(tensors[gate].value)?;
                 // The gate read x once, and this node does.
-                return Some(self.activated(node, x, tensors[x], activation, 2));
+                let is_alone = self.is_only_reader(node, x, 2);
+                return Some(self.activated(tensors[x], activation, is_alone));
             }
         }
         None
