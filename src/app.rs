@@ -30,6 +30,8 @@ use crate::config::Config;
 use crate::credentials::token_exchange::TokenExchange;
 use crate::credentials::{Roles, TokenRegistry};
 use crate::deployment::{Deployments, Engine, Opening, Parts, Stager};
+use crate::jobs::GroupDeployer;
+use crate::jobs::agent::JobsAgent;
 use crate::mqtt::link::{Link, LinkSettings};
 use crate::mqtt::spool::SpoolSettingsError;
 use crate::problem::Problems;
@@ -103,15 +105,20 @@ impl Core {
         let first = opening.first_group(&config);
         settings.spool = spool(&first.deployable.group.spooler)?;
         uplink::configure(&mut settings, &config, &services, &first.deployable.group.spooler);
+        let jobs_channel = uplink::jobs_channel(&mut settings, &config);
         let link = Link::start(settings);
         let mut tasks = tokio::task::JoinSet::new();
         let preview = Preview::bind(&config);
         let scene = Arc::new(Scene::new());
         let runner = GroupRunner::new(&config, &services, link.clone(), preview.clone(), scene.clone());
         let stager = Stager::new(services.s3.clone(), store.clone(), services.provenance.clone());
-        let parts = Parts { config: config.clone(), clock: services.clock.clone(), store, stager };
+        let parts = Parts { config: config.clone(), clock: services.clock.clone(), store: store.clone(), stager };
         let (mut engine, deployments) = Engine::new(parts, runner, opening);
         engine.resume().await;
+        let jobs = jobs_channel.map(|(channel, jobs)| {
+            let deployer = Arc::new(GroupDeployer::new(services.s3.clone(), store, deployments.clone()));
+            JobsAgent::new(link.clone(), channel, deployer, jobs.step_timeout)
+        });
         let token_exchange =
             TokenExchange::bind(config.token_exchange.port, services.roles.clone(), Arc::new(TokenRegistry::new()))
                 .await?;
@@ -124,11 +131,15 @@ impl Core {
             link: link.clone(),
             scene,
             deployments: deployments.clone(),
+            jobs: jobs.as_ref().map(JobsAgent::status),
             page: preview.clone(),
             warnings: warnings.iter().map(ToString::to_string).chain(preview.failure()).collect(),
         });
         preview.start(&mut tasks, report.clone());
         tasks.spawn(engine.run());
+        if let Some(jobs) = jobs {
+            tasks.spawn(jobs.run());
+        }
         tasks.spawn(control::serve(orders, deployments.clone()));
         let asked = report.clone();
         tasks.spawn(status::serve(listener, move || asked.clone().now()));

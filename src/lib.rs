@@ -8,7 +8,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | shell | [`cli`] → [`app`] |
-//! | services | [`packing`], [`deployment`] → [`documents`] → [`connector`], [`page`] → [`classifier`] → [`router`] |
+//! | services | [`jobs`] → [`packing`], [`deployment`] → [`documents`] → [`connector`], [`page`] → [`classifier`] → [`router`] |
 //! | edges | [`mqtt`], [`s3`] → [`credentials`] → [`http`] → [`identity`], [`store`], [`ipc`] |
 //! | contracts | [`config`], [`group`], [`package`], [`topic`], [`payload`] |
 //! | words | [`document`] → [`problem`], [`arn`] → [`name`], [`units`], [`secret`], [`clock`], [`backoff`] |
@@ -21,6 +21,7 @@ pub mod classifier;
 pub mod connector;
 pub mod deployment;
 pub mod documents;
+pub mod jobs;
 pub mod packing;
 pub mod page;
 pub mod router;

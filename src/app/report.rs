@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::credentials::CredentialsStatus;
 use super::group_runner::Scene;
 use super::preview::Preview;
@@ -12,6 +14,7 @@ use crate::classifier::{ClassifierStatus, explain};
 use crate::config::Config;
 use crate::connector::image_classifier::ImageClassifier;
 use crate::deployment::{self, Deployments, State};
+use crate::jobs::agent::JobsStatus;
 use crate::mqtt::link::Link;
 use crate::payload;
 
@@ -23,6 +26,8 @@ pub(super) struct Report {
     pub(super) link: Link,
     pub(super) scene: Arc<Scene>,
     pub(super) deployments: Deployments,
+    /// AWS IoT Jobs, if the core takes part in them.
+    pub(super) jobs: Option<watch::Receiver<JobsStatus>>,
     pub(super) page: Preview,
     /// What the documents ask for and this version does not do.
     pub(super) warnings: Vec<String>,
@@ -51,6 +56,7 @@ impl Report {
             link: self.link(),
             router: self.router(),
             cameras,
+            jobs: self.jobs.as_ref().map(|jobs| jobs.borrow().clone()),
             page: self.page.status(),
             group: self.deployments.confirmed().as_ref().map(GroupStatus::of),
             deployment: latest,

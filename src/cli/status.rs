@@ -78,6 +78,10 @@ fn lines(core: &CoreStatus, containment: bool) -> Vec<String> {
         let router = &core.router;
         lines.push(format!("not routed   {} without a subscription, {} refused", router.no_route, router.refused));
     }
+    if let Some(jobs) = &core.jobs {
+        let current = jobs.current.as_deref().unwrap_or("none");
+        lines.push(format!("jobs         at work: {current}, taken on since the start: {}", jobs.taken_on));
+    }
     for camera in &core.cameras {
         lines.extend(camera_lines(camera, containment));
     }
