@@ -34,6 +34,8 @@ mod exit_codes;
 mod identity;
 #[path = "promises/inventory.rs"]
 mod inventory;
+#[path = "promises/jobs.rs"]
+mod jobs;
 #[path = "promises/jobs_peers.rs"]
 mod jobs_peers;
 #[path = "promises/layers.rs"]
