@@ -33,6 +33,8 @@ use crate::config::Config;
 use crate::credentials::token_exchange::TokenExchange;
 use crate::credentials::{Roles, TokenRegistry};
 use crate::deployment::{Deployments, Engine, Opening, Parts, Stager};
+use crate::jobs::GroupDeployer;
+use crate::jobs::agent::JobsAgent;
 use crate::mqtt::link::{Link, LinkSettings};
 use crate::mqtt::spool::SpoolSettingsError;
 use crate::problem::Problems;
@@ -109,7 +111,9 @@ impl Core {
         state_directory::open(&config.directories.state)?;
         let deliveries = Arc::new(DeliveryTimes::new(services.clock.clone()));
         let spooler = &opening.first_group(&config).deployable.group.spooler;
-        let link = start_link(&config, spooler, &services, deliveries.clone())?;
+        let mut settings = link_settings(&config, spooler, &services, deliveries.clone())?;
+        let jobs_channel = uplink::jobs_channel(&mut settings, &config);
+        let link = Link::start(settings);
         let mut tasks = tokio::task::JoinSet::new();
         let preview = Preview::bind(&config);
         let metrics = metrics::Endpoint::bind(&config).await;
@@ -117,9 +121,13 @@ impl Core {
         let scene = Arc::new(Scene::new(router));
         let runner = GroupRunner::new(&config, &services, link.clone(), preview.clone(), scene.clone());
         let stager = Stager::new(services.s3.clone(), store.clone(), services.provenance.clone());
-        let parts = Parts { config: config.clone(), clock: services.clock.clone(), store, stager };
+        let parts = Parts { config: config.clone(), clock: services.clock.clone(), store: store.clone(), stager };
         let (mut engine, deployments) = Engine::new(parts, runner, opening);
         engine.resume().await;
+        let jobs = jobs_channel.map(|(channel, jobs)| {
+            let deployer = Arc::new(GroupDeployer::new(services.s3.clone(), store, deployments.clone()));
+            JobsAgent::new(link.clone(), channel, deployer, jobs.step_timeout)
+        });
         let token_exchange =
             TokenExchange::bind(config.token_exchange.port, services.roles.clone(), Arc::new(TokenRegistry::new()))
                 .await?;
@@ -133,6 +141,7 @@ impl Core {
             link: link.clone(),
             scene,
             deployments: deployments.clone(),
+            jobs: jobs.as_ref().map(JobsAgent::status),
             page: preview.clone(),
             deliveries,
             metrics: metrics.url(),
@@ -141,6 +150,9 @@ impl Core {
         preview.start(&mut tasks, report.clone());
         metrics.start(&mut tasks, report.clone());
         tasks.spawn(engine.run());
+        if let Some(jobs) = jobs {
+            tasks.spawn(jobs.run());
+        }
         tasks.spawn(control::serve(orders, deployments.clone()));
         let asked = report.clone();
         tasks.spawn(status::serve(listener, move || asked.clone().now()));
@@ -181,17 +193,17 @@ impl Core {
 }
 
 /// The link to the cloud, whose acknowledgements are measured by `deliveries`.
-fn start_link(
+fn link_settings(
     config: &Config,
     spooler: &crate::group::Spooler,
     services: &Services,
     deliveries: Arc<DeliveryTimes>,
-) -> Result<Link, SpoolSettingsError> {
+) -> Result<LinkSettings, SpoolSettingsError> {
     let mut settings = LinkSettings::new(services.connection(config));
     settings.spool = spool(spooler)?;
     uplink::configure(&mut settings, config, services, spooler);
     settings.on_acknowledged = Some(Arc::new(move |delivered| deliveries.acknowledged(delivered.tag)));
-    Ok(Link::start(settings))
+    Ok(settings)
 }
 
 /// What goes on beside the cameras for as long as the core runs.

@@ -17,6 +17,7 @@ mod crypto;
 mod deployments;
 mod directories;
 mod effective;
+mod jobs;
 mod load;
 mod mqtt;
 mod packages;
@@ -32,6 +33,7 @@ pub use core_thing::CoreThing;
 pub use crypto::{Crypto, Pkcs11};
 pub use deployments::Deployments;
 pub use directories::Directories;
+pub use jobs::Jobs;
 pub use load::{DEFAULT_PATH, load, root_of};
 pub use mqtt::{Mqtt, PresenceSetting, ProtocolVersion};
 pub use packages::Packages;
@@ -64,6 +66,8 @@ pub struct Config {
     pub s3: S3,
     /// The local endpoint that lends credentials (`margay.tokenExchange`).
     pub token_exchange: TokenExchange,
+    /// Deployments by AWS IoT Jobs (`margay.jobs`); without them nobody deploys from afar.
+    pub jobs: Option<Jobs>,
     /// The page for browsers on this machine (`margay.page`); without it there is none.
     pub page: Option<Page>,
     /// The metrics for Prometheus (`margay.metrics`); without it they are served nowhere.
@@ -113,6 +117,7 @@ fn read(value: &Value, root: &Path, notes: &Notes) -> Option<Config> {
     let credentials = CredentialsProvider::read(&mut margay);
     let s3 = S3::read(margay.field("s3").section(), root, core_thing.as_ref());
     let token_exchange = TokenExchange::read(margay.field("tokenExchange").section());
+    let jobs = Jobs::read(margay.field("jobs").section());
     let page = Page::read(&mut margay);
     let metrics = Metrics::read(&mut margay);
     let packages = Packages::read(margay.field("packages").section());
@@ -132,6 +137,7 @@ fn read(value: &Value, root: &Path, notes: &Notes) -> Option<Config> {
         credentials,
         s3,
         token_exchange,
+        jobs,
         page,
         metrics,
         packages,

@@ -22,6 +22,7 @@ pub mod connection;
 pub mod counters;
 pub mod failure;
 pub mod history;
+pub mod jobs;
 pub mod link;
 pub mod message;
 pub mod presence;

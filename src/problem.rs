@@ -30,6 +30,8 @@ pub enum Document {
     Group,
     /// The manifest of a model package, `model.toml`.
     Manifest,
+    /// The document of an AWS IoT job.
+    Job,
 }
 
 impl fmt::Display for Document {
@@ -38,6 +40,7 @@ impl fmt::Display for Document {
             Self::Config => "config.json",
             Self::Group => "group.json",
             Self::Manifest => "model.toml",
+            Self::Job => "the job's document",
         })
     }
 }

@@ -40,6 +40,8 @@ mod import;
 mod import_refused;
 #[path = "promises/inventory.rs"]
 mod inventory;
+#[path = "promises/jobs.rs"]
+mod jobs;
 #[path = "promises/jobs_peers.rs"]
 mod jobs_peers;
 #[path = "promises/layers.rs"]

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::credentials::CredentialsStatus;
 use super::group_runner::Scene;
 use super::metrics::DeliveryTimes;
@@ -13,6 +15,7 @@ use crate::classifier::{ClassifierStatus, explain};
 use crate::config::Config;
 use crate::connector::image_classifier::ImageClassifier;
 use crate::deployment::{self, Deployments, State};
+use crate::jobs::agent::JobsStatus;
 use crate::mqtt::link::Link;
 use crate::payload;
 
@@ -24,6 +27,8 @@ pub(super) struct Report {
     pub(super) link: Link,
     pub(super) scene: Arc<Scene>,
     pub(super) deployments: Deployments,
+    /// AWS IoT Jobs, if the core takes part in them.
+    pub(super) jobs: Option<watch::Receiver<JobsStatus>>,
     pub(super) page: Preview,
     pub(super) deliveries: Arc<DeliveryTimes>,
     /// Where the metrics are served.
@@ -55,6 +60,7 @@ impl Report {
             link: self.link(),
             router: self.router(),
             cameras,
+            jobs: self.jobs.as_ref().map(|jobs| jobs.borrow().clone()),
             page: self.page.status(),
             group: self.deployments.confirmed().as_ref().map(GroupStatus::of),
             deployment: latest,

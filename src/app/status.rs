@@ -17,6 +17,7 @@ use tokio::net::UnixListener;
 use super::credentials::CredentialsStatus;
 use crate::classifier::ClassifierStatus;
 use crate::deployment::{Confirmed, DeploymentId, Report, State};
+use crate::jobs::agent::JobsStatus;
 use crate::package::Sha256Digest;
 use crate::page::PageStatus;
 
@@ -53,6 +54,9 @@ pub struct CoreStatus {
     pub deployment: Option<Report>,
     /// Its cameras.
     pub cameras: Vec<CameraStatus>,
+    /// AWS IoT Jobs; `None` where the core takes no part in them.
+    #[serde(default)]
+    pub jobs: Option<JobsStatus>,
     /// The page for browsers; `None` where the configuration asks for none.
     pub page: Option<PageStatus>,
     /// Where the metrics are; `None` where the configuration asks for none.

@@ -6,8 +6,9 @@ use bytes::Bytes;
 
 use super::services::Services;
 use crate::clock::Clock;
-use crate::config::{Config, PresenceSetting};
+use crate::config::{Config, Jobs, PresenceSetting};
 use crate::group::{Spooler, SubscriptionQuality};
+use crate::mqtt::jobs::JobsChannel;
 use crate::mqtt::link::LinkSettings;
 use crate::mqtt::presence::{Event, Presence};
 use crate::name::ThingName;
@@ -20,6 +21,14 @@ pub(super) fn configure(settings: &mut LinkSettings, config: &Config, services: 
     settings.publishes_per_second = config.mqtt.publishes_per_second;
     settings.connection.persistent = spooler.subscription_quality == SubscriptionQuality::AtLeastOncePersistent;
     settings.presence = presence(config, services);
+}
+
+/// The channel of AWS IoT Jobs, if the core takes part in them; its subscriptions are added to the link's.
+pub(super) fn jobs_channel(settings: &mut LinkSettings, config: &Config) -> Option<(JobsChannel, Jobs)> {
+    let jobs = config.jobs?;
+    let (channel, subscriptions) = JobsChannel::new(config.core_thing.thing_arn.thing());
+    settings.subscriptions.extend(subscriptions);
+    Some((channel, jobs))
 }
 
 fn presence(config: &Config, services: &Services) -> Option<Presence> {

@@ -75,6 +75,10 @@ fn lines(core: &CoreStatus, containment: bool) -> Vec<String> {
     ];
     lines.extend(core.router.subscriptions.iter().map(|(id, count)| format!("subscription {id}: {count} messages")));
     lines.extend(not_routed(&core.router).map(|said| format!("not routed   {said}")));
+    if let Some(jobs) = &core.jobs {
+        let current = jobs.current.as_deref().unwrap_or("none");
+        lines.push(format!("jobs         at work: {current}, taken on since the start: {}", jobs.taken_on));
+    }
     for camera in &core.cameras {
         lines.extend(camera_lines(camera, containment));
     }

@@ -116,6 +116,7 @@ fn margay(config: &Config) -> Value {
             "status": config.mqtt.presence.as_str(),
         },
         "tokenExchange": {"port": config.token_exchange.port},
+        "jobs": config.jobs.map(|jobs| json!({"enabled": true, "stepTimeoutInMinutes": jobs.step_timeout})),
         "page": config.page.map(|page| json!({"port": page.port})),
         "deployments": {"healthWindowSeconds": config.deployments.health_window.as_secs()},
         "metrics": config.metrics.map(|metrics| json!({"port": metrics.port})),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const ORDER: &[&[&str]] = &[
     &["cli"],
     &["app"],
-    &["import"],
+    &["import", "jobs"],
     &["deployment", "packing", "serving"],
     &["documents"],
     &["connector", "page"],
@@ -35,7 +35,7 @@ const NAMED_ONLY_BY: &[(&str, &[&str])] = &[
     ("rumqttc", &["src/mqtt"]),
     ("tract_onnx", &["crates/inference/src"]),
     ("aws_sigv4", &["src/s3", "deploy/localcloud/src"]),
-    ("margay_localcloud", &["src/cli/demo", "tests", "src/credentials", "src/s3", "src/mqtt"]),
+    ("margay_localcloud", &["src/cli/demo", "tests", "src/credentials", "src/s3", "src/mqtt", "src/jobs"]),
 ];
 
 #[test]

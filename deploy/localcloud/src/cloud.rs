@@ -93,8 +93,7 @@ impl LocalCloud {
         let service = Service { name: "S3", port: settings.ports.s3, tls: tls.s3, router: storage.router() };
         let s3 = Endpoint::start(service, faults.clone()).await?;
 
-        let viewer_policy = TopicPolicy { publish: Vec::new(), subscribe: settings.viewer_filters.clone() };
-        let doorman = Doorman::new(settings.thing_policy.clone(), viewer_policy, faults.clone(), counters.clone());
+        let doorman = doorman(&settings, &faults, &counters);
         let jobs = JobsService::new(faults.clone());
         let broker = Broker::start(settings.ports.mqtt, tls.mqtt, registry.clone(), doorman, jobs.clone()).await?;
 
@@ -309,6 +308,11 @@ impl LocalCloud {
         let issued: Issued = self.authority.issue_client(name)?;
         DeviceFiles::write(dir, &self.authority.certificate_pem(), &issued)
     }
+}
+
+fn doorman(settings: &Settings, faults: &Faults, counters: &Counters) -> Doorman {
+    let viewers = TopicPolicy { publish: Vec::new(), subscribe: settings.viewer_filters.clone() };
+    Doorman::new(settings.thing_policy.clone(), viewers, faults.clone(), counters.clone())
 }
 
 fn write_ca(dir: &Path, authority: &Authority) -> Result<PathBuf, CloudError> {
