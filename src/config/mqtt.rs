@@ -151,3 +151,50 @@ fn read_retry_interval(top: &mut Object<'_>, core: &mut Object<'_>) -> Option<u6
     }
     outer.or(inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::{Config, Jobs};
+
+    fn read(host: &str, margay: &Value) -> Result<Config, String> {
+        let document = json!({
+            "coreThing": {
+                "caPath": "root.ca.pem", "certPath": "hash.cert.pem", "keyPath": "hash.private.key", "iotHost": host,
+                "thingArn": "arn:aws:iot:us-west-2:123456789012:thing/core-1"
+            },
+            "margay": margay
+        });
+        let read = Config::parse(&document.to_string(), Path::new("/greengrass"));
+        read.map(|accepted| accepted.document).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn awss_limit_of_messages_holds_at_aws_and_another_where_it_is_set() {
+        let rate = |host, margay: Value| read(host, &margay).unwrap().mqtt.publishes_per_second.map(NonZeroU32::get);
+        let aws = "a1-ats.iot.us-west-2.amazonaws.com";
+        assert_eq!(rate(aws, json!({})), Some(100));
+        assert_eq!(rate(aws, json!({ "mqtt": { "maxPublishesPerSecond": 20 } })), Some(20));
+        assert_eq!(rate(aws, json!({ "mqtt": { "host": "broker.example" } })), None);
+        assert_eq!(rate("broker.example", json!({})), None);
+    }
+
+    #[test]
+    fn version_presence_and_jobs_are_v1s_unless_they_are_set() {
+        let host = "broker.example";
+        let mqtt = read(host, &json!({})).unwrap().mqtt;
+        assert_eq!((mqtt.version, mqtt.presence), (ProtocolVersion::V311, PresenceSetting::Off));
+        let set = json!({ "mqtt": { "version": "5", "status": "retained" }, "jobs": { "enabled": true } });
+        let config = read(host, &set).unwrap();
+        assert_eq!((config.mqtt.version, config.mqtt.presence), (ProtocolVersion::V5, PresenceSetting::Retained));
+        assert_eq!(config.jobs, Some(Jobs { step_timeout: 60 }));
+        assert_eq!(read(host, &json!({ "jobs": { "stepTimeoutInMinutes": 5 } })).unwrap().jobs, None);
+        let refused = read(host, &json!({ "mqtt": { "version": "4" }, "jobs": { "stepTimeoutInMinutes": 0 } }));
+        let refused = refused.unwrap_err();
+        assert!(refused.contains("margay.mqtt.version = \"4\"") && refused.contains("10080"), "{refused}");
+    }
+}

@@ -56,7 +56,7 @@ impl JobsAgent {
     /// Works until the link is gone.
     pub async fn run(mut self) {
         let (outcomes, mut deployments) = mpsc::channel(8);
-        let mut followers = JoinSet::new();
+        let mut followers = Followers { tasks: JoinSet::new(), job: None, outcomes };
         let mut state = self.link.state();
         let mut ticks = tokio::time::interval(TICK);
         let mut connected = false;
@@ -85,32 +85,51 @@ impl JobsAgent {
                     connected |= now;
                     event
                 }
-                Some(_) = followers.join_next() => continue,
+                Some(_) = followers.tasks.join_next() => continue,
             };
-            for command in self.agent.on(event, Instant::now().into_std()) {
-                match command {
-                    Command::Ask(ask) => match self.channel.ask(&self.link, &ask) {
-                        Ok(token) => self.agent.sent(token),
-                        Err(error) => {
-                            tracing::debug!(%error, "a request to AWS IoT Jobs waits");
-                            self.agent.not_sent(Instant::now().into_std());
-                        }
-                    },
-                    Command::Deploy(order) => {
-                        tracing::info!(job = %order.id, group = %order.group, "a job asks for a deployment");
-                        self.status.send_modify(|status| status.taken_on += 1);
-                        followers.spawn(follow(self.deploys.deploy(&order), order, outcomes.clone()));
-                    }
-                }
-            }
-            let current = self.agent.current().map(str::to_owned);
-            self.status.send_if_modified(|status| {
-                let changed = status.current != current;
-                status.current = current;
-                changed
-            });
+            self.act(event, &mut followers);
         }
     }
+
+    fn act(&mut self, event: Event, followers: &mut Followers) {
+        let commands = self.agent.on(event, Instant::now().into_std());
+        if followers.job.is_some() && self.agent.current() != followers.job.as_deref() {
+            // Nobody wants it any more: what has not been submitted yet never is.
+            followers.tasks.abort_all();
+            followers.job = None;
+        }
+        for command in commands {
+            match command {
+                Command::Ask(ask) => match self.channel.ask(&self.link, &ask) {
+                    Ok(token) => self.agent.sent(token),
+                    Err(error) => {
+                        tracing::debug!(%error, "a request to AWS IoT Jobs waits");
+                        self.agent.not_sent(Instant::now().into_std());
+                    }
+                },
+                Command::Deploy(order) => {
+                    tracing::info!(job = %order.id, group = %order.group, "a job asks for a deployment");
+                    self.status.send_modify(|status| status.taken_on += 1);
+                    followers.job = Some(order.id.to_string());
+                    let outcome = self.deploys.deploy(&order);
+                    followers.tasks.spawn(follow(outcome, order, followers.outcomes.clone()));
+                }
+            }
+        }
+        let current = self.agent.current().map(str::to_owned);
+        self.status.send_if_modified(|status| {
+            let changed = status.current != current;
+            status.current = current;
+            changed
+        });
+    }
+}
+
+/// Who listens to the deployment of the job that is worked on.
+struct Followers {
+    tasks: JoinSet<()>,
+    job: Option<String>,
+    outcomes: mpsc::Sender<(String, Outcome)>,
 }
 
 /// Tells every outcome until the last.

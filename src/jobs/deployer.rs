@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 
 use super::deploys::{Deploys, Outcome};
 use super::document::Order;
@@ -78,8 +77,13 @@ impl Deploys for GroupDeployer {
             deployments: self.deployments.clone(),
             order: order.clone(),
         };
-        // Nobody listens any more only when the core ends; the deployment itself goes on without this task.
-        let _: AbortHandle = tokio::spawn(async move { work.run(&told).await }).abort_handle();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = work.run(&told) => {}
+                // The job was taken back: a document that arrives later must not be deployed over what came after it.
+                () = told.closed() => {}
+            }
+        });
         outcome
     }
 }

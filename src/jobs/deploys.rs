@@ -21,6 +21,7 @@ pub enum Outcome {
 /// Carries out deployments.
 pub trait Deploys: Send + Sync + 'static {
     /// Deploys what `order` asks for under the id of its job, and tells how it stands until that is final. A job that is
-    /// under way or was done already is not begun again: its outcome is told.
+    /// under way or was done already is not begun again: its outcome is told. Once nobody listens any more, what can
+    /// still be left undone is left undone.
     fn deploy(&self, order: &Order) -> watch::Receiver<Outcome>;
 }

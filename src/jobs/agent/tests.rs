@@ -223,3 +223,31 @@ async fn a_cloud_that_takes_requests_and_does_not_answer_is_asked_again_on_the_n
     scene.cloud.disconnect_clients();
     scene.until("the end", "door", "rollout-1", is(JobStatus::Succeeded)).await;
 }
+
+/// Deployments that wait for something for ever, and tell when nobody wants them any more.
+struct Waiting(watch::Sender<bool>);
+
+impl Deploys for Waiting {
+    fn deploy(&self, _: &Order) -> watch::Receiver<Outcome> {
+        let (told, outcome) = watch::channel(Outcome::Working(detail("step", "waiting")));
+        let abandoned = self.0.clone();
+        tokio::spawn(async move {
+            told.closed().await;
+            abandoned.send_replace(true);
+        });
+        outcome
+    }
+}
+
+#[tokio::test]
+async fn what_a_cancelled_job_still_waits_for_is_given_up() {
+    let scene = Scene::open().await;
+    let abandoned = watch::Sender::new(false);
+    let mut seen = abandoned.subscribe();
+    let _core = scene.core("door", Arc::new(Waiting(abandoned)));
+    scene.cloud.create_job("rollout-1", &document(), &["door"]);
+    scene.until("progress", "door", "rollout-1", |execution| execution.details.contains_key("step")).await;
+    assert!(!*seen.borrow());
+    scene.cloud.cancel_job("rollout-1", true);
+    tokio::time::timeout(PATIENCE, seen.wait_for(|abandoned| *abandoned)).await.expect("it is given up").unwrap();
+}
