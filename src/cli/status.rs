@@ -10,6 +10,7 @@ use super::output;
 use crate::app::status::{self, CameraStatus, CoreStatus, RouterStatus};
 use crate::classifier::{ClassifierStatus, Role, WorkerStatus};
 use crate::config;
+use crate::deployment::Status;
 use crate::page::{PageStatus, token};
 
 /// Show what the core on this device is doing: credentials, link, models, workers and their containment, frames.
@@ -79,6 +80,7 @@ fn lines(core: &CoreStatus, containment: bool) -> Vec<String> {
         let current = jobs.current.as_deref().unwrap_or("none");
         lines.push(format!("jobs         at work: {current}, taken on since the start: {}", jobs.taken_on));
     }
+    lines.extend(group_lines(core));
     for camera in &core.cameras {
         lines.extend(camera_lines(camera, containment));
     }
@@ -99,6 +101,27 @@ pub(super) fn not_routed(router: &RouterStatus) -> Option<String> {
     let said: Vec<_> =
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}")).collect();
     (!said.is_empty()).then(|| said.join(", "))
+}
+
+fn group_lines(core: &CoreStatus) -> Vec<String> {
+    let confirmed = core
+        .group
+        .as_ref()
+        .map(|group| format!("group        {} from {}, confirmed {}", group.deployment, group.source, group.confirmed));
+    // A finished deployment that is the group says nothing new.
+    let news = core.deployment.as_ref().filter(|report| report.status != Status::Success);
+    let deployment = news.map(|report| {
+        let step = report.step.map(|step| format!(", {step:?}")).unwrap_or_default();
+        let failure = report.failure.as_ref().map(|failure| format!("\n             {}", failure.message));
+        format!(
+            "deploying    {} from {}: {:?}{step}{}",
+            report.id,
+            report.source,
+            report.status,
+            failure.unwrap_or_default()
+        )
+    });
+    confirmed.into_iter().chain(deployment).collect()
 }
 
 fn clock_line(core: &CoreStatus) -> String {
