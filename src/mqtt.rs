@@ -6,9 +6,10 @@
 //! not acknowledged on the last one is sent first on the next.
 //!
 //! ```text
-//! Link::accept → spool (FIFO, bounded) → publisher: session → session → … → broker
-//!                   ↑                                  └ PUBACK ┘
-//!                   └──────────── delivered, counted, reported ◄┘
+//! Link::accept → spool (in order, bounded) → publisher: session → session → … → broker
+//!                   ↑ ↑                                 └ PUBACK ┘
+//!                   │ └─────────── delivered, counted, reported ◄┘
+//!                   └ committer: writes it to disk, on a thread of its own
 //! ```
 //!
 //! It refuses nothing for policy: which messages reach the cloud is the router's decision. It serves `app`, and
@@ -23,12 +24,17 @@ pub mod message;
 pub mod spool;
 pub mod viewer;
 
+mod committer;
 mod flight;
 mod publisher;
 mod session;
 mod suspicion;
 mod wire;
 
+#[cfg(test)]
+mod against_failing_disks;
+#[cfg(test)]
+mod against_kills;
 #[cfg(test)]
 mod against_localcloud;
 #[cfg(test)]
