@@ -8,6 +8,7 @@ mod reload;
 mod report;
 mod service_manager;
 mod services;
+pub mod spool_control;
 pub mod status;
 pub mod trial;
 
@@ -31,9 +32,9 @@ use crate::credentials::token_exchange::TokenExchange;
 use crate::credentials::{Roles, TokenRegistry};
 use crate::deployment::{Deployment, Stager};
 use crate::documents::{self, Deployable};
-use crate::group::{Party, Spooler, Subscription};
+use crate::group::{self, Party, Spooler, Subscription};
 use crate::mqtt::link::{Link, LinkSettings};
-use crate::mqtt::spool::{SpoolSettings, SpoolSettingsError, StorageType};
+use crate::mqtt::spool::{SpoolSettings, SpoolSettingsError, StorageType, WhenFull};
 use crate::problem::Problems;
 use crate::router::{Endpoint, Route, Router};
 use crate::store::Store;
@@ -117,7 +118,8 @@ impl Core {
         let services = Services::build(&config)?;
         let store = Arc::new(Store::open(&config.directories.models())?);
         let mut settings = LinkSettings::new(services.connection(&config));
-        settings.spool = spool(&deployable.group.spooler)?;
+        settings.spool = spool(&deployable.group.spooler, &config)?;
+        settings.clock = services.clock.clone();
         settings.retry_ceiling = config.mqtt.max_retry_interval;
         let link = Link::start(settings);
         let router = Arc::new(Router::new(deployable.group.subscriptions.iter().map(route)));
@@ -162,6 +164,7 @@ impl Core {
         preview.start(&mut tasks, report.clone());
         let asked = report.clone();
         tasks.spawn(status::serve(listener, move || asked.clone().now()));
+        tasks.spawn(spool_control::serve(spool_control::path(&config), link.clone()));
         tasks.spawn(lend_credentials(token_exchange));
         let roles = services.roles.clone();
         tasks.spawn(async move { roles.run().await });
@@ -208,11 +211,13 @@ impl Core {
         let counters = self.link.drain(DRAIN).await;
         let left = counters.queued + counters.in_flight;
         if left > 0 {
-            tracing::warn!(left, "predictions were not delivered before the end");
+            let kept = if self.link.spool_state().folder.is_some() { "they wait on the disk" } else { "they are lost" };
+            tracing::warn!(left, "predictions were not delivered before the end: {kept}");
         }
         self.tasks.shutdown().await;
         // Left behind, the socket would be replaced at the next start; gone, it tells that no core runs.
         let _ = std::fs::remove_file(&self.config.directories.status_socket);
+        let _ = std::fs::remove_file(spool_control::path(&self.config));
     }
 }
 
@@ -233,6 +238,7 @@ fn publisher(
         router: router.clone(),
         link: link.clone(),
         page: None,
+        novelty: Default::default(),
     }
 }
 
@@ -256,11 +262,21 @@ fn endpoint(party: &Party) -> Endpoint {
     }
 }
 
-/// The group's spooler as the link takes it. In this version messages wait in memory whatever the group says; reading
-/// the group document has warned of it.
-fn spool(spooler: &Spooler) -> Result<SpoolSettings, SpoolSettingsError> {
+/// The group's spooler as the link takes it.
+///
+/// # Errors
+/// [`SpoolSettingsError`]: it is too small.
+pub fn spool(spooler: &Spooler, config: &Config) -> Result<SpoolSettings, SpoolSettingsError> {
     let bytes = usize::try_from(spooler.max_size.bytes()).unwrap_or(usize::MAX);
-    SpoolSettings::new(bytes, StorageType::Memory)
+    let storage = match spooler.storage {
+        group::Storage::Memory => StorageType::Memory,
+        group::Storage::FileSystem => StorageType::FileSystem(config.directories.spool()),
+    };
+    let when_full = match spooler.when_full {
+        group::WhenFull::DropOldest => WhenFull::DropOldest,
+        group::WhenFull::DropRepeats => WhenFull::DropRepeats,
+    };
+    Ok(SpoolSettings::new(bytes, storage)?.when_full(when_full))
 }
 
 async fn lend_credentials(token_exchange: TokenExchange) {

@@ -16,6 +16,7 @@ mod model;
 mod output;
 mod progress;
 mod run;
+mod spool;
 mod status;
 mod subscribe;
 mod worker;
@@ -43,6 +44,7 @@ enum Command {
     Status(status::Arguments),
     Credentials(credentials::Arguments),
     Subscribe(subscribe::Arguments),
+    Spool(spool::Arguments),
     Classify(classify::Arguments),
     Model(model::Arguments),
     Bench(bench::Arguments),
@@ -72,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Credentials(arguments) => credentials::run(&arguments),
         Command::Subscribe(arguments) => subscribe::run(arguments),
+        Command::Spool(arguments) => spool::run(&arguments),
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

@@ -54,5 +54,7 @@ mod self_test;
 mod service;
 #[path = "promises/signatures.rs"]
 mod signatures;
+#[path = "promises/spool.rs"]
+mod spool;
 #[path = "promises/token_exchange.rs"]
 mod token_exchange;

@@ -89,6 +89,9 @@ impl Report {
         let dropped = [
             ("spool_full", counters.dropped.spool_full),
             ("topic_refused", counters.dropped.topic_refused),
+            ("disk_unavailable", counters.dropped.disk_unavailable),
+            ("damaged", counters.dropped.damaged),
+            ("cleared", counters.dropped.cleared),
             ("not_accepted", counters.refused.total()),
         ];
         LinkStatus {
@@ -100,6 +103,7 @@ impl Report {
             queued: counters.queued,
             in_flight: counters.in_flight,
             dropped: dropped.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
+            spool: self.link.spool_state(),
         }
     }
 

@@ -17,6 +17,7 @@ use tokio::net::UnixListener;
 use super::credentials::CredentialsStatus;
 use crate::classifier::ClassifierStatus;
 use crate::deployment::State;
+use crate::mqtt::spool::SpoolState;
 use crate::page::PageStatus;
 
 /// How long a reader waits for the core.
@@ -82,6 +83,9 @@ pub struct LinkStatus {
     pub in_flight: u64,
     /// Messages dropped, by reason.
     pub dropped: BTreeMap<String, u64>,
+    /// Where they wait.
+    #[serde(default)]
+    pub spool: SpoolState,
 }
 
 /// What the router did.

@@ -73,6 +73,7 @@ fn lines(core: &CoreStatus, containment: bool) -> Vec<String> {
         credentials_line(core),
         link_line(core),
     ];
+    lines.extend(super::spool::state_lines(&core.link.spool));
     lines.extend(core.router.subscriptions.iter().map(|(id, count)| format!("subscription {id}: {count} messages")));
     if core.router.no_route + core.router.refused > 0 {
         let router = &core.router;

@@ -30,6 +30,11 @@ impl Directories {
         self.write.join("deployment/mlmodel")
     }
 
+    /// The messages that wait for the cloud, where the group keeps them on disk.
+    pub fn spool(&self) -> PathBuf {
+        self.state.join("spool")
+    }
+
     /// V1's log files.
     pub fn logs(&self) -> PathBuf {
         self.write.join("var/log")
