@@ -209,7 +209,7 @@ async fn what_a_process_accepted_before_it_was_killed_arrives_in_order() {
     let viewer = Viewer::connect(mosquitto.connection("viewer"), "margay/door/+".parse().unwrap()).await.unwrap();
     let watching = tokio::spawn(watch(viewer, arrived.clone()));
 
-    let (kills, count) = (5 * scaled(1).min(10), scaled(1_000));
+    let (kills, count) = (5 * scaled(1).min(10), scaled(2_000));
     let accepted = tokio::task::spawn_blocking(move || {
         let mut accepted = Vec::new();
         for life in 0..kills {

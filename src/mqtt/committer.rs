@@ -86,10 +86,14 @@ impl Committer {
     }
 
     fn commit(&mut self, batch: &Batch) {
-        let outcome = self.journal.commit(batch, Instant::now());
+        // Everything was delivered before it had to be written; a disk in trouble is tried nevertheless.
+        let idle = batch.is_empty() && !self.shared.spool().is_in_trouble();
+        let outcome = (!idle).then(|| self.journal.commit(batch, Instant::now()));
         let news = {
             let mut spool = self.shared.spool();
-            spool.settle(outcome, Instant::now());
+            if let Some(outcome) = outcome {
+                spool.settle(outcome, Instant::now());
+            }
             spool.take_news()
         };
         if let Some(hook) = &self.on_accepted {

@@ -29,6 +29,9 @@ const HELD_ACKNOWLEDGEMENTS: usize = 8;
 /// How long after a failure the disk is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often the ledger is written where nothing else is.
+const LEDGER_INTERVAL: Duration = Duration::from_secs(10);
+
 /// The most messages moved out of the oldest segment with one batch.
 const MAX_MOVED: usize = 512;
 
@@ -85,6 +88,7 @@ pub(super) struct Files {
     aside: Vec<Stored>,
     evict: Vec<u64>,
     ledger_due: bool,
+    ledger_taken: Option<Instant>,
     hurry: bool,
     since: Option<Instant>,
     batch_done: Vec<(MessageId, Fate)>,
@@ -115,6 +119,7 @@ impl Files {
             aside: Vec::new(),
             evict: Vec::new(),
             ledger_due: false,
+            ledger_taken: None,
             hurry: false,
             since: None,
             batch_done: Vec::new(),
@@ -252,7 +257,12 @@ impl Files {
         self.volatile.values_mut().for_each(|volatile| volatile.attempted = true);
         batch.aside = std::mem::take(&mut self.aside);
         batch.evict = std::mem::take(&mut self.evict);
+        let recent = self.ledger_taken.is_some_and(|taken| now < taken + LEDGER_INTERVAL);
+        if recent && !all && self.trouble.is_none() && batch.is_empty() {
+            return batch;
+        }
         batch.ledger_due = std::mem::take(&mut self.ledger_due);
+        self.ledger_taken = if batch.ledger_due { Some(now) } else { self.ledger_taken };
         batch.moved = self.moves();
         batch
     }

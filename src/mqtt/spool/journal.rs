@@ -50,6 +50,15 @@ pub struct Batch {
     pub(super) aside: Vec<Stored>,
 }
 
+impl Batch {
+    /// Whether there is nothing to write or to delete.
+    pub(in crate::mqtt) fn is_empty(&self) -> bool {
+        let Self { evict, messages, moved, done, ledger: _, ledger_due, delete, aside } = self;
+        let lists = [evict.len(), messages.len(), moved.len(), done.len(), delete.len(), aside.len()];
+        !ledger_due && lists.iter().all(|length| *length == 0)
+    }
+}
+
 /// A batch was written; where it has messages, it was synced as well.
 #[derive(Debug)]
 pub struct Committed {

@@ -100,6 +100,26 @@ fn a_message_that_the_broker_has_before_it_is_due_is_never_written() {
 }
 
 #[test]
+fn while_the_broker_keeps_up_only_the_ledger_is_written_and_seldom() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut disk = Disk::open(folder.path());
+    let start = Instant::now();
+    let mut written = 0;
+    for tenth in 0..300u32 {
+        disk.accept("a", "x");
+        disk.deliver().unwrap();
+        let now = start + Duration::from_millis(100) * tenth;
+        let batch = disk.spool.take_batch(now + COMMIT_INTERVAL, false);
+        if !batch.is_empty() {
+            let outcome = disk.journal.commit(&batch, now);
+            disk.spool.settle(outcome, now);
+            written += 1;
+        }
+    }
+    assert_eq!((written, disk.journal.written().syncs), (3, 0), "30 seconds");
+}
+
+#[test]
 fn topics_take_turns_and_keep_their_order() {
     let folder = tempfile::tempdir().unwrap();
     let mut disk = Disk::open(folder.path());
