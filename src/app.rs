@@ -11,6 +11,7 @@ mod reload;
 mod report;
 mod service_manager;
 mod services;
+pub mod spool_control;
 mod state_directory;
 pub mod status;
 pub mod trial;
@@ -156,6 +157,7 @@ impl Core {
         tasks.spawn(control::serve(orders, deployments.clone()));
         let asked = report.clone();
         tasks.spawn(status::serve(listener, move || asked.clone().now()));
+        tasks.spawn(spool_control::serve(spool_control::path(&config), link.clone()));
         tasks.spawn(lend_credentials(token_exchange));
         keep_up(&mut tasks, &services, &link);
         Ok(Self { config, services, link, report, deployments, tasks })
@@ -183,12 +185,14 @@ impl Core {
         let counters = self.link.drain(DRAIN).await;
         let left = counters.queued + counters.in_flight;
         if left > 0 {
-            tracing::warn!(left, "predictions were not delivered before the end");
+            let kept = if self.link.spool_state().folder.is_some() { "they wait on the disk" } else { "they are lost" };
+            tracing::warn!(left, "predictions were not delivered before the end: {kept}");
         }
         self.tasks.shutdown().await;
         // Left behind, the sockets would be replaced at the next start; gone, they tell that no core runs.
         let _ = std::fs::remove_file(&self.config.directories.status_socket);
         let _ = std::fs::remove_file(self.config.directories.control_socket());
+        let _ = std::fs::remove_file(spool_control::path(&self.config));
     }
 }
 
@@ -200,7 +204,8 @@ fn link_settings(
     deliveries: Arc<DeliveryTimes>,
 ) -> Result<LinkSettings, SpoolSettingsError> {
     let mut settings = LinkSettings::new(services.connection(config));
-    settings.spool = spool(spooler)?;
+    settings.spool = spool(spooler, config)?;
+    settings.clock = services.clock.clone();
     uplink::configure(&mut settings, config, services, spooler);
     settings.on_acknowledged = Some(Arc::new(move |delivered| deliveries.acknowledged(delivered.tag)));
     Ok(settings)
@@ -216,8 +221,8 @@ fn keep_up(tasks: &mut tokio::task::JoinSet<()>, services: &Services, link: &Lin
 
 /// The link as the router gives messages to it.
 fn to_cloud(link: Link) -> CloudOutlet {
-    Box::new(move |message: &Message, tag| {
-        let accepted = link.accept_tagged(message.topic.clone(), message.payload.clone(), tag);
+    Box::new(move |message: &Message, mark| {
+        let accepted = link.accept_marked(message.topic.clone(), message.payload.clone(), mark);
         accepted.map(drop).map_err(|error| Missed::Cloud(Arc::new(error)))
     })
 }

@@ -20,6 +20,7 @@ mod progress;
 mod publish;
 mod run;
 mod serve;
+mod spool;
 mod status;
 mod subscribe;
 mod topic_argument;
@@ -52,6 +53,7 @@ enum Command {
     Credentials(credentials::Arguments),
     Publish(publish::Arguments),
     Subscribe(subscribe::Arguments),
+    Spool(spool::Arguments),
     Topics(topics::Arguments),
     Classify(classify::Arguments),
     Model(model::Arguments),
@@ -87,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Credentials(arguments) => credentials::run(&arguments),
         Command::Publish(arguments) => publish::run(arguments),
         Command::Subscribe(arguments) => subscribe::run(arguments),
+        Command::Spool(arguments) => spool::run(&arguments),
         Command::Topics(arguments) => topics::run(&arguments),
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),

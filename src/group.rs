@@ -37,7 +37,7 @@ pub use logger::{LogComponent, LogLevel, LogTarget, Logger};
 pub use member::Member;
 pub use model::{ModelOwner, ModelSource, S3Model};
 pub use resource::{Resource, ResourceData, Secret};
-pub use spooler::{Spooler, Storage, SubscriptionQuality};
+pub use spooler::{Spooler, Storage, SubscriptionQuality, WhenFull};
 pub use subscription::{Party, Subscription};
 
 /// The largest group document that is read: 50 resources, 200 devices and their subscriptions are a tenth of it.

@@ -6,9 +6,10 @@
 //! not acknowledged on the last one is sent first on the next.
 //!
 //! ```text
-//! Link::accept → spool (FIFO, bounded) → publisher: session → session → … → broker
-//!                   ↑                                  └ PUBACK ┘
-//!                   └──────────── delivered, counted, reported ◄┘
+//! Link::accept → spool (in order, bounded) → publisher: session → session → … → broker
+//!                   ↑ ↑                                 └ PUBACK ┘
+//!                   │ └─────────── delivered, counted, reported ◄┘
+//!                   └ committer: writes it to disk, on a thread of its own
 //! ```
 //!
 //! Beside the spool go *errands*: what is worth something only now, such as the requests of AWS IoT Jobs and the core's
@@ -30,6 +31,7 @@ pub mod spool;
 pub mod viewer;
 
 mod asides;
+mod committer;
 mod flight;
 mod pacer;
 mod packets;
@@ -38,6 +40,10 @@ mod session;
 mod suspicion;
 mod wire;
 
+#[cfg(test)]
+mod against_failing_disks;
+#[cfg(test)]
+mod against_kills;
 #[cfg(test)]
 mod against_localcloud;
 #[cfg(test)]

@@ -35,6 +35,7 @@ pub use self::queue::{Inbox, Message, QUEUE_BYTES};
 use self::queue::{Queue, WorkItems};
 pub use self::routes::Route;
 use self::routes::{Routes, Selected};
+use crate::mqtt::spool::Worth;
 use crate::topic::{Topic, TopicFilter};
 
 /// The largest payload that is routed, in bytes: AWS IoT Core's limit of 128 KB, kept for local targets as well so
@@ -82,8 +83,8 @@ pub struct Outgoing<'a> {
     pub topic: &'a str,
     /// What it says.
     pub payload: Bytes,
-    /// A number that the cloud's outlet is given with it.
-    pub tag: u64,
+    /// What the cloud's outlet is given with it: a number of the sender's own, and what it is worth to a full spool.
+    pub mark: (u64, Worth),
     /// What happens when a target cannot take it.
     pub policy: QueueFullPolicy,
 }
@@ -97,8 +98,8 @@ pub struct Delivery {
     pub missed: Vec<(Endpoint, Missed)>,
 }
 
-/// What takes the messages for the cloud, with their tag.
-pub type CloudOutlet = Box<dyn Fn(&Message, u64) -> Result<(), Missed> + Send + Sync>;
+/// What takes the messages for the cloud, with their mark.
+pub type CloudOutlet = Box<dyn Fn(&Message, (u64, Worth)) -> Result<(), Missed> + Send + Sync>;
 
 /// A target has an [`Inbox`] already.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -185,7 +186,7 @@ impl Router {
     /// # Errors
     /// Every [`RouteError`]; the message then went nowhere.
     pub fn publish(&self, outgoing: Outgoing<'_>) -> Result<Delivery, RouteError> {
-        let Outgoing { source, topic, payload, tag, policy } = outgoing;
+        let Outgoing { source, topic, payload, mark, policy } = outgoing;
         let topic = check(source, topic, &payload).inspect_err(|_| add(&self.refused, 1))?;
         let routes = self.routes();
         let selected = routes.select(source, &topic);
@@ -197,8 +198,8 @@ impl Router {
         let targets = routes.targets(&selected);
         let message = Message { topic, payload };
         let delivery = match policy {
-            QueueFullPolicy::BestEffort => self.give_to_each(targets, &message, tag),
-            QueueFullPolicy::AllOrError => self.give_to_all(targets, &message, tag).map_err(|(target, why)| {
+            QueueFullPolicy::BestEffort => self.give_to_each(targets, &message, mark),
+            QueueFullPolicy::AllOrError => self.give_to_all(targets, &message, mark).map_err(|(target, why)| {
                 add(&self.put_off, 1);
                 let topic = message.topic.clone();
                 RouteError::PutOff { source_endpoint: source.clone(), topic, target, why }
@@ -233,11 +234,11 @@ impl Router {
         queues.get(target).cloned().ok_or(Missed::NotRunning)
     }
 
-    fn give_to_each(&self, targets: Vec<Endpoint>, message: &Message, tag: u64) -> Delivery {
+    fn give_to_each(&self, targets: Vec<Endpoint>, message: &Message, mark: (u64, Worth)) -> Delivery {
         let mut delivery = Delivery { reached: Vec::with_capacity(targets.len()), missed: Vec::new() };
         for target in targets {
             let given = match &target {
-                Endpoint::Cloud => (self.cloud)(message, tag),
+                Endpoint::Cloud => (self.cloud)(message, mark),
                 local => {
                     self.queue(local).and_then(|queue| queue.reserve(message)).map(|room| room.fill(message.clone()))
                 }
@@ -251,14 +252,19 @@ impl Router {
     }
 
     /// Room is reserved in every queue, then the cloud is asked, which cannot be undone, then the room is filled.
-    fn give_to_all(&self, targets: Vec<Endpoint>, message: &Message, tag: u64) -> Result<Delivery, (Endpoint, Missed)> {
+    fn give_to_all(
+        &self,
+        targets: Vec<Endpoint>,
+        message: &Message,
+        mark: (u64, Worth),
+    ) -> Result<Delivery, (Endpoint, Missed)> {
         let mut rooms = Vec::new();
         for local in targets.iter().filter(|target| **target != Endpoint::Cloud) {
             let room = self.queue(local).and_then(|queue| queue.reserve(message));
             rooms.push(room.map_err(|why| (local.clone(), why))?);
         }
         if targets.contains(&Endpoint::Cloud) {
-            (self.cloud)(message, tag).map_err(|why| (Endpoint::Cloud, why))?;
+            (self.cloud)(message, mark).map_err(|why| (Endpoint::Cloud, why))?;
         }
         for room in rooms {
             room.fill(message.clone());

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use margay::classifier::model_directory::ModelDirectory;
 use margay::credentials::Credentials;
-use margay::mqtt::spool::{Next, Spool, SpoolSettings, Standing, StorageType};
+use margay::mqtt::spool::{Next, Spool, SpoolSettings, Standing, StorageType, Worth};
 use margay::router::{Endpoint, Outgoing, QueueFullPolicy, Route, Router};
 use margay::s3::{EMPTY_BODY, Scope, sign_request};
 use margay::secret::Secret;
@@ -111,7 +111,7 @@ fn messages(criterion: &mut Criterion) {
         criterion.bench_function(&format!("route a message, {subscriptions} subscriptions"), |bench| {
             bench.iter(|| {
                 let (payload, policy) = (payload.clone(), QueueFullPolicy::BestEffort);
-                let outgoing = Outgoing { source: &source, topic: black_box(topic.as_str()), payload, tag: 0, policy };
+                let outgoing = Outgoing { source: &source, topic: black_box(topic.as_str()), payload, mark: (0, Worth::Ordinary), policy };
                 router.publish(outgoing).expect("a route").reached.len()
             });
         });

@@ -9,16 +9,16 @@ use tokio::task::JoinHandle;
 
 use super::metrics::FrameTimes;
 use super::preview::Preview;
-use super::publishing::Publisher;
+use super::publishing::{Novelty, Publisher};
 use super::services::Services;
 use crate::backoff::Backoff;
 use crate::classifier::{ActivationError, Classifier, ClassifierStatus, DeployedModel, explain};
 use crate::config::Config;
 use crate::connector::image_classifier::ImageClassifier;
 use crate::deployment::{DeploymentError, GroupVersion, Runner, Staged};
-use crate::group::{Party, Spooler, Subscription};
+use crate::group::{self, Party, Spooler, Subscription};
 use crate::mqtt::link::Link;
-use crate::mqtt::spool::{SpoolSettings, SpoolSettingsError, StorageType};
+use crate::mqtt::spool::{SpoolSettings, SpoolSettingsError, StorageType, WhenFull};
 use crate::router::{Endpoint, Route, Router};
 
 /// Attempts to run a model that ran before, from the first pause to the longest.
@@ -197,6 +197,7 @@ impl GroupRunner {
             router: self.scene.router.clone(),
             page: self.preview.feed(place),
             times: times.clone(),
+            novelty: Novelty::default(),
         };
         let classifier = Classifier::start(connector.settings(), move |observation| publisher.publish(observation))?;
         self.preview.show(place, classifier.ring());
@@ -207,7 +208,7 @@ impl GroupRunner {
     fn exchange_routes(&self, group: &GroupVersion) {
         let group = &group.deployable.group;
         self.scene.router.replace(group.subscriptions.iter().map(route));
-        match spool(&group.spooler) {
+        match spool(&group.spooler, &self.config) {
             Ok(settings) => self.link.limit_spool(&settings),
             Err(error) => tracing::error!(%error, "the spool keeps its limit"),
         }
@@ -308,9 +309,19 @@ fn endpoint(party: &Party) -> Endpoint {
     }
 }
 
-/// The group's spooler as the link takes it. In this version messages wait in memory whatever the group says; reading
-/// the group document has warned of it.
-pub(super) fn spool(spooler: &Spooler) -> Result<SpoolSettings, SpoolSettingsError> {
+/// The group's spooler as the link takes it.
+///
+/// # Errors
+/// [`SpoolSettingsError`]: it is too small.
+pub(super) fn spool(spooler: &Spooler, config: &Config) -> Result<SpoolSettings, SpoolSettingsError> {
     let bytes = usize::try_from(spooler.max_size.bytes()).unwrap_or(usize::MAX);
-    SpoolSettings::new(bytes, StorageType::Memory)
+    let storage = match spooler.storage {
+        group::Storage::Memory => StorageType::Memory,
+        group::Storage::FileSystem => StorageType::FileSystem(config.directories.spool()),
+    };
+    let when_full = match spooler.when_full {
+        group::WhenFull::DropOldest => WhenFull::DropOldest,
+        group::WhenFull::DropRepeats => WhenFull::DropRepeats,
+    };
+    Ok(SpoolSettings::new(bytes, storage)?.when_full(when_full))
 }

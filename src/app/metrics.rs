@@ -73,13 +73,17 @@ fn link(text: &mut Exposition, report: &Report) {
     text.family(&is::LINK_REFUSED)
         .count(&["too_large"], counters.refused.too_large)
         .count(&["no_room"], counters.refused.no_room)
+        .count(&["disk_busy"], counters.refused.disk_busy)
         .count(&["closed"], counters.refused.closed);
     text.family(&is::LINK_IN_FLIGHT).count(&[], counters.in_flight);
     text.family(&is::SPOOL_QUEUED).count(&[], counters.queued);
     text.family(&is::SPOOL_BYTES).count(&[], counters.spool_bytes);
     text.family(&is::SPOOL_DROPPED)
         .count(&["spool_full"], counters.dropped.spool_full)
-        .count(&["topic_refused"], counters.dropped.topic_refused);
+        .count(&["topic_refused"], counters.dropped.topic_refused)
+        .count(&["disk_unavailable"], counters.dropped.disk_unavailable)
+        .count(&["damaged"], counters.dropped.damaged)
+        .count(&["cleared"], counters.dropped.cleared);
 }
 
 fn router(text: &mut Exposition, report: &Report) {

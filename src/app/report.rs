@@ -93,6 +93,9 @@ impl Report {
         let dropped = [
             ("spool_full", counters.dropped.spool_full),
             ("topic_refused", counters.dropped.topic_refused),
+            ("disk_unavailable", counters.dropped.disk_unavailable),
+            ("damaged", counters.dropped.damaged),
+            ("cleared", counters.dropped.cleared),
             ("not_accepted", counters.refused.total()),
         ];
         LinkStatus {
@@ -110,6 +113,7 @@ impl Report {
             received: history.received,
             not_taken: history.not_taken,
             refused_filters: history.refused_filters.into_iter().collect(),
+            spool: self.link.spool_state(),
         }
     }
 

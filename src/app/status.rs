@@ -18,6 +18,7 @@ use super::credentials::CredentialsStatus;
 use crate::classifier::ClassifierStatus;
 use crate::deployment::{Confirmed, DeploymentId, Report, State};
 use crate::jobs::agent::JobsStatus;
+use crate::mqtt::spool::SpoolState;
 use crate::package::Sha256Digest;
 use crate::page::PageStatus;
 
@@ -114,6 +115,9 @@ pub struct LinkStatus {
     /// Subscriptions that the broker does not grant.
     #[serde(default)]
     pub refused_filters: Vec<String>,
+    /// Where they wait.
+    #[serde(default)]
+    pub spool: SpoolState,
 }
 
 /// What the router did.

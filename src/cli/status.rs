@@ -74,6 +74,7 @@ fn lines(core: &CoreStatus, containment: bool) -> Vec<String> {
         credentials_line(core),
         link_line(core),
     ];
+    lines.extend(super::spool::state_lines(&core.link.spool));
     lines.extend(core.router.subscriptions.iter().map(|(id, count)| format!("subscription {id}: {count} messages")));
     lines.extend(not_routed(&core.router).map(|said| format!("not routed   {said}")));
     if let Some(jobs) = &core.jobs {

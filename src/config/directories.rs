@@ -38,6 +38,11 @@ impl Directories {
         self.write.join("deployment/deployments")
     }
 
+    /// The messages that wait for the cloud, where the group keeps them on disk.
+    pub fn spool(&self) -> PathBuf {
+        self.state.join("spool")
+    }
+
     /// The socket on which `margay deploy` gives its orders, beside that of the status.
     pub fn control_socket(&self) -> PathBuf {
         self.status_socket.with_extension(CONTROL)

@@ -17,13 +17,20 @@ pub struct Spooler {
     pub storage: Storage,
     /// The most that waits; the oldest are replaced by new ones (`GG_CONFIG_MAX_SIZE_BYTES`).
     pub max_size: ByteSize,
+    /// Which of them (`MARGAY_WHEN_FULL`, which V1 does not have).
+    pub when_full: WhenFull,
     /// How the core subscribes in the cloud (`GG_CONFIG_SUBSCRIPTION_QUALITY`).
     pub subscription_quality: SubscriptionQuality,
 }
 
 impl Default for Spooler {
     fn default() -> Self {
-        Self { storage: Storage::Memory, max_size: DEFAULT_SIZE, subscription_quality: SubscriptionQuality::AtMostOnce }
+        Self {
+            storage: Storage::Memory,
+            max_size: DEFAULT_SIZE,
+            when_full: WhenFull::DropOldest,
+            subscription_quality: SubscriptionQuality::AtMostOnce,
+        }
     }
 }
 
@@ -38,6 +45,19 @@ pub enum Storage {
 
 impl Storage {
     const NAMES: [(&'static str, Self); 2] = [("Memory", Self::Memory), ("FileSystem", Self::FileSystem)];
+}
+
+/// Which messages make room in a full queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The oldest, as in V1.
+    DropOldest,
+    /// The oldest that only repeat, with confidence, what the one before them said; else the oldest.
+    DropRepeats,
+}
+
+impl WhenFull {
+    const NAMES: [(&'static str, Self); 2] = [("DropOldest", Self::DropOldest), ("DropRepeats", Self::DropRepeats)];
 }
 
 /// How the core subscribes in the cloud.
@@ -57,12 +77,8 @@ impl SubscriptionQuality {
 impl Spooler {
     pub(super) fn read(mut variables: Object<'_>) -> Self {
         let default = Self::default();
-        let storage_field = variables.field("GG_CONFIG_STORAGE_TYPE");
-        let storage = storage_field.choice(&Storage::NAMES);
-        if storage == Some(Storage::FileSystem) {
-            let rule = "asks for a queue on disk, and this version has one in memory only: a restart loses what waits";
-            storage_field.warn(rule, "leave it for a later version");
-        }
+        let storage = variables.field("GG_CONFIG_STORAGE_TYPE").choice(&Storage::NAMES);
+        let when_full = variables.field("MARGAY_WHEN_FULL").choice(&WhenFull::NAMES);
         let max_size = read_size(&variables.field("GG_CONFIG_MAX_SIZE_BYTES"));
         let quality_field = variables.field("GG_CONFIG_SUBSCRIPTION_QUALITY");
         let quality = quality_field.choice(&SubscriptionQuality::NAMES);
@@ -74,6 +90,7 @@ impl Spooler {
         Self {
             storage: storage.unwrap_or(default.storage),
             max_size: max_size.unwrap_or(default.max_size),
+            when_full: when_full.unwrap_or(default.when_full),
             subscription_quality: quality.unwrap_or(default.subscription_quality),
         }
     }

@@ -24,18 +24,26 @@ fn program() -> Option<&'static str> {
     ["mosquitto", "/usr/sbin/mosquitto"].into_iter().find(runs)
 }
 
-/// A mosquitto of our own on loopback, without persistence: a kill loses its sessions.
-struct Mosquitto {
+/// A mosquitto of our own, on loopback unless it is told otherwise. A kill loses its sessions, an orderly end keeps them.
+pub(super) struct Mosquitto {
     program: &'static str,
-    directory: TempDir,
-    port: u16,
-    authority: Authority,
+    pub(super) directory: TempDir,
+    /// What it is started with: the way into its network namespace.
+    within: Vec<String>,
+    address: String,
+    pub(super) port: u16,
+    pub(super) authority: Authority,
     process: Option<Child>,
 }
 
 impl Mosquitto {
     /// `None`, with a line that says so, where mosquitto is not installed.
-    fn start() -> Option<Self> {
+    pub(super) fn start() -> Option<Self> {
+        Self::start_within(&[], "127.0.0.1")
+    }
+
+    /// The same on another address, started by the command `within`.
+    pub(super) fn start_within(within: &[&str], address: &str) -> Option<Self> {
         let Some(program) = program() else {
             let required = std::env::var("MARGAY_TEST_REQUIRE").is_ok_and(|required| required == "1");
             assert!(!required, "mosquitto is required and not installed");
@@ -45,7 +53,7 @@ impl Mosquitto {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let directory = tempfile::tempdir().unwrap();
         let authority = Authority::new();
-        let (certificate, key) = authority.issue_pem("127.0.0.1");
+        let (certificate, key) = authority.issue_pem(address);
         let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
         write("ca.pem", &authority.pem());
         write("server.pem", &certificate);
@@ -53,34 +61,47 @@ impl Mosquitto {
         let path = directory.path().display();
         let own_user = if rustix::process::geteuid().is_root() { "user root\n" } else { "" };
         let configuration = format!(
-            "{own_user}listener {port} 127.0.0.1\ncafile {path}/ca.pem\ncertfile {path}/server.pem\n\
-             keyfile {path}/server.key\nrequire_certificate true\nuse_identity_as_username true\npersistence false\n"
+            "{own_user}listener {port} {address}\ncafile {path}/ca.pem\ncertfile {path}/server.pem\n\
+             keyfile {path}/server.key\nrequire_certificate true\nuse_identity_as_username true\npersistence true\n\
+             persistence_location {path}/\nautosave_interval 0\nmax_queued_messages 0\n"
         );
         write("mosquitto.conf", &configuration);
-        let mut mosquitto = Self { program, directory, port, authority, process: None };
+        let within = within.iter().map(|word| (*word).to_owned()).collect();
+        let address = address.to_owned();
+        let mut mosquitto = Self { program, directory, within, address, port, authority, process: None };
         mosquitto.resume();
         Some(mosquitto)
     }
 
-    fn resume(&mut self) {
-        let mut command = Command::new(self.program);
-        command.arg("-c").arg(self.directory.path().join("mosquitto.conf"));
+    pub(super) fn resume(&mut self) {
+        let words: Vec<&str> = self.within.iter().map(String::as_str).chain([self.program]).collect();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).arg("-c").arg(self.directory.path().join("mosquitto.conf"));
         self.process = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     }
 
-    fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();
             process.wait().unwrap();
         }
     }
 
-    fn connection(&self, client_id: &str) -> ConnectionSettings {
-        let broker = BrokerAddress { host: "127.0.0.1".parse().unwrap(), port: self.port };
+    /// Ends it in good order: it writes its sessions and what is queued in them.
+    pub(super) fn end(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let pid = rustix::process::Pid::from_child(&process);
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    pub(super) fn connection(&self, client_id: &str) -> ConnectionSettings {
+        let broker = BrokerAddress { host: self.address.parse().unwrap(), port: self.port };
         ConnectionSettings::new(broker, client_id, self.authority.client(&self.authority))
     }
 
-    fn link(&self) -> LinkSettings {
+    pub(super) fn link(&self) -> LinkSettings {
         let mut settings = LinkSettings::new(self.connection("device"));
         settings.retry_floor = Duration::from_millis(5);
         settings.retry_ceiling = Duration::from_millis(50);

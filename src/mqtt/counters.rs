@@ -1,15 +1,17 @@
 //! The cloud link's ledger: where every message went.
 //!
-//! At every moment `accepted = delivered + dropped + queued + in_flight`, and `offered = accepted + refused`. A
-//! snapshot is taken under the spool's lock, so the sums hold in each one.
+//! At every moment `accepted = delivered + dropped + queued + in_flight`, and `offered = accepted + committing +
+//! refused`. A snapshot is taken under the spool's lock, so the sums hold in each one.
 
 use serde::Serialize;
 
-/// A snapshot of the ledger.
+/// A snapshot of the ledger. With the spool on disk `accepted`, `delivered` and `dropped` go on over restarts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct LinkCounters {
-    /// Messages taken into the spool.
+    /// Messages taken into the spool, and as safe there as its storage promises.
     pub accepted: u64,
+    /// Messages taken and on their way to the disk: neither accepted yet nor in any other number here.
+    pub committing: u64,
     /// Messages that the broker acknowledged.
     pub delivered: u64,
     /// Messages taken and given up, by reason.
@@ -42,12 +44,19 @@ pub struct Dropped {
     pub spool_full: u64,
     /// The broker closes the connection on them, and on no others: topics (or messages) set aside.
     pub topic_refused: u64,
+    /// The disk was full or took nothing, and memory holds only so much: the oldest went.
+    pub disk_unavailable: u64,
+    /// The spool's files were damaged: what they held cannot be read.
+    pub damaged: u64,
+    /// `margay spool clear`.
+    pub cleared: u64,
 }
 
 impl Dropped {
     /// All reasons together.
     pub fn total(&self) -> u64 {
-        self.spool_full + self.topic_refused
+        let parts = [self.spool_full, self.topic_refused, self.disk_unavailable, self.damaged, self.cleared];
+        parts.into_iter().fold(0, u64::saturating_add)
     }
 }
 
@@ -58,6 +67,8 @@ pub struct Refused {
     pub too_large: u64,
     /// The spool was full of messages in flight, which are never dropped for room.
     pub no_room: u64,
+    /// More waits to be written to the disk than memory is meant to hold.
+    pub disk_busy: u64,
     /// The link was being drained, or had stopped.
     pub closed: u64,
 }
@@ -65,6 +76,6 @@ pub struct Refused {
 impl Refused {
     /// All reasons together.
     pub fn total(&self) -> u64 {
-        self.too_large + self.no_room + self.closed
+        self.too_large + self.no_room + self.disk_busy + self.closed
     }
 }

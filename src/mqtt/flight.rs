@@ -1,7 +1,7 @@
 //! What is on its way on one connection, and which message goes next.
 //!
 //! Pure: it moves messages between the [`Spool`]'s states as the [`Suspicion`] allows, and leaves sending and waiting
-//! to the session. Messages go in the order of acceptance; after a new connection those of the old one come first.
+//! to the session. Messages go in the spool's order; after a new connection those of the old one come first.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -86,6 +86,12 @@ impl Flight {
     fn next_in_order(&mut self, spool: &mut Spool, suspicion: &mut Suspicion, now: Instant) -> Option<Message> {
         let first = self.outstanding.is_empty();
         if !first && (self.outstanding.len() >= self.limits.messages || self.bytes >= self.limits.bytes) {
+            return None;
+        }
+        // A restart would send again what it does not know to be acknowledged; the window is the most that it may be.
+        let held = spool.held_acknowledgements();
+        if held > 0 && self.outstanding.len() + held >= self.limits.messages {
+            spool.hurry();
             return None;
         }
         let next = spool.next(|id| self.outstanding.contains_key(&id), |topic| suspicion.standing(topic, now));

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use rustls::ClientConfig;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
+use super::committer::Committer;
 use super::connection::ConnectionSettings;
 use super::counters::LinkCounters;
 use super::failure::LinkFailure;
@@ -18,7 +20,8 @@ use super::message::{Delivered, MAX_PAYLOAD_BYTES, MessageId, Received};
 use super::presence::{Errand, Presence};
 use super::publisher::Publisher;
 use super::session::MAX_ERRANDS;
-use super::spool::{AcceptError, Spool, SpoolSettings};
+use super::spool::{AcceptError, Accepted, Journal, Spool, SpoolListing, SpoolSettings, SpoolState, Worth};
+use crate::clock::{Clock, SystemClock};
 use crate::topic::{Topic, TopicFilter};
 
 /// Messages on their way at a time; AWS IoT Core allows 100 for a client.
@@ -44,6 +47,10 @@ pub struct LinkSubscription {
     /// Where messages go; one that comes twice goes there twice.
     pub inbox: mpsc::Sender<Received>,
 }
+
+/// Called for each message when it counts as accepted, with the spool on disk on the thread that writes it: it must
+/// return soon.
+pub type AcceptanceHook = Arc<dyn Fn(&Accepted) + Send + Sync>;
 
 /// How the link behaves.
 #[derive(Clone)]
@@ -71,6 +78,10 @@ pub struct LinkSettings {
     pub presence: Option<Presence>,
     /// What is asked for, at most [`MAX_SUBSCRIPTIONS`]; more are left out.
     pub subscriptions: Vec<LinkSubscription>,
+    /// Told of each accepted message.
+    pub on_accepted: Option<AcceptanceHook>,
+    /// When messages were accepted, as their records on disk tell it.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl LinkSettings {
@@ -88,6 +99,8 @@ impl LinkSettings {
             publishes_per_second: None,
             presence: None,
             subscriptions: Vec::new(),
+            on_accepted: None,
+            clock: Arc::new(SystemClock::new()),
         }
     }
 }
@@ -168,8 +181,14 @@ pub(super) struct Shared {
     history: Mutex<History>,
     /// Certificate, key and roots of the next connection.
     tls: Mutex<Arc<ClientConfig>>,
-    /// Something was accepted, or the link is to stop.
+    /// Something was accepted or written, or the link is to stop.
     pub(super) wake: Notify,
+    /// Rung when the committer has something to write.
+    pub(super) bell: Option<Arc<Condvar>>,
+    /// Nothing more is sent: the committer is to write what is left, and to end.
+    pub(super) ending: AtomicBool,
+    /// Whether the committer has ended; true from the beginning where there is none.
+    pub(super) committed: watch::Sender<bool>,
 }
 
 impl Shared {
@@ -184,6 +203,15 @@ impl Shared {
 
     pub(super) fn tls(&self) -> Arc<ClientConfig> {
         self.tls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets the committer write what is left, and end.
+    pub(super) fn end(&self) {
+        let _spool = self.spool();
+        self.ending.store(true, Ordering::SeqCst);
+        if let Some(bell) = &self.bell {
+            bell.notify_one();
+        }
     }
 }
 
@@ -205,16 +233,24 @@ pub enum SendError {
 }
 
 /// A handle on the link. When the last handle is dropped the link stops without draining.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Link {
     shared: Arc<Shared>,
     state: watch::Receiver<LinkState>,
     stop: watch::Sender<Stop>,
     errands: mpsc::Sender<Errand>,
+    on_accepted: Option<AcceptanceHook>,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("shared", &self.shared).field("state", &self.state).finish_non_exhaustive()
+    }
 }
 
 impl Link {
-    /// Starts the publisher task and begins to connect. Must be called within a tokio runtime.
+    /// Starts the publisher task and begins to connect. Must be called within a tokio runtime. A spool on disk whose
+    /// files cannot be used is replaced by one in memory, and says so ([`spool_state`](Self::spool_state)).
     pub fn start(mut settings: LinkSettings) -> Self {
         if settings.subscriptions.len() > MAX_SUBSCRIPTIONS {
             tracing::error!(
@@ -223,18 +259,29 @@ impl Link {
             );
             settings.subscriptions.truncate(MAX_SUBSCRIPTIONS);
         }
+        let (mut spool, journal) = open_spool(&settings);
+        if settings.on_accepted.is_some() {
+            spool.collect_news();
+        }
         let shared = Arc::new(Shared {
-            spool: Mutex::new(Spool::new(&settings.spool)),
+            bell: spool.bell(),
+            spool: Mutex::new(spool),
             history: Mutex::default(),
             tls: Mutex::new(settings.connection.tls.clone()),
             wake: Notify::new(),
+            ending: AtomicBool::new(false),
+            committed: watch::Sender::new(journal.is_none()),
         });
+        let on_accepted = settings.on_accepted.clone();
+        if let Some(journal) = journal {
+            Committer::start(shared.clone(), journal, on_accepted.clone());
+        }
         let (errands, errand_receiver) = mpsc::channel(MAX_ERRANDS);
         let (state_sender, state) = watch::channel(LinkState::Connecting { attempt: 1 });
         let (stop, stop_receiver) = watch::channel(Stop::Never);
         let publisher = Publisher::new(settings, shared.clone(), state_sender, stop_receiver, errand_receiver);
         tokio::spawn(publisher.run());
-        Self { shared, state, stop, errands }
+        Self { shared, state, stop, errands, on_accepted }
     }
 
     /// Sends a message on the connection that stands, before those of the spool: QoS 1, not retained, on this connection
@@ -264,14 +311,14 @@ impl Link {
         self.shared.history().clone()
     }
 
-    /// Takes a message for the cloud: QoS 1, not retained, in order. When this returns, the message is in the spool, as
-    /// safe as its [`StorageType`](super::spool::StorageType) promises; it may push out the oldest queued ones. Never
-    /// waits.
+    /// Takes a message for the cloud: QoS 1, not retained, in order within its topic. It may push out the oldest queued
+    /// ones. Never waits. With the spool in memory the message is accepted when this returns; with the spool on disk a
+    /// moment later, when it has been synced ([`LinkSettings::on_accepted`] tells).
     ///
     /// # Errors
     /// Every [`AcceptError`]; the message is then not in the spool.
     pub fn accept(&self, topic: Topic, payload: Bytes) -> Result<MessageId, AcceptError> {
-        self.accept_tagged(topic, payload, 0)
+        self.accept_marked(topic, payload, (0, Worth::Ordinary))
     }
 
     /// The same with a number of the caller's own, which comes back with the acknowledgement: for instance the time of
@@ -280,7 +327,23 @@ impl Link {
     /// # Errors
     /// Every [`AcceptError`]; the message is then not in the spool.
     pub fn accept_tagged(&self, topic: Topic, payload: Bytes, tag: u64) -> Result<MessageId, AcceptError> {
-        let id = self.shared.spool().accept(topic, payload, tag, Instant::now().into_std())?;
+        self.accept_marked(topic, payload, (tag, Worth::Ordinary))
+    }
+
+    /// The same with what the message is worth when room is short.
+    ///
+    /// # Errors
+    /// Every [`AcceptError`]; the message is then not in the spool.
+    pub fn accept_marked(&self, topic: Topic, payload: Bytes, mark: (u64, Worth)) -> Result<MessageId, AcceptError> {
+        let (id, news) = {
+            let mut spool = self.shared.spool();
+            let id = spool.accept_worth(topic, payload, mark, Instant::now().into_std())?;
+            // With a committer, word of accepted messages is its own to give, in order.
+            (id, if self.shared.bell.is_none() { spool.take_news() } else { Vec::new() })
+        };
+        if let Some(hook) = &self.on_accepted {
+            news.iter().for_each(|accepted| hook(accepted));
+        }
         self.shared.wake.notify_one();
         Ok(id)
     }
@@ -288,7 +351,22 @@ impl Link {
     /// Lets as much wait as `settings` say from now on; the oldest queued messages that no longer fit are dropped. Where
     /// messages wait was settled when the link was started.
     pub fn limit_spool(&self, settings: &SpoolSettings) {
-        self.shared.spool().limit(settings.max_size_bytes());
+        self.shared.spool().limit(settings.max_size_bytes(), Instant::now().into_std());
+    }
+
+    /// How the spool stands.
+    pub fn spool_state(&self) -> SpoolState {
+        self.shared.spool().state()
+    }
+
+    /// What the spool holds. Reads a little from the disk.
+    pub fn spool_listing(&self) -> SpoolListing {
+        self.shared.spool().listing()
+    }
+
+    /// Gives up every queued message, counted as cleared; those in flight stay. Returns how many went.
+    pub fn clear_spool(&self) -> u64 {
+        self.shared.spool().clear()
     }
 
     /// The last known state, and every change of it.
@@ -296,9 +374,10 @@ impl Link {
         self.state.clone()
     }
 
-    /// Whether the link's task is there; it ends by itself only when it is drained.
+    /// Whether the link's task is there, and the thread that writes its spool; they end by themselves only when the link
+    /// is drained.
     pub fn is_running(&self) -> bool {
-        self.state.has_changed().is_ok()
+        self.state.has_changed().is_ok() && (self.shared.bell.is_none() || !*self.shared.committed.borrow())
     }
 
     /// The ledger at this moment.
@@ -314,7 +393,23 @@ impl Link {
         self.stop.send_replace(Stop::Drained(Instant::now() + patience));
         // An error means that the publisher is gone without a word; there is nothing to wait for either.
         let _ = self.state.clone().wait_for(LinkState::is_stopped).await;
+        let _ = self.shared.committed.subscribe().wait_for(|committed| *committed).await;
         self.counters()
+    }
+}
+
+fn open_spool(settings: &LinkSettings) -> (Spool, Option<Journal>) {
+    match Spool::open(&settings.spool, settings.clock.clone(), Instant::now().into_std()) {
+        Ok(opened) => opened,
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let note =
+                format!("{error}{cause}; until the next start messages wait in memory, and a restart loses them");
+            tracing::error!("{note}");
+            let mut spool = Spool::new(&settings.spool.in_memory());
+            spool.note(note);
+            (spool, None)
+        }
     }
 }
 

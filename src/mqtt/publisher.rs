@@ -245,6 +245,13 @@ fn in_words(failure: &LinkFailure) -> String {
     text
 }
 
+impl Drop for Publisher {
+    /// Whatever ended it: what is not written yet is, and the spool's files are let go.
+    fn drop(&mut self) {
+        self.shared.end();
+    }
+}
+
 /// Runs `session` to its end; a panic in it (in the library, or in the acknowledgement hook) ends only it.
 async fn contained<T>(session: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
     let mut session = pin!(session);

@@ -1,74 +1,53 @@
-//! The spool (V1's `GGCloudSpooler`, A-18): the bounded FIFO queue of messages for the cloud, and its ledger.
+//! The spool (V1's `GGCloudSpooler`, A-18): the bounded queue of messages for the cloud, and its ledger.
 //!
 //! A message is *queued* until it is sent for the first time, then *in flight* until the broker acknowledged it, across
-//! as many connections as that takes. When the limit is reached the oldest queued messages make room for new ones;
-//! messages in flight never do, because they may have arrived already and the ledger would lie about them.
+//! as many connections as that takes. Topics take turns, and within a topic the first comes first. When the limit is
+//! reached the oldest queued messages make room for new ones; messages in flight never do, because they may have arrived
+//! already and the ledger would lie about them.
+//!
+//! ```text
+//! accept → lanes (index) ─┬→ storage: bodies in memory, or in files ──→ batch → journal → segments (own thread)
+//!                         └→ next, lend → in flight → acknowledge ────→ done ─────┘
+//! ```
 //!
 //! It knows nothing of connections, and serves [`link`](super::link) and the publisher.
 
+mod accept_error;
+mod aside;
+mod commit;
+mod files;
+mod journal;
+mod lanes;
+mod listing;
+mod record;
+mod recovery;
+mod segment;
+mod segments;
 mod settings;
 mod storage;
+mod totals;
+mod worth;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::counters::{Dropped, LinkCounters, Refused};
+use super::counters::{LinkCounters, Refused};
 use super::message::{self, Delivered, MAX_PAYLOAD_BYTES, Message, MessageId};
 use crate::topic::Topic;
 
+pub use accept_error::AcceptError;
+pub use commit::{Accepted, Kept};
+pub(super) use files::Due;
+pub use journal::{Batch, COMMIT_COUNT, COMMIT_INTERVAL, CommitError, Committed, Journal, Written};
+use lanes::{Lanes, Queued};
+pub use listing::{AsideEntry, SpoolListing, SpoolState, TopicListing};
+pub use recovery::SpoolOpenError;
 pub use settings::{DEFAULT_MAX_SIZE_BYTES, MIN_MAX_SIZE_BYTES, SpoolSettings, SpoolSettingsError, StorageType};
-use storage::Storage;
-
-/// Why a message was not taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AcceptError {
-    /// The payload is over [`MAX_PAYLOAD_BYTES`]: AWS IoT Core would close the connection on it.
-    #[error("accepting a message on {topic}: its payload has {actual} bytes, the broker takes {limit}")]
-    TooLarge {
-        /// Where the message was to go.
-        topic: Topic,
-        /// The most bytes of a payload.
-        limit: usize,
-        /// The bytes it has.
-        actual: usize,
-    },
-    /// All the room is taken by messages in flight.
-    #[error(
-        "accepting a message on {topic}: messages in flight fill {in_use} of the spool's {limit} bytes; make \
-         GG_CONFIG_MAX_SIZE_BYTES larger or messages smaller"
-    )]
-    NoRoom {
-        /// Where the message was to go.
-        topic: Topic,
-        /// The spool's limit in bytes.
-        limit: usize,
-        /// Bytes held by messages in flight.
-        in_use: usize,
-    },
-    /// The link is being drained, or has stopped.
-    #[error("accepting a message on {topic}: the cloud link is shutting down")]
-    Closed {
-        /// Where the message was to go.
-        topic: Topic,
-    },
-}
-
-impl AcceptError {
-    /// Whether the same message may be taken later.
-    pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::NoRoom { .. })
-    }
-}
-
-/// A queued message's place: everything but the payload.
-#[derive(Debug)]
-struct Queued {
-    id: MessageId,
-    topic: Topic,
-    cost: usize,
-}
+use storage::{Removed, Storage};
+use totals::{Fate, Totals};
+pub use worth::{WhenFull, Worth};
 
 /// A sent and unacknowledged message's place.
 #[derive(Debug)]
@@ -104,95 +83,113 @@ pub enum Next {
 #[derive(Debug)]
 pub struct Spool {
     limit_bytes: usize,
+    when_full: WhenFull,
     storage: Storage,
-    queued: VecDeque<Queued>,
+    queued: Lanes,
     in_flight: BTreeMap<MessageId, InFlight>,
-    queued_bytes: usize,
     in_flight_bytes: usize,
-    last_id: u64,
     open: bool,
-    delivered: u64,
-    dropped: Dropped,
+    totals: Totals,
     refused: Refused,
     resent: u64,
     connections: u64,
+    /// Accepted since they were last asked for, where somebody asks.
+    news: Option<Vec<Accepted>>,
+    damaged: u64,
+    notes: Vec<String>,
 }
 
 impl Spool {
-    /// An empty spool.
+    /// An empty spool in memory.
     #[must_use]
     pub fn new(settings: &SpoolSettings) -> Self {
         Self {
             limit_bytes: settings.max_size_bytes(),
-            storage: Storage::open(settings.storage()),
-            queued: VecDeque::new(),
+            when_full: settings.makes_room(),
+            storage: Storage::Memory(std::collections::HashMap::new()),
+            queued: Lanes::default(),
             in_flight: BTreeMap::new(),
-            queued_bytes: 0,
             in_flight_bytes: 0,
-            last_id: 0,
             open: true,
-            delivered: 0,
-            dropped: Dropped::default(),
+            totals: Totals::default(),
             refused: Refused::default(),
             resent: 0,
             connections: 0,
+            news: None,
+            damaged: 0,
+            notes: Vec::new(),
         }
     }
 
-    /// Takes a message, replacing the oldest queued ones if there is no room.
+    /// Takes a message, replacing queued ones if there is no room. In memory it is accepted when this returns; on disk,
+    /// when the batch with it is settled.
     ///
     /// # Errors
-    /// [`AcceptError`] when the message is too large, or those in flight leave it no room.
+    /// [`AcceptError`] when the message is too large, those in flight leave it no room, or the disk does not keep up.
     pub fn accept(&mut self, topic: Topic, payload: Bytes, tag: u64, now: Instant) -> Result<MessageId, AcceptError> {
-        self.admit(&topic, &payload)?;
+        self.accept_worth(topic, payload, (tag, Worth::Ordinary), now)
+    }
+
+    /// The same with what the message is worth when room is short.
+    ///
+    /// # Errors
+    /// As for [`accept`](Self::accept).
+    pub fn accept_worth(
+        &mut self,
+        topic: Topic,
+        payload: Bytes,
+        (tag, worth): (u64, Worth),
+        now: Instant,
+    ) -> Result<MessageId, AcceptError> {
         let cost = message::cost(&topic, &payload);
-        self.make_room(cost);
-        self.last_id += 1;
-        let id = MessageId(self.last_id);
-        self.storage.put(Message { id, topic: topic.clone(), payload, tag, accepted: now });
-        self.queued_bytes += cost;
-        self.queued.push_back(Queued { id, topic, cost });
+        self.admit(&topic, &payload, cost)?;
+        self.make_room(cost, now);
+        self.totals.last_id += 1;
+        let id = MessageId(self.totals.last_id);
+        self.queued.push(id, topic.clone(), cost, worth);
+        if self.storage.put(Message { id, topic, payload, tag, accepted: now }, worth) {
+            self.count_accepted(id, tag, Kept::InMemory);
+        }
         Ok(id)
     }
 
-    fn admit(&mut self, topic: &Topic, payload: &Bytes) -> Result<(), AcceptError> {
+    fn makes_room(&self) -> Option<MessageId> {
+        let repeat = self.queued.oldest_repeat().filter(|_| self.when_full == WhenFull::DropRepeats);
+        repeat.or_else(|| self.queued.oldest())
+    }
+
+    fn admit(&mut self, topic: &Topic, payload: &Bytes, cost: usize) -> Result<(), AcceptError> {
+        let topic = || topic.clone();
         if !self.open {
             self.refused.closed += 1;
-            return Err(AcceptError::Closed { topic: topic.clone() });
+            return Err(AcceptError::Closed { topic: topic() });
         }
         if payload.len() > MAX_PAYLOAD_BYTES {
             self.refused.too_large += 1;
-            return Err(AcceptError::TooLarge {
-                topic: topic.clone(),
-                limit: MAX_PAYLOAD_BYTES,
-                actual: payload.len(),
-            });
+            return Err(AcceptError::TooLarge { topic: topic(), limit: MAX_PAYLOAD_BYTES, actual: payload.len() });
         }
-        if self.in_flight_bytes + message::cost(topic, payload) > self.limit_bytes {
+        if self.in_flight_bytes + cost > self.limit_bytes {
             self.refused.no_room += 1;
-            return Err(AcceptError::NoRoom {
-                topic: topic.clone(),
-                limit: self.limit_bytes,
-                in_use: self.in_flight_bytes,
-            });
+            return Err(AcceptError::NoRoom { topic: topic(), limit: self.limit_bytes, in_use: self.in_flight_bytes });
+        }
+        if !self.has_memory_for(cost) {
+            self.refused.disk_busy += 1;
+            return Err(AcceptError::DiskBusy { topic: topic() });
         }
         Ok(())
     }
 
     /// Lets `bytes` wait from now on.
-    pub(super) fn limit(&mut self, bytes: usize) {
+    pub(super) fn limit(&mut self, bytes: usize, now: Instant) {
         self.limit_bytes = bytes;
-        self.make_room(0);
+        self.make_room(0, now);
     }
 
-    /// Drops the oldest queued messages until `cost` more bytes fit.
-    fn make_room(&mut self, cost: usize) {
-        while self.in_flight_bytes + self.queued_bytes + cost > self.limit_bytes {
-            let Some(oldest) = self.pop_queued() else {
-                break;
-            };
-            self.storage.remove(oldest.id);
-            self.dropped.spool_full += 1;
+    /// Drops queued messages until `cost` more bytes fit.
+    fn make_room(&mut self, cost: usize, now: Instant) {
+        while self.in_flight_bytes + self.queued.bytes() + cost > self.limit_bytes {
+            let Some(dropped) = self.makes_room() else { break };
+            self.give_up(dropped, Fate::SpoolFull, now);
         }
     }
 
@@ -202,37 +199,44 @@ impl Spool {
     }
 
     /// The next message for a connection on which those that `sent` knows have been sent: the oldest of the others in
-    /// flight, else the oldest queued one, giving up those whose topic the broker refuses.
+    /// flight, else the first of the topic whose turn it is, giving up those whose topic the broker refuses.
     pub fn next(&mut self, sent: impl Fn(MessageId) -> bool, standing: impl Fn(&Topic) -> Standing) -> Next {
-        if let Some(id) = self.in_flight.keys().copied().find(|id| !sent(*id)) {
-            return self.lend(id).map_or(Next::Nothing, Next::Send);
+        while let Some(id) = self.in_flight.keys().copied().find(|id| !sent(*id)) {
+            if let Some(message) = self.lend(id) {
+                return Next::Send(message);
+            }
         }
-        while let Some(head) = self.queued.front() {
-            let (id, topic) = (head.id, &head.topic);
+        while let Some((id, topic)) = self.queued.head() {
             match standing(topic) {
-                Standing::Good => return self.lend(id).map_or(Next::Nothing, Next::Send),
-                Standing::OnParole => return Next::Parole(id, topic.clone()),
-                Standing::Refused => {
-                    self.pop_queued();
-                    self.storage.remove(id);
-                    self.dropped.topic_refused += 1;
+                Standing::Good => {
+                    self.queued.end_turn();
+                    if let Some(message) = self.lend(id) {
+                        return Next::Send(message);
+                    }
                 }
+                Standing::OnParole => return Next::Parole(id, topic.clone()),
+                Standing::Refused => self.give_up(id, Fate::TopicRefused, Instant::now()),
             }
         }
         Next::Nothing
     }
 
-    /// Gives message `id` out to be sent; from now on it is in flight.
+    /// Gives message `id` out to be sent; from now on it is in flight. `None` if it is no longer there, or its record
+    /// on the disk cannot be read: then it is given up.
     pub fn lend(&mut self, id: MessageId) -> Option<Message> {
-        let message = self.storage.get(id)?;
+        let Ok(message) = self.storage.get(id) else {
+            tracing::error!(%id, "a message cannot be read from the spool and is given up; the disk may be failing");
+            self.end_flight(id);
+            self.give_up(id, Fate::Damaged, Instant::now());
+            return None;
+        };
+        let message = message?;
         if let Some(again) = self.in_flight.get_mut(&id) {
             again.times_sent += 1;
             self.resent += 1;
             return Some(message);
         }
-        let position = self.queued.binary_search_by_key(&id, |queued| queued.id).ok()?;
-        let Queued { topic, cost, .. } = self.queued.remove(position)?;
-        self.queued_bytes -= cost;
+        let Queued { topic, cost, .. } = self.queued.remove(id)?;
         self.in_flight_bytes += cost;
         self.in_flight.insert(id, InFlight { topic, cost, times_sent: 1 });
         Some(message)
@@ -241,14 +245,9 @@ impl Spool {
     /// The broker acknowledged `id`. Nothing happens if that was known.
     pub fn acknowledge(&mut self, id: MessageId, now: Instant) -> Option<Delivered> {
         let sent = self.end_flight(id)?;
-        self.delivered += 1;
-        let message = self.storage.remove(id)?;
-        Some(Delivered {
-            id,
-            tag: message.tag,
-            after: now.saturating_duration_since(message.accepted),
-            times_sent: sent.times_sent,
-        })
+        let removed = self.remove(id, Fate::Delivered, now)?;
+        let after = now.saturating_duration_since(removed.accepted);
+        Some(Delivered { id, tag: removed.tag, after, times_sent: sent.times_sent })
     }
 
     /// Gives up in-flight message `id` because the broker refuses it, and with it the others in flight on `topic`.
@@ -258,10 +257,22 @@ impl Spool {
         refused.insert(id);
         for id in refused {
             if self.end_flight(id).is_some() {
-                self.storage.remove(id);
-                self.dropped.topic_refused += 1;
+                if let Some(files) = self.storage.files_mut() {
+                    files.set_aside(id);
+                }
+                self.give_up(id, Fate::TopicRefused, Instant::now());
             }
         }
+    }
+
+    /// Gives up every queued message; those in flight may have arrived and stay. Returns how many went.
+    pub fn clear(&mut self) -> u64 {
+        let mut cleared = 0;
+        while let Some(id) = self.queued.oldest() {
+            self.give_up(id, Fate::Cleared, Instant::now());
+            cleared += 1;
+        }
+        cleared
     }
 
     /// The messages in flight, oldest first.
@@ -281,7 +292,7 @@ impl Spool {
 
     /// The queued messages, oldest first.
     pub(super) fn queued(&self) -> impl Iterator<Item = (MessageId, &Topic)> + Clone {
-        self.queued.iter().map(|queued| (queued.id, &queued.topic))
+        self.queued.iter().map(|(id, queued)| (id, &queued.topic))
     }
 
     /// Whether every accepted message has been delivered or given up.
@@ -296,23 +307,44 @@ impl Spool {
 
     /// What became of every message.
     pub fn counters(&self) -> LinkCounters {
+        let committing = self.committing();
+        let queued_committing = committing.iter().filter(|id| self.queued.contains(**id)).count();
+        let in_flight_committing = committing.len() - queued_committing;
         LinkCounters {
-            accepted: self.last_id,
-            delivered: self.delivered,
-            dropped: self.dropped,
-            queued: self.queued.len() as u64,
-            in_flight: self.in_flight.len() as u64,
-            spool_bytes: (self.queued_bytes + self.in_flight_bytes) as u64,
+            accepted: self.totals.accepted,
+            committing: committing.len() as u64,
+            delivered: self.totals.delivered,
+            dropped: self.totals.dropped,
+            queued: (self.queued.len() - queued_committing) as u64,
+            in_flight: (self.in_flight.len() - in_flight_committing) as u64,
+            spool_bytes: (self.queued.bytes() + self.in_flight_bytes) as u64,
             refused: self.refused,
             resent: self.resent,
             connections: self.connections,
         }
     }
 
-    fn pop_queued(&mut self) -> Option<Queued> {
-        let oldest = self.queued.pop_front()?;
-        self.queued_bytes -= oldest.cost;
-        Some(oldest)
+    /// Queued message `id` meets its fate.
+    fn give_up(&mut self, id: MessageId, fate: Fate, now: Instant) {
+        self.queued.remove(id);
+        self.remove(id, fate, now);
+    }
+
+    /// Removes the body of a message that is neither queued nor in flight any more, and counts its fate.
+    fn remove(&mut self, id: MessageId, fate: Fate, now: Instant) -> Option<Removed> {
+        let removed = self.storage.remove(id, fate, now)?;
+        if !removed.counted {
+            self.count_accepted(id, removed.tag, Kept::Delivered);
+        }
+        self.totals.count(fate);
+        Some(removed)
+    }
+
+    fn count_accepted(&mut self, id: MessageId, tag: u64, kept: Kept) {
+        self.totals.accepted += 1;
+        if let Some(news) = &mut self.news {
+            news.push(Accepted { id, tag, kept });
+        }
     }
 
     fn end_flight(&mut self, id: MessageId) -> Option<InFlight> {
@@ -322,5 +354,7 @@ impl Spool {
     }
 }
 
+#[cfg(test)]
+mod on_disk;
 #[cfg(test)]
 mod tests;

@@ -83,6 +83,21 @@ impl Authority {
         Arc::new(config)
     }
 
+    /// A device whose files, all PEM, another process wrote.
+    pub(super) fn client_of_pem(ca: &str, certificate: &str, key: &str) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap()).unwrap();
+        let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![certificate], key)
+            .unwrap();
+        Arc::new(config)
+    }
+
     /// A certificate and key for a server that is another program, both PEM.
     pub(super) fn issue_pem(&self, name: &str) -> (String, String) {
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();

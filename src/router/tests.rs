@@ -38,7 +38,7 @@ fn routes() -> Vec<Route> {
 fn router() -> (Arc<Cloud>, Router) {
     let cloud = Arc::new(Cloud::default());
     let given = cloud.clone();
-    let outlet = Box::new(move |message: &Message, tag| {
+    let outlet = Box::new(move |message: &Message, (tag, _)| {
         if given.refuses.load(Ordering::Relaxed) {
             return Err(Missed::Cloud(Arc::new(std::io::Error::other("the spool is full"))));
         }
@@ -59,7 +59,13 @@ fn publish_by(
     topic: &str,
     payload: &[u8],
 ) -> Result<Delivery, RouteError> {
-    router.publish(Outgoing { source, topic, payload: Bytes::copy_from_slice(payload), tag: 7, policy })
+    router.publish(Outgoing {
+        source,
+        topic,
+        payload: Bytes::copy_from_slice(payload),
+        mark: (7, Worth::Ordinary),
+        policy,
+    })
 }
 
 #[test]

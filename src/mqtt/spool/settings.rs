@@ -1,6 +1,10 @@
 //! How much the spool keeps, and where: what V1 sets by variables of the system function `GGCloudSpooler`, which
 //! the group document's reader understands.
 
+use std::path::PathBuf;
+
+use super::worth::WhenFull;
+
 /// `GG_CONFIG_MAX_SIZE_BYTES` when nothing is said: 2.5 MB.
 pub const DEFAULT_MAX_SIZE_BYTES: usize = 2_621_440;
 
@@ -19,11 +23,13 @@ pub enum SpoolSettingsError {
 }
 
 /// Where accepted messages are kept (`GG_CONFIG_STORAGE_TYPE`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum StorageType {
     /// In the core's memory: lost when the core stops.
     #[default]
     Memory,
+    /// In files of this folder: they outlast the core, and a power cut. docs/spool.md has their format.
+    FileSystem(PathBuf),
 }
 
 /// How much the spool keeps, and where.
@@ -31,11 +37,12 @@ pub enum StorageType {
 pub struct SpoolSettings {
     max_size_bytes: usize,
     storage: StorageType,
+    when_full: WhenFull,
 }
 
 impl Default for SpoolSettings {
     fn default() -> Self {
-        Self { max_size_bytes: DEFAULT_MAX_SIZE_BYTES, storage: StorageType::default() }
+        Self { max_size_bytes: DEFAULT_MAX_SIZE_BYTES, storage: StorageType::default(), when_full: WhenFull::default() }
     }
 }
 
@@ -49,7 +56,7 @@ impl SpoolSettings {
         if max_size_bytes < MIN_MAX_SIZE_BYTES {
             return Err(SpoolSettingsError::TooSmall { actual: max_size_bytes });
         }
-        Ok(Self { max_size_bytes, storage })
+        Ok(Self { max_size_bytes, storage, when_full: WhenFull::default() })
     }
 
     /// The most bytes that queued and in-flight messages use together.
@@ -57,8 +64,24 @@ impl SpoolSettings {
         self.max_size_bytes
     }
 
+    /// The same, with another rule for which message makes room.
+    #[must_use]
+    pub fn when_full(self, when_full: WhenFull) -> Self {
+        Self { when_full, ..self }
+    }
+
+    /// The same size and rule in memory.
+    pub(in crate::mqtt) fn in_memory(&self) -> Self {
+        Self { storage: StorageType::Memory, ..self.clone() }
+    }
+
     /// Where accepted messages are kept.
-    pub fn storage(&self) -> StorageType {
-        self.storage
+    pub fn storage(&self) -> &StorageType {
+        &self.storage
+    }
+
+    /// Which message makes room.
+    pub(super) fn makes_room(&self) -> WhenFull {
+        self.when_full
     }
 }
