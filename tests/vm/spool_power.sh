@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Power cuts: a machine accepts messages into a spool on its disk (ext4) and says over its serial line which; qemu is
-# killed at a random moment; the next start must find every one of them. spool_power.sh [CUTS], about half a minute each.
+# killed at a random moment after the first; the next start must find every one of them. spool_power.sh [CUTS], about half a minute each.
 # What this cannot show is a disk that loses what it has acknowledged a flush for: the image is the host's file.
 # Needs root on Debian with: qemu-system-x86 seabios busybox-static cpio kmod e2fsprogs, and a mirror for the kernel image.
 set -euo pipefail
@@ -103,6 +103,10 @@ for number in $(seq 1 "$((cuts + 1))"); do
     echo "start $number: $(wc -l <"$accepted") accepted before, $missing of them missing; $(tr -d '\r' <"$log" | grep -m 1 '^damaged' | cut -c1-160)"
     [ "$missing" = 0 ] || failed=1
     [ "$number" -gt "$cuts" ] && break
+    for _ in $(seq 600); do
+        grep -q '^accepted' "$log" && break
+        sleep 0.5
+    done
     sleep "$((RANDOM % 8)).$((RANDOM % 10))$((RANDOM % 10))"
     kill -9 $qemu
     wait $qemu 2>/dev/null || true
