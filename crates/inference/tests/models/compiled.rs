@@ -333,7 +333,7 @@ fn compile_and_run(data: &[u8], spec: &ModelSpec) -> bool {
     engine.run(&picture(spec, 1), &mut Vec::new()).is_ok()
 }
 
-/// Small networks that use every operator, and the files that once were too much (tests/models/corpus).
+/// Small networks that use every operator, and kept files, each a case of its own (tests/models/corpus).
 fn corpus() -> impl Iterator<Item = (Vec<u8>, ModelSpec)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/corpus");
     let kept =
