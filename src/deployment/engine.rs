@@ -163,6 +163,11 @@ impl<R: Runner> Engine<R> {
             };
             let (task, report) = match submitted {
                 Some(Submitted { request, report }) => {
+                    // Asked for twice before it began the first time.
+                    if let Some(known) = self.board.find(&request.id) {
+                        report.send_replace(known.borrow().clone());
+                        continue;
+                    }
                     let created = report.borrow().created.clone();
                     (Task { request, created, attempts: 0, own: false, quiet: false, refused: None }, report)
                 }
@@ -175,7 +180,14 @@ impl<R: Runner> Engine<R> {
     /// What a start begins with: what was under way, what the file asks for, or a look at the packages.
     fn first_task(&mut self, pending: Option<Pending>, file: Option<String>) -> Option<(Task, watch::Sender<Report>)> {
         // One that was over when the power went is only cleared away.
-        let unfinished = pending.filter(|pending| self.board.find(&pending.id).is_none());
+        let known = |pending: &Pending| self.board.find(&pending.id).is_some();
+        // An edit of the file takes the place of what the file said before, and an operator who recovers of everything.
+        let recovers = |text: &String| self.active.current.is_some() && is_empty(text);
+        let said = |pending: &Pending, text: &String| {
+            pending.source == FILE && !matches!(&pending.order, Order::New { document } if document == text)
+        };
+        let edited = |pending: &Pending| file.as_ref().is_some_and(|text| recovers(text) || said(pending, text));
+        let unfinished = pending.filter(|pending| !known(pending) && !edited(pending));
         if unfinished.is_none()
             && let Err(error) = self.shelf.clear_pending()
         {
