@@ -26,7 +26,7 @@ mod worker;
 pub use capture_side::CaptureState;
 pub use inference_side::{Activated, DeployedModel, Loaded};
 pub use plan::{CameraAccess, WorkerIdentity};
-pub use status::{ClassifierStatus, WorkerStatus};
+pub use status::{ClassifierStatus, Restarts, WorkerStatus};
 pub use supervisor::{ActivationError, Classifier, Observation, Settings, SharedRing};
 pub use worker::{CHANNEL_FD, Role, SpawnError};
 pub(crate) use worker::{forward_log, log_pipe};

@@ -105,9 +105,33 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-#[cfg(not(test))]
+#[cfg(not(any(test, debug_assertions)))]
 fn crash_point() -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(all(debug_assertions, not(test)))]
+use power::crash_point;
+
+/// Power cuts for tests of the whole program: with `MARGAY_TEST_POWER_CUT=N` it kills itself before its Nth change to
+/// the disk. Programs that are built without debug assertions, as packages are, have no such thing.
+#[cfg(all(debug_assertions, not(test)))]
+mod power {
+    use std::io;
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static CHANGES: AtomicU64 = AtomicU64::new(0);
+
+    pub(super) fn crash_point() -> io::Result<()> {
+        static CUT: OnceLock<Option<u64>> = OnceLock::new();
+        let cut = CUT.get_or_init(|| std::env::var("MARGAY_TEST_POWER_CUT").ok()?.parse().ok());
+        if *cut == Some(CHANGES.fetch_add(1, Ordering::Relaxed) + 1) {
+            // Nothing of this process gets another turn, as in a power cut.
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@
 //! | services | [`jobs`] → [`packing`], [`deployment`] → [`documents`] → [`connector`], [`page`] → [`classifier`] → [`router`] |
 //! | edges | [`mqtt`], [`s3`] → [`credentials`] → [`http`] → [`identity`], [`store`], [`ipc`] |
 //! | contracts | [`config`], [`group`], [`package`], [`topic`], [`payload`] |
-//! | words | [`document`] → [`problem`], [`arn`] → [`name`], [`units`], [`secret`], [`clock`], [`backoff`] |
+//! | words | [`document`] → [`problem`], [`arn`] → [`name`], [`units`], [`secret`], [`clock`], [`backoff`], `disk` |
 #![forbid(unsafe_code)]
 
 pub mod app;

@@ -26,6 +26,8 @@ mod containment;
 mod credentials;
 #[path = "promises/demo.rs"]
 mod demo;
+#[path = "promises/deployments.rs"]
+mod deployments;
 #[path = "promises/documents.rs"]
 mod documents;
 #[path = "promises/exit_codes.rs"]
@@ -48,6 +50,8 @@ mod outage;
 mod packing;
 #[path = "promises/page.rs"]
 mod page;
+#[path = "promises/power_cuts.rs"]
+mod power_cuts;
 #[path = "promises/proxy.rs"]
 mod proxy;
 #[path = "promises/s3_peers.rs"]

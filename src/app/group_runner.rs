@@ -58,6 +58,11 @@ impl Scene {
         self.lock().clone()
     }
 
+    /// Whether `camera` is one of those that run.
+    pub(super) fn runs(&self, camera: &Camera) -> bool {
+        self.lock().iter().any(|running| running.connector == camera.connector)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Camera>> {
         self.cameras.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -42,6 +42,10 @@ impl Report {
         let mut cameras = Vec::new();
         for camera in self.scene.cameras() {
             let classifier = camera.classifier.status().await;
+            if classifier.is_none() && !self.scene.runs(&camera) {
+                // It ended while this was asked, as a deployment wanted it.
+                continue;
+            }
             let deployment = deployment(&camera.connector, latest.as_ref(), classifier.as_ref());
             cameras.push(CameraStatus { topic: camera.connector.topic.to_string(), deployment, classifier });
         }

@@ -149,6 +149,7 @@ impl CaptureSide {
     pub(super) fn failed_to_start(&mut self, why: String) -> Duration {
         self.worker = None;
         self.state = CaptureState::Restarting;
+        self.restarts += 1;
         self.last_failure = Some(why);
         self.backoff.next()
     }

@@ -10,6 +10,7 @@ use super::output;
 use crate::app::status::{self, CameraStatus, CoreStatus};
 use crate::classifier::{ClassifierStatus, Role, WorkerStatus};
 use crate::config;
+use crate::deployment::Status;
 use crate::page::{PageStatus, token};
 
 /// Show what the core on this device is doing: credentials, link, models, workers and their containment, frames.
@@ -82,12 +83,34 @@ fn lines(core: &CoreStatus, containment: bool) -> Vec<String> {
         let current = jobs.current.as_deref().unwrap_or("none");
         lines.push(format!("jobs         at work: {current}, taken on since the start: {}", jobs.taken_on));
     }
+    lines.extend(group_lines(core));
     for camera in &core.cameras {
         lines.extend(camera_lines(camera, containment));
     }
     lines.extend(core.page.iter().flat_map(|page| page_lines(page, containment)));
     lines.extend(core.warnings.iter().map(|warning| format!("warning      {warning}")));
     lines
+}
+
+fn group_lines(core: &CoreStatus) -> Vec<String> {
+    let confirmed = core
+        .group
+        .as_ref()
+        .map(|group| format!("group        {} from {}, confirmed {}", group.deployment, group.source, group.confirmed));
+    // A finished deployment that is the group says nothing new.
+    let news = core.deployment.as_ref().filter(|report| report.status != Status::Success);
+    let deployment = news.map(|report| {
+        let step = report.step.map(|step| format!(", {step:?}")).unwrap_or_default();
+        let failure = report.failure.as_ref().map(|failure| format!("\n             {}", failure.message));
+        format!(
+            "deploying    {} from {}: {:?}{step}{}",
+            report.id,
+            report.source,
+            report.status,
+            failure.unwrap_or_default()
+        )
+    });
+    confirmed.into_iter().chain(deployment).collect()
 }
 
 fn clock_line(core: &CoreStatus) -> String {

@@ -197,6 +197,7 @@ fn every_range_of_a_08_is_kept() {
         ("margay.mqtt.port", json!(0)),
         ("margay.tokenExchange.port", json!(65536)),
         ("margay.page", json!(8080)),
+        ("margay.deployments.healthWindowSeconds", json!(3601)),
         ("margay.page.port", json!(65536)),
         ("margay.statusSocket", json!(format!("/{}", "x".repeat(107)))),
         ("margay.group", json!("")),

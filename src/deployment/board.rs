@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
-use super::report::Report;
+use super::report::{Failure, FailureKind, Report};
 use super::request::DeploymentId;
 use super::shelf::Confirmed;
 use super::version::GroupVersion;
@@ -20,8 +20,8 @@ pub(super) struct Board {
     latest: watch::Sender<Option<Report>>,
     /// The group document's file is to be looked at.
     pub(super) file: Notify,
-    /// The deployment that is to be broken off.
-    pub(super) cancelled: watch::Sender<Option<DeploymentId>>,
+    /// The deployment that is to be broken off, and why.
+    cancelled: watch::Sender<Option<(DeploymentId, FailureKind)>>,
 }
 
 #[derive(Debug, Default)]
@@ -37,13 +37,14 @@ struct Inner {
 #[derive(Debug, Clone)]
 struct Current {
     report: watch::Sender<Report>,
-    /// It waits to be tried again, and gives way to a newer one.
+    /// It gives way to a newer one.
     yields: bool,
 }
 
 impl Board {
     pub(super) fn new(past: Vec<Report>) -> Self {
-        let latest = watch::Sender::new(past.last().cloned());
+        // How the last run's latest one ended says nothing of what this run does.
+        let latest = watch::Sender::new(None);
         let inner = Inner { past: past.into(), ..Inner::default() };
         Self { inner: Mutex::new(inner), latest, file: Notify::new(), cancelled: watch::Sender::new(None) }
     }
@@ -79,6 +80,27 @@ impl Board {
     /// The deployment that is under way.
     pub(super) fn under_way(&self) -> Option<DeploymentId> {
         self.inner().current.as_ref().map(|current| current.report.borrow().id.clone())
+    }
+
+    /// The deployment under way is to be broken off; only if it gives way, unless `force`d.
+    pub(super) fn cancel(&self, force: bool) {
+        let under_way = self.inner().current.clone().filter(|current| force || current.yields);
+        let kind = if force { FailureKind::Cancelled } else { FailureKind::Superseded };
+        if let Some(current) = under_way {
+            let id = current.report.borrow().id.clone();
+            self.cancelled.send_replace(Some((id, kind)));
+        }
+    }
+
+    /// Completes when the deployment `id` is to be broken off.
+    pub(super) async fn cancellation(&self, id: &DeploymentId) -> Failure {
+        let mut cancelled = self.cancelled.subscribe();
+        let this = |cancelled: &Option<(DeploymentId, FailureKind)>| cancelled.as_ref().is_some_and(|(of, _)| of == id);
+        let kind = cancelled.wait_for(this).await.ok().and_then(|found| found.as_ref().map(|(_, kind)| *kind));
+        match kind {
+            Some(FailureKind::Cancelled) => Failure::new(FailureKind::Cancelled, "a forced reset broke it off"),
+            _ => Failure::new(FailureKind::Superseded, "a newer deployment took its place"),
+        }
     }
 
     /// A deployment begins.

@@ -65,8 +65,6 @@ pub struct Engine<R> {
     active: Active,
     running: Arc<GroupVersion>,
     opening: Option<(Option<Pending>, Option<String>)>,
-    /// A request that arrived while another deployment waited, and made it give way.
-    next: Option<Submitted>,
 }
 
 /// A deployment under way.
@@ -117,7 +115,7 @@ impl<R: Runner> Engine<R> {
         let Opening { active, pending, file, .. } = opening;
         let running = Arc::new(GroupVersion::empty(&parts.config));
         let opening = Some((pending, file));
-        (Self { parts, runner, shelf, board, orders, active, running, opening, next: None }, handle)
+        (Self { parts, runner, shelf, board, orders, active, running, opening }, handle)
     }
 
     /// Runs what was confirmed last, or, on a device where nothing was, what the file asks for as far as its packages
@@ -136,7 +134,13 @@ impl<R: Runner> Engine<R> {
             }
             (None, None) => None,
         };
-        let Some(resumed) = resumed else { return };
+        let Some(resumed) = resumed else {
+            if self.active.current.is_some() {
+                let warning = "the confirmed group is refused by this configuration, and nothing runs; see the log";
+                self.board.set_warning(Some(warning.to_owned()));
+            }
+            return;
+        };
         self.runner.insist(&resumed).await;
         self.run_now(resumed);
     }
@@ -150,15 +154,12 @@ impl<R: Runner> Engine<R> {
             self.carry_out(task, report).await;
         }
         loop {
-            let submitted = match self.next.take() {
-                Some(submitted) => Some(submitted),
-                None => tokio::select! {
-                    submitted = self.orders.recv() => match submitted {
-                        Some(submitted) => Some(submitted),
-                        None => return,
-                    },
-                    () = self.board.file.notified() => None,
+            let submitted = tokio::select! {
+                submitted = self.orders.recv() => match submitted {
+                    Some(submitted) => Some(submitted),
+                    None => return,
                 },
+                () = self.board.file.notified() => None,
             };
             let (task, report) = match submitted {
                 Some(Submitted { request, report }) => {
@@ -173,7 +174,14 @@ impl<R: Runner> Engine<R> {
 
     /// What a start begins with: what was under way, what the file asks for, or a look at the packages.
     fn first_task(&mut self, pending: Option<Pending>, file: Option<String>) -> Option<(Task, watch::Sender<Report>)> {
-        if let Some(Pending { id, source, order, created, attempts }) = pending {
+        // One that was over when the power went is only cleared away.
+        let unfinished = pending.filter(|pending| self.board.find(&pending.id).is_none());
+        if unfinished.is_none()
+            && let Err(error) = self.shelf.clear_pending()
+        {
+            tracing::error!(%error, "a finished deployment is not cleared away");
+        }
+        if let Some(Pending { id, source, order, created, attempts }) = unfinished {
             let own = source == FILE;
             let request = Request { id, source, order };
             let task = Task { request, created, attempts, own, quiet: false, refused: None };
@@ -254,6 +262,7 @@ impl<R: Runner> Engine<R> {
         let mut pauses = Backoff::new(RETRY.0, RETRY.1);
         loop {
             self.step(Step::Fetching);
+            self.board.set_yields(task.own);
             let Failed { failure, may_pass } = match self.attempt(task, wanted).await {
                 Ok(done) => return Ok(done),
                 Err(failed) => failed,
@@ -269,20 +278,11 @@ impl<R: Runner> Engine<R> {
     }
 
     /// Waits for the next attempt, unless somebody has something better.
-    async fn wait(&mut self, id: &DeploymentId, pause: Duration) -> Result<(), Failure> {
+    async fn wait(&self, id: &DeploymentId, pause: Duration) -> Result<(), Failure> {
         self.board.set_yields(true);
-        let superseded = || Failure::new(FailureKind::Superseded, "a newer deployment took its place");
         let outcome = tokio::select! {
             () = tokio::time::sleep(pause) => Ok(()),
-            Some(submitted) = self.orders.recv() => {
-                self.next = Some(submitted);
-                Err(superseded())
-            }
-            () = self.board.file.notified() => {
-                self.board.file.notify_one();
-                Err(superseded())
-            }
-            failure = cancellation(&self.board, id) => Err(failure),
+            failure = self.board.cancellation(id) => Err(failure),
         };
         self.board.set_yields(false);
         outcome
@@ -341,13 +341,4 @@ impl<R: Runner> Engine<R> {
 /// Whether a document is the one that deploys nothing.
 fn is_empty(document: &str) -> bool {
     document.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).is_some_and(|rest| rest.trim().is_empty())
-}
-
-/// Completes when somebody breaks the deployment `id` off.
-async fn cancellation(board: &Board, id: &DeploymentId) -> Failure {
-    let mut cancelled = board.cancelled.subscribe();
-    if cancelled.wait_for(|cancelled| cancelled.as_ref() == Some(id)).await.is_err() {
-        std::future::pending::<()>().await;
-    }
-    Failure::new(FailureKind::Cancelled, "a forced reset broke it off")
 }

@@ -52,8 +52,8 @@ impl Deployments {
     /// next start, under its id.
     ///
     /// # Errors
-    /// [`SubmitError::Busy`] while another one is at work; one that only waits for its next attempt gives way, and a
-    /// forced reset breaks off whatever is at work.
+    /// [`SubmitError::Busy`] while another one is at work. One that waits for its next attempt gives way, and so does
+    /// what the device's own file asks for until it is activated; a forced reset breaks off whatever is at work.
     pub fn submit(&self, request: Request) -> Result<watch::Receiver<Report>, SubmitError> {
         if let Some(known) = self.board.find(&request.id) {
             return Ok(known);
@@ -70,9 +70,7 @@ impl Deployments {
             mpsc::error::TrySendError::Full(_) => SubmitError::Busy { id: self.board.under_way().unwrap_or(id) },
             mpsc::error::TrySendError::Closed(_) => SubmitError::Stopped,
         })?;
-        if forced {
-            self.board.cancelled.send_replace(self.board.under_way());
-        }
+        self.board.cancel(forced);
         Ok(reader)
     }
 
@@ -80,6 +78,7 @@ impl Deployments {
     /// deployment is at work it waits.
     pub fn look_at_file(&self) {
         self.board.file.notify_one();
+        self.board.cancel(false);
     }
 
     /// What deploying `document` would change. Fetches nothing.

@@ -107,3 +107,85 @@ fn crash_loop(worker: &str, camera: &str, ended: u64, reason: Option<&str>) -> V
     let reason = reason.unwrap_or("it did not say why");
     Verdict::Unhealthy(format!("camera {camera}: the {worker} worker ended {ended} times in a row: {reason}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classifier::Restarts;
+    use crate::classifier::ledger::Ledger;
+    use crate::classifier::message::{Account, Outcome};
+    use crate::payload::Model;
+
+    const WINDOW: Duration = Duration::from_secs(60);
+
+    fn status(captured: u64, inferred: u64) -> ClassifierStatus {
+        let mut ledger = Ledger::default();
+        for frame in 0..inferred {
+            let inferred = serde_json::json!({"outcome": "inferred", "item": 0, "captured_ns": 0,
+                "captured_at_source": "arrival", "predictions": [], "queue_us": 0, "decode_us": 0, "resize_us": 0,
+                "inference_us": 0, "postprocess_us": 0});
+            let outcome: Outcome = serde_json::from_value(inferred).unwrap();
+            ledger.enter(&Account { from: frame, through: frame, outcome }).unwrap();
+        }
+        let model = Model { name: "m".to_owned(), version: "1".to_owned(), digest: "d".to_owned() };
+        ClassifierStatus {
+            camera: "road".to_owned(),
+            capture: CaptureState::Capturing,
+            captured,
+            skipped: 0,
+            ledger,
+            model: Some(model),
+            workers: Vec::new(),
+            restarts: Restarts { capture: 0, capture_reason: None, inference: 0, inference_reason: None },
+        }
+    }
+
+    fn watch(excused: bool) -> HealthWatch {
+        let excused = excused.then(|| "road".to_owned()).into_iter().collect();
+        HealthWatch::begin(WINDOW, &[status(5, 3)], excused)
+    }
+
+    fn after(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_group_that_classifies_is_well_when_the_window_is_over_and_not_before() {
+        let now = [status(50, 40)];
+        assert_eq!(watch(false).judge(&now, after(59)), Verdict::Open);
+        assert_eq!(watch(false).judge(&now, after(60)), Verdict::Healthy);
+        assert_eq!(watch(false).judge(&[], after(60)), Verdict::Healthy, "a group without cameras");
+    }
+
+    #[test]
+    fn workers_that_keep_ending_are_noticed_at_once() {
+        let mut now = status(50, 40);
+        now.restarts.inference = 1;
+        assert_eq!(watch(false).judge(&[now], after(1)), Verdict::Open, "once may be chance");
+        let mut now = status(50, 40);
+        (now.restarts.inference, now.restarts.inference_reason) = (2, Some("killed by SIGSEGV".to_owned()));
+        assert!(matches!(watch(false).judge(&[now], after(1)), Verdict::Unhealthy(why) if why.contains("SIGSEGV")));
+    }
+
+    #[test]
+    fn a_camera_that_does_not_open_is_noticed_unless_it_was_gone_before() {
+        let mut now = status(5, 3);
+        (now.capture, now.restarts.capture) = (CaptureState::Restarting, 3);
+        assert!(matches!(watch(false).judge(&[now], after(2)), Verdict::Unhealthy(why) if why.contains("capture")));
+        let mut now = status(5, 3);
+        (now.capture, now.restarts.capture) = (CaptureState::Restarting, 9);
+        assert_eq!(watch(true).judge(&[now], after(60)), Verdict::Healthy);
+    }
+
+    #[test]
+    fn frames_that_nobody_classifies_are_waited_for_and_then_held_against_the_group() {
+        let now = || [status(50, 3)];
+        assert_eq!(watch(false).judge(&now(), after(89)), Verdict::Open);
+        assert!(
+            matches!(watch(false).judge(&now(), after(90)), Verdict::Unhealthy(why) if why.contains("none was classified"))
+        );
+        let mut idle = status(5, 3);
+        idle.capture = CaptureState::Ended;
+        assert_eq!(watch(false).judge(&[idle], after(60)), Verdict::Healthy, "a source without frames proves nothing");
+    }
+}

@@ -301,3 +301,74 @@ fn name_of(path: &Path) -> &str {
 fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ShelfError {
     move |source| ShelfError::Io { doing, path: path.to_owned(), source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::crash;
+
+    fn past(id: &str) -> Past {
+        let id: DeploymentId = id.parse().unwrap();
+        let report = Report::new(id, Kind::NewDeployment, "test".to_owned(), "1970-01-01T00:00:00Z".to_owned());
+        Past { report, document: Some("{}".to_owned()), packages: BTreeMap::new() }
+    }
+
+    fn active(document: &str) -> Active {
+        let current = Confirmed {
+            id: "a".parse().unwrap(),
+            kind: Kind::NewDeployment,
+            source: "test".to_owned(),
+            document: document.to_owned(),
+            packages: BTreeMap::new(),
+            confirmed: "1970-01-01T00:00:00Z".to_owned(),
+        };
+        Active { current: Some(current), previous: None, file: None }
+    }
+
+    #[test]
+    fn the_history_keeps_the_latest_twenty_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = Shelf::at(folder.path());
+        shelf.prepare().unwrap();
+        for number in 0..25 {
+            shelf.remember(&past(&format!("d{number}"))).unwrap();
+        }
+        let ids: Vec<String> = shelf.history().unwrap().iter().map(|past| past.report.id.to_string()).collect();
+        let expected: Vec<String> = (5..25).map(|number| format!("d{number}")).collect();
+        assert_eq!(ids, expected);
+    }
+
+    #[test]
+    fn wherever_the_power_goes_the_old_group_or_the_new_one_is_active() {
+        for changes in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let shelf = Shelf::at(folder.path().join("deployments"));
+            shelf.prepare().unwrap();
+            shelf.activate(&active("old")).unwrap();
+            crash::after(changes, io::ErrorKind::Other);
+            let written = shelf.activate(&active("new"));
+            crash::over();
+            let cut = written.is_err();
+            let found = shelf.active().unwrap();
+            assert!(found == active("old") || found == active("new"), "change {changes}: {found:?}");
+            shelf.prepare().unwrap();
+            let left: Vec<_> = children(&folder.path().join("deployments")).unwrap();
+            assert_eq!(left.len(), 2, "only active.json and the history: {left:?}");
+            if !cut {
+                assert!(changes > 3);
+                return;
+            }
+        }
+        panic!("the last change was never reached");
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_and_a_damaged_file_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = Shelf::at(folder.path());
+        fs::write(folder.path().join("active.json"), r#"{"format": 2, "nobody": "knows"}"#).unwrap();
+        assert!(matches!(shelf.active(), Err(ShelfError::Newer { found: 2, .. })));
+        fs::write(folder.path().join("active.json"), "{").unwrap();
+        assert!(matches!(shelf.active(), Err(ShelfError::Damaged { .. })));
+    }
+}

@@ -11,7 +11,7 @@ fn classifier(status: &CoreStatus) -> &ClassifierStatus {
 }
 
 /// A file of `frames` pictures, played once.
-fn film(device: &mut Device, frames: u64, frames_per_second: u32) {
+pub fn film(device: &mut Device, frames: u64, frames_per_second: u32) {
     let pictures: Vec<Vec<u8>> = {
         let mut paths: Vec<_> = std::fs::read_dir(&device.camera).unwrap().map(|e| e.unwrap().path()).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "jpg"));
@@ -27,7 +27,7 @@ fn film(device: &mut Device, frames: u64, frames_per_second: u32) {
 }
 
 /// Waits for the film's end and checks every column.
-fn assert_exact(device: &Device, frames: u64) -> CoreStatus {
+pub fn assert_exact(device: &Device, frames: u64) -> CoreStatus {
     let status = device.wait_for("the end of the film", |status| {
         let classifier = classifier(status);
         classifier.capture == CaptureState::Ended && classifier.ledger.next() == frames
@@ -92,7 +92,7 @@ fn after_either_worker_is_killed_predictions_resume_and_the_ledger_adds_up() {
 }
 
 /// The bundled package with another digest: the same archive, compressed differently.
-fn other_package() -> Vec<u8> {
+pub fn other_package() -> Vec<u8> {
     use std::io::{Read, Write};
     let mut tar = Vec::new();
     flate2::read::GzDecoder::new(PACKAGE).read_to_end(&mut tar).unwrap();

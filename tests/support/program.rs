@@ -49,6 +49,11 @@ impl Core {
         self.0.id()
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
     /// SIGKILL, as a power cut would.
     pub fn kill(&mut self) {
         self.0.kill().unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Done, Engine, Task, Wanted, cancellation};
+use super::{Done, Engine, Task, Wanted};
 use crate::classifier::one_shot::OneShot;
 use crate::classifier::{CaptureState, explain};
 use crate::deployment::health::{HealthWatch, Verdict};
@@ -42,7 +42,7 @@ impl<R: Runner> Engine<R> {
         let board = self.board.clone();
         let group = tokio::select! {
             staged = self.stage(wanted) => staged?,
-            failure = cancellation(&board, &task.request.id) => return Err(failure.into()),
+            failure = board.cancellation(&task.request.id) => return Err(failure.into()),
         };
         let packages = group.package_versions();
         self.board.tell(|report| report.packages = packages);
@@ -50,6 +50,7 @@ impl<R: Runner> Engine<R> {
             self.confirm_again(task, &group)?;
             return Ok(Done::Same);
         }
+        self.board.set_yields(false);
         self.step(Step::Activating);
         let excused = self.cameras_that_fail_anyway(&group).await;
         if let Err(error) = self.runner.switch(&group).await {
@@ -63,16 +64,18 @@ impl<R: Runner> Engine<R> {
             // There is nothing to go back to, and a restart without a network must find this.
             self.confirm(task, &group)?;
         }
-        if let Err(failure) = self.watch(task, excused).await {
-            if !first {
-                self.running = before;
-                self.go_back().await;
-                self.board.set_running(self.running.clone());
-            }
-            return Err(failure.into());
+        let mut outcome = self.watch(task, excused).await;
+        if first {
+            return outcome.map(|()| Done::Changed).map_err(Failed::from);
         }
-        if !first {
-            self.confirm(task, &group)?;
+        if outcome.is_ok() {
+            outcome = self.confirm(task, &group);
+        }
+        if let Err(failure) = outcome {
+            self.running = before;
+            self.go_back().await;
+            self.board.set_running(self.running.clone());
+            return Err(failure.into());
         }
         Ok(Done::Changed)
     }
@@ -132,7 +135,7 @@ impl<R: Runner> Engine<R> {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(LOOK.min(window)) => {}
-                failure = cancellation(&self.board, &task.request.id) => return Err(failure),
+                failure = self.board.cancellation(&task.request.id) => return Err(failure),
             }
             match health.judge(&self.runner.classifiers().await, begun.elapsed()) {
                 Verdict::Healthy => return Ok(()),

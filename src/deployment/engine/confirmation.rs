@@ -72,10 +72,16 @@ impl<R: Runner> Engine<R> {
         let replaced = active.current.replace(confirmed);
         active.previous = match kind {
             Kind::ResetDeployment | Kind::ForceResetDeployment => None,
+            // What runs again does not become its own predecessor.
+            _ if replaced.as_ref().is_some_and(|replaced| is_same(replaced, group)) => active.previous,
             Kind::NewDeployment | Kind::Redeployment => replaced,
         };
         active.file = self.file_text().as_deref().map(file_digest);
-        self.shelf.activate(&active).map_err(storage)?;
+        if let Err(error) = self.shelf.activate(&active) {
+            // The new group may stand there all the same, when only the folder could not be synced.
+            let _ = self.shelf.activate(&self.active);
+            return Err(storage(error));
+        }
         self.active = active;
         self.board.set_confirmed(self.active.current.clone());
         self.board.set_warning(None);
@@ -93,10 +99,7 @@ impl<R: Runner> Engine<R> {
             self.write_file(&group.document);
             return Ok(());
         }
-        let previous = self.active.previous.clone();
-        self.confirm(task, group)?;
-        self.active.previous = previous;
-        self.shelf.activate(&self.active).map_err(storage)
+        self.confirm(task, group)
     }
 
     /// Remembers how a deployment ended, and collects what nobody needs any more. What fails here is mended by the next
@@ -176,6 +179,14 @@ impl<R: Runner> Engine<R> {
             tracing::warn!(path = %path.display(), %error, "{FILE} does not show what is deployed");
         }
     }
+}
+
+/// Whether a confirmed group is the document and the packages of `group`.
+fn is_same(confirmed: &Confirmed, group: &GroupVersion) -> bool {
+    let digests = |packages: &BTreeMap<ResourceId, Release>| -> Vec<_> {
+        packages.iter().map(|(resource, release)| (resource.clone(), release.digest)).collect()
+    };
+    *confirmed.document == *group.document && digests(&confirmed.packages) == digests(&group.releases())
 }
 
 fn storage(error: impl Into<StorageError>) -> Failure {

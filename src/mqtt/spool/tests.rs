@@ -56,6 +56,21 @@ fn messages_in_flight_are_never_replaced_and_a_new_one_that_finds_no_room_is_ref
 }
 
 #[test]
+fn a_smaller_limit_drops_the_oldest_that_no_longer_fit_and_a_larger_one_nothing() {
+    let mut spool = spool();
+    for _ in 0..4 {
+        accept(&mut spool, 60_000).unwrap();
+    }
+    let in_flight = send(&mut spool).unwrap();
+    spool.limit(150_000);
+    let counters = spool.counters();
+    assert_eq!((counters.in_flight, counters.queued, counters.dropped.spool_full), (1, 1, 2));
+    spool.limit(MIN_MAX_SIZE_BYTES);
+    assert_eq!(spool.counters(), counters);
+    assert!(spool.acknowledge(in_flight, Instant::now()).is_some(), "what is under way is not touched");
+}
+
+#[test]
 fn an_acknowledgement_counts_once_and_reports_the_time_it_took() {
     let mut spool = spool();
     let accepted = Instant::now();
