@@ -76,7 +76,10 @@ impl<R: Runner> Engine<R> {
             _ if replaced.as_ref().is_some_and(|replaced| is_same(replaced, group)) => active.previous,
             Kind::NewDeployment | Kind::Redeployment => replaced,
         };
-        active.file = self.file_text().as_deref().map(file_digest);
+        // A look at the packages says nothing of the file, which somebody may be editing.
+        if !task.quiet {
+            active.file = self.file_text().as_deref().map(file_digest);
+        }
         if let Err(error) = self.shelf.activate(&active) {
             // The new group may stand there all the same, when only the folder could not be synced.
             let _ = self.shelf.activate(&self.active);
@@ -84,9 +87,15 @@ impl<R: Runner> Engine<R> {
         }
         self.active = active;
         self.board.set_confirmed(self.active.current.clone());
-        self.board.set_warning(None);
-        self.write_file(&group.document);
+        self.show_in_file(task, group);
         Ok(())
+    }
+
+    fn show_in_file(&self, task: &Task, group: &GroupVersion) {
+        if !task.quiet {
+            self.board.set_warning(None);
+            self.write_file(&group.document);
+        }
     }
 
     /// What runs was asked for again: another kind of deployment, or another version of the same package's object, is
@@ -95,8 +104,7 @@ impl<R: Runner> Engine<R> {
         let Some(current) = &self.active.current else { return Ok(()) };
         let kind = task.request.order.kind();
         if current.kind == kind && current.packages == group.releases() {
-            self.board.set_warning(None);
-            self.write_file(&group.document);
+            self.show_in_file(task, group);
             return Ok(());
         }
         self.confirm(task, group)
