@@ -91,8 +91,8 @@ life() {
 
 # lost LOG: of the tags accepted in the lives before, how many the log does not say were found.
 lost() {
-    tr -d '\r' <"$1" | awk '/^found /{from[n]=$2; to[n++]=$3} END{for(i=0;i<n;i++) print from[i], to[i]}' >"$work/spool-found"
-    awk 'NR==FNR{from[n]=$1; to[n++]=$2; next} {hit=0; for(i=0;i<n;i++) if($1>=from[i] && $1<=to[i]){hit=1;break} if(!hit) c++} END{print c+0}' \
+    tr -d '\r' <"$1" | awk 'BEGIN{n=0} /^found /{from[n]=$2; to[n++]=$3} END{for(i=0;i<n;i++) print from[i], to[i]}' >"$work/spool-found"
+    awk 'BEGIN{n=0} NR==FNR{from[n]=$1; to[n++]=$2; next} {hit=0; for(i=0;i<n;i++) if($1>=from[i] && $1<=to[i]){hit=1;break} if(!hit) c++} END{print c+0}' \
         "$work/spool-found" "$accepted"
 }
 
