@@ -62,10 +62,10 @@ fn a_smaller_limit_drops_the_oldest_that_no_longer_fit_and_a_larger_one_nothing(
         accept(&mut spool, 60_000).unwrap();
     }
     let in_flight = send(&mut spool).unwrap();
-    spool.limit(150_000);
+    spool.limit(150_000, Instant::now());
     let counters = spool.counters();
     assert_eq!((counters.in_flight, counters.queued, counters.dropped.spool_full), (1, 1, 2));
-    spool.limit(MIN_MAX_SIZE_BYTES);
+    spool.limit(MIN_MAX_SIZE_BYTES, Instant::now());
     assert_eq!(spool.counters(), counters);
     assert!(spool.acknowledge(in_flight, Instant::now()).is_some(), "what is under way is not touched");
 }
