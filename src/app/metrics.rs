@@ -143,12 +143,12 @@ fn frames(text: &mut Exposition, cameras: &[Camera], status: &CoreStatus) {
     let mut stages = text.family(&is::STAGE);
     for camera in cameras {
         for (stage, histogram) in &camera.times.stages {
-            stages.histogram(&[&camera.connector.camera_name.to_string(), stage], histogram);
+            stages.histogram(&[camera.connector.camera_name.as_ref(), stage], histogram);
         }
     }
     let mut to_inference = text.family(&is::TO_INFERENCE);
     for camera in cameras {
-        to_inference.histogram(&[&camera.connector.camera_name.to_string()], &camera.times.to_inference);
+        to_inference.histogram(&[camera.connector.camera_name.as_ref()], &camera.times.to_inference);
     }
 }
 

@@ -89,10 +89,10 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failed> {
 async fn show(arguments: &Arguments, folder: &provision::Folder) -> Result<(), Failed> {
     let narration = Narration::new(arguments.json);
     let mut terminate = signal(SignalKind::terminate()).or_fail(Code::Failure)?;
-    let cloud = LocalCloud::start(Settings::new(folder.path().join("cloud")))
-        .await
-        .context("starting the local cloud")
-        .or_fail(Code::Failure)?;
+    let mut settings = Settings::new(folder.path().join("cloud"));
+    // So that `margay model push` and `margay deploy` can be tried against a demo that runs.
+    settings.writable = vec![format!("{}/*", provision::BUCKET)];
+    let cloud = LocalCloud::start(settings).await.context("starting the local cloud").or_fail(Code::Failure)?;
     let provisioned =
         provision::provision(&cloud, folder.path(), arguments.fps, !arguments.no_page).or_fail(Code::Failure)?;
     narration.cloud(&cloud, &provisioned);

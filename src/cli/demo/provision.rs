@@ -22,7 +22,7 @@ pub(super) const THING: &str = "margay-demo";
 const CAMERA: &str = "road";
 
 /// The demo's bucket.
-const BUCKET: &str = "margay-demo-models";
+pub(super) const BUCKET: &str = "margay-demo-models";
 
 /// The connector that classifies.
 const CONNECTOR: &str = "arn:aws:greengrass:eu-central-1::/connectors/MargayImageClassifier/versions/1";
