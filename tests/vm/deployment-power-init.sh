@@ -18,6 +18,7 @@ mount -t cgroup2 cgroup /sys/fs/cgroup
 for module in /mod/*; do insmod "$module" || echo "FAILED: loading $module"; done
 ip link set lo up
 mount -t ext4 /dev/vda /data || echo "FAILED: mounting the disk"
+echo # The firmware leaves its line unfinished.
 life=$(sed 's/.*life=\([0-9]*\).*/\1/' /proc/cmdline)
 export RUST_LOG=error
 
@@ -38,10 +39,10 @@ sed -e 's|road-signs-1.0.0.tar.gz|int8.tar.gz|' -e 's|"TopK": "3"|"TopK": "2"|' 
 deployments=/data/ggc/deployment/deployments
 # The group that the record names: A has TopK 3 and the float package, B has TopK 2 and the int8 one.
 recorded() {
-    one=$(grep -o '"current".*' $deployments/active.json | sed 's/"previous".*//')
+    one=$(tr -d '\n' <$deployments/active.json | sed 's/"previous".*//')
     case $one in
-    *TopK*3*road-signs-1.0.0*) echo A ;;
-    *TopK*2*int8*) echo B ;;
+    *'TopK\": \"3'*road-signs-1.0.0*) echo A ;;
+    *'TopK\": \"2'*int8*) echo B ;;
     '') echo none ;;
     *) echo mixed ;;
     esac

@@ -24,7 +24,7 @@ fetch_kernel
 echo "== machine"
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
-put_busybox "$root" sh mount insmod poweroff mkdir sed ip echo cp touch sleep grep kill ls cat wc tail switch_root head
+put_busybox "$root" sh mount insmod poweroff mkdir sed ip echo cp touch sleep grep kill ls cat wc tail switch_root tr
 put_program "$root" "$target/debug/margay" /bin/margay
 put_modules "$root" virtio_pci virtio_blk ext4 crc32c_generic
 mkdir -p "$root"/{etc,packages,usr}
