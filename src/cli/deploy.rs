@@ -221,7 +221,7 @@ fn code(kind: FailureKind) -> Code {
     }
 }
 
-/// Lists the deployments that are remembered.
+/// List the deployments that are remembered.
 ///
 /// Each has a state of V1's: Building, InProgress, Success or Failure.
 #[derive(Debug, clap::Args)]
