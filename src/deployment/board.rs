@@ -20,8 +20,8 @@ pub(super) struct Board {
     latest: watch::Sender<Option<Report>>,
     /// The group document's file is to be looked at.
     pub(super) file: Notify,
-    /// The deployment that is to be broken off, and why.
-    cancelled: watch::Sender<Option<(DeploymentId, FailureKind)>>,
+    /// The deployment that is to be broken off, and what is said of it then.
+    cancelled: watch::Sender<Option<(DeploymentId, Failure)>>,
 }
 
 #[derive(Debug, Default)]
@@ -85,21 +85,30 @@ impl Board {
     /// The deployment under way is to be broken off; only if it gives way, unless `force`d.
     pub(super) fn cancel(&self, force: bool) {
         let under_way = self.inner().current.clone().filter(|current| force || current.yields);
-        let kind = if force { FailureKind::Cancelled } else { FailureKind::Superseded };
+        let failure = match force {
+            true => Failure::new(FailureKind::Cancelled, "a forced reset broke it off"),
+            false => Failure::new(FailureKind::Superseded, "a newer deployment took its place"),
+        };
         if let Some(current) = under_way {
             let id = current.report.borrow().id.clone();
-            self.cancelled.send_replace(Some((id, kind)));
+            self.cancelled.send_replace(Some((id, failure)));
         }
+    }
+
+    /// The deployment `id` is to be broken off, also where it has not begun yet.
+    pub(super) fn withdraw(&self, id: &DeploymentId, why: &str) {
+        self.cancelled.send_replace(Some((id.clone(), Failure::new(FailureKind::Cancelled, why))));
     }
 
     /// Completes when the deployment `id` is to be broken off.
     pub(super) async fn cancellation(&self, id: &DeploymentId) -> Failure {
         let mut cancelled = self.cancelled.subscribe();
-        let this = |cancelled: &Option<(DeploymentId, FailureKind)>| cancelled.as_ref().is_some_and(|(of, _)| of == id);
-        let kind = cancelled.wait_for(this).await.ok().and_then(|found| found.as_ref().map(|(_, kind)| *kind));
-        match kind {
-            Some(FailureKind::Cancelled) => Failure::new(FailureKind::Cancelled, "a forced reset broke it off"),
-            _ => Failure::new(FailureKind::Superseded, "a newer deployment took its place"),
+        let this = |cancelled: &Option<(DeploymentId, Failure)>| cancelled.as_ref().is_some_and(|(of, _)| of == id);
+        let found = cancelled.wait_for(this).await.ok().and_then(|found| found.as_ref().map(|(_, why)| why.clone()));
+        match found {
+            Some(failure) => failure,
+            // The board holds the sender: it does not go while somebody waits here.
+            None => std::future::pending().await,
         }
     }
 

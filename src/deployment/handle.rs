@@ -74,6 +74,13 @@ impl Deployments {
         Ok(reader)
     }
 
+    /// Breaks off the deployment `id`, because of `why`. Before it is activated nothing has changed; while it is watched,
+    /// what ran before runs again. One that is confirmed stays, and so does one that is just being activated until it is
+    /// watched. One that was submitted and has not begun is broken off when it begins.
+    pub fn withdraw(&self, id: &DeploymentId, why: &str) {
+        self.board.withdraw(id, why);
+    }
+
     /// The group document's file is looked at anew, and deployed, with the packages as they are now. While another
     /// deployment is at work it waits.
     pub fn look_at_file(&self) {

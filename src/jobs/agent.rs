@@ -107,6 +107,10 @@ impl JobsAgent {
                         self.agent.not_sent(Instant::now().into_std());
                     }
                 },
+                Command::Withdraw(id) => {
+                    tracing::warn!(job = %id, "the cloud ended the job: its deployment is broken off");
+                    self.deploys.withdraw(&id);
+                }
                 Command::Deploy(order) => {
                     tracing::info!(job = %order.id, group = %order.group, "a job asks for a deployment");
                     self.status.send_modify(|status| status.taken_on += 1);

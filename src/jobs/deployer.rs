@@ -10,7 +10,7 @@ use super::deploys::{Deploys, Outcome};
 use super::document::Order;
 use super::execution::detail;
 use crate::backoff::Backoff;
-use crate::deployment::{Deployments, FailureKind, Order as Deploy, Report, Request, Status, SubmitError};
+use crate::deployment::{DeploymentId, Deployments, FailureKind, Order as Deploy, Report, Request, Status, SubmitError};
 use crate::group;
 use crate::mqtt::jobs::Details;
 use crate::package::Sha256Digest;
@@ -85,6 +85,10 @@ impl Deploys for GroupDeployer {
             }
         });
         outcome
+    }
+
+    fn withdraw(&self, id: &DeploymentId) {
+        self.deployments.withdraw(id, "its job was cancelled or timed out");
     }
 }
 

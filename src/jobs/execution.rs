@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::deploys::Outcome;
 use super::document::{self, Order};
+use crate::deployment::DeploymentId;
 use crate::mqtt::jobs::{Ask, Details, MAX_DETAIL, Offer, Said, Status, Why};
 
 /// How long a request waits for its answer before it is made again.
@@ -49,6 +50,8 @@ pub enum Command {
     Ask(Ask),
     /// Deploy, and tell how it goes.
     Deploy(Order),
+    /// The cloud ended the job before its deployment did: break that off.
+    Withdraw(DeploymentId),
 }
 
 /// What is to be told of a job.
@@ -62,6 +65,8 @@ struct News {
 #[derive(Debug)]
 struct Current {
     job_id: String,
+    /// Its deployment; none where the job was rejected.
+    deployment: Option<DeploymentId>,
     /// As the cloud told it last.
     version: i64,
     /// What the cloud has not noted yet.
@@ -170,8 +175,7 @@ impl Agent {
             Said::Rejected { token, why, message } => {
                 let question = self.answered(|asked| token.is_none() || asked.token == token)?;
                 tracing::warn!(?why, message, "AWS IoT Jobs rejects a request");
-                self.be_rejected(question, why, now);
-                None
+                self.be_rejected(question, why, now)
             }
             Said::NextChanged(next) => {
                 self.next_changed(next.as_deref());
@@ -187,26 +191,30 @@ impl Agent {
 
     fn take_on(&mut self, offer: Offer, now: Instant) -> Option<Command> {
         let Offer { job_id, document, version } = offer;
-        let (news, command) = match document::read(&job_id, &document) {
-            Ok(order) => (None, Some(Command::Deploy(order))),
+        let (news, order) = match document::read(&job_id, &document) {
+            Ok(order) => (None, Some(order)),
             Err(problems) => {
                 let reason: Vec<String> = problems.errors().map(ToString::to_string).collect();
                 (Some(News { status: Status::Rejected, details: detail("reason", &reason.join("; ")) }), None)
             }
         };
         let last = News { status: Status::InProgress, details: detail("step", "started") };
-        self.current = Some(Current { job_id, version, news, last, told: now });
-        command
+        let deployment = order.as_ref().map(|order| order.id.clone());
+        self.current = Some(Current { job_id, deployment, version, news, last, told: now });
+        order.map(Command::Deploy)
     }
 
-    fn be_rejected(&mut self, question: Question, why: Why, now: Instant) {
+    fn be_rejected(&mut self, question: Question, why: Why, now: Instant) -> Option<Command> {
         let news = match (question, why) {
             (Question::StartNext, _) => {
                 self.look = true;
-                return self.take_a_rest(now);
+                self.take_a_rest(now);
+                return None;
             }
-            (Question::Update(_), Why::Over) => return self.finish(),
-            (Question::Update(_), Why::VersionMismatch { status, .. }) if status.is_terminal() => return self.finish(),
+            (Question::Update(news), Why::Over) => return self.be_ended(&news),
+            (Question::Update(news), Why::VersionMismatch { status, .. }) if status.is_terminal() => {
+                return self.be_ended(&news);
+            }
             (Question::Update(news), Why::VersionMismatch { version, .. }) => {
                 if let Some(current) = &mut self.current {
                     current.version = version;
@@ -223,10 +231,20 @@ impl Agent {
             }
             (Question::Update(_), Why::Wrong) => {
                 self.take_a_rest(now);
-                return self.finish();
+                self.finish();
+                return None;
             }
         };
         self.restore(news);
+        None
+    }
+
+    /// The cloud has ended the job, of which it did not note `news`.
+    fn be_ended(&mut self, news: &News) -> Option<Command> {
+        let current = self.current.take();
+        self.look = true;
+        let deployment = current.filter(|_| !news.status.is_terminal())?.deployment?;
+        Some(Command::Withdraw(deployment))
     }
 
     fn next_changed(&mut self, next: Option<&str>) {

@@ -1,11 +1,14 @@
 //! A job of AWS IoT Jobs brings a core a new group: confirmed it succeeded, rolled back it failed, refused it was
 //! rejected. The real program against the local cloud.
 
+use margay::app::status::CoreStatus;
+use margay::deployment::State;
 use margay_localcloud::{Execution, JobStatus};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::support::device::{BUCKET, Device, THING};
+use crate::support::program;
 
 /// A device that takes part in Jobs, and is satisfied with a new group soon.
 fn device() -> Device {
@@ -71,6 +74,42 @@ fn a_job_deploys_a_group_and_tells_what_became_of_it() {
     let before = device.status().unwrap().link.delivered;
     let after = device.wait_for("predictions", |status| status.link.delivered > before);
     assert!(after.cameras[0].topic.contains("/gate/"));
+}
+
+#[test]
+fn a_job_cancelled_while_its_group_is_watched_takes_the_group_back() {
+    let mut device = device();
+    {
+        let mut core = device.start();
+        device.wait_for_predictions();
+        let is_confirmed = |status: &CoreStatus| status.cameras[0].deployment.state == State::Deployed;
+        device.wait_for("a confirmed group to go back to", is_confirmed);
+        core.terminate();
+    }
+    // Long enough for the watch to be still on when the job is cancelled.
+    device.config["margay"]["deployments"] = json!({ "healthWindowSeconds": 600 });
+    device.write();
+    let _core = device.start();
+    device.wait_for_predictions();
+
+    device.parameters["CameraName"] = json!("gate");
+    roll_out(&device, "to-be-cancelled", &device.group());
+    device.wait_for("the new group to be watched", |status| {
+        let told = device.cloud.job_execution(THING, "to-be-cancelled").map(|execution| execution.details);
+        let confirming = told.is_some_and(|told| told.get("step").is_some_and(|step| step == "confirming"));
+        confirming && status.cameras[0].topic.contains("/gate/")
+    });
+    device.cloud.cancel_job("to-be-cancelled", true);
+    device.wait_for("the old group", |status| status.cameras[0].topic.contains("/road/"));
+    assert_eq!(device.cloud.job_execution(THING, "to-be-cancelled").unwrap().status, JobStatus::Canceled);
+    let config = device.config_path();
+    device.wait_for("the end of its deployment", |_| {
+        let shown = program::run(&["deployments", "--config", config.to_str().unwrap()]);
+        String::from_utf8_lossy(&shown.stdout).contains("its job was cancelled or timed out")
+    });
+
+    let before = device.status().unwrap().link.delivered;
+    device.wait_for("predictions of the old group", |status| status.link.delivered > before);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
+use crate::deployment::DeploymentId;
 use crate::jobs::execution::detail;
 use crate::mqtt::connection::{BrokerAddress, ConnectionSettings};
 use crate::mqtt::link::LinkSettings;
@@ -26,11 +27,12 @@ struct Simulated {
     /// Until this says so, a deployment does not end.
     release: watch::Receiver<bool>,
     known: Mutex<HashMap<String, watch::Receiver<Outcome>>>,
+    withdrawn: Mutex<Vec<String>>,
 }
 
 impl Simulated {
     fn new(fails: bool, release: watch::Receiver<bool>) -> Arc<Self> {
-        Arc::new(Self { fails, release, known: Mutex::default() })
+        Arc::new(Self { fails, release, known: Mutex::default(), withdrawn: Mutex::default() })
     }
 }
 
@@ -51,6 +53,10 @@ impl Deploys for Simulated {
             outcome
         };
         self.known.lock().unwrap().entry(order.id.to_string()).or_insert_with(begin).clone()
+    }
+
+    fn withdraw(&self, id: &DeploymentId) {
+        self.withdrawn.lock().unwrap().push(id.to_string());
     }
 }
 
@@ -195,7 +201,8 @@ async fn jobs_that_are_no_deployments_are_rejected_with_field_and_rule_and_do_no
 async fn a_job_that_is_cancelled_or_times_out_under_way_is_let_go() {
     let scene = Scene::open().await;
     let (released, release) = watch::channel(false);
-    let _core = scene.core("door", Simulated::new(false, release));
+    let deployments = Simulated::new(false, release);
+    let _core = scene.core("door", deployments.clone());
     for job in ["cancelled", "overdue", "last"] {
         scene.cloud.create_job(job, &document(), &["door"]);
     }
@@ -208,6 +215,7 @@ async fn a_job_that_is_cancelled_or_times_out_under_way_is_let_go() {
     released.send_replace(true);
     scene.until("the end", "door", "last", is(JobStatus::Succeeded)).await;
     assert_eq!(scene.cloud.job_execution("door", "cancelled").unwrap().status, JobStatus::Canceled);
+    assert_eq!(*deployments.withdrawn.lock().unwrap(), ["cancelled", "overdue"]);
 }
 
 #[tokio::test]
@@ -237,6 +245,8 @@ impl Deploys for Waiting {
         });
         outcome
     }
+
+    fn withdraw(&self, _: &DeploymentId) {}
 }
 
 #[tokio::test]

@@ -56,6 +56,11 @@ impl World {
                 Command::Deploy(order) => {
                     self.deployments.entry(order.id.to_string()).or_insert(None);
                 }
+                Command::Withdraw(id) => {
+                    let job = self.jobs.iter().find(|job| job.id == id.as_str()).expect("it is a job of the cloud");
+                    assert_eq!(job.status, Some(Status::Ended), "only what the cloud ended is taken back");
+                    self.deployments.entry(id.to_string()).and_modify(|ended| *ended = ended.or(Some(false)));
+                }
                 Command::Ask(_) if !self.connected => self.agent.not_sent(self.now),
                 Command::Ask(ask) => {
                     self.tokens += 1;
@@ -265,6 +270,20 @@ fn a_job_cancelled_under_way_is_let_go_and_the_next_one_begins() {
         world.deliver();
     }
     assert_eq!(world.agent.current(), Some("two"));
+    assert_eq!(world.deployments["one"], Some(false), "its deployment is broken off");
+}
+
+#[test]
+fn a_job_cancelled_after_its_deployment_was_confirmed_takes_nothing_back() {
+    let mut world =
+        World::new(vec![Job { id: "one".to_owned(), sound: true, good: true, status: None, version: 1 }]);
+    world.connect(true);
+    world.deliver();
+    world.connect(false);
+    world.progress(true);
+    world.end_in_the_cloud(0);
+    world.settle();
+    assert_eq!((world.agent.current(), world.deployments["one"]), (None, Some(true)));
 }
 
 #[test]
