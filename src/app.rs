@@ -29,7 +29,7 @@ use self::metrics::DeliveryTimes;
 use self::preview::Preview;
 use self::report::Report;
 use self::service_manager::ServiceManager;
-pub use self::services::{Services, ServicesError, connection, identity_files};
+pub use self::services::{Services, ServicesError, connection_as, identity_files};
 use crate::config::Config;
 use crate::credentials::token_exchange::TokenExchange;
 use crate::credentials::{Roles, TokenRegistry};

@@ -16,7 +16,7 @@
 //! [`presence`]. What comes in goes to the inboxes of the link's subscriptions.
 //!
 //! It refuses nothing for policy: which messages reach the cloud is the router's decision. It serves `app`, and
-//! [`viewer`] serves `margay subscribe`.
+//! [`viewer`] serves `margay subscribe`, [`single`] `margay publish`.
 
 pub mod connect_error;
 pub mod connection;
@@ -27,6 +27,7 @@ pub mod jobs;
 pub mod link;
 pub mod message;
 pub mod presence;
+pub mod single;
 pub mod spool;
 pub mod viewer;
 

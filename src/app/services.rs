@@ -76,7 +76,7 @@ impl Services {
         let identity = Identity::load(&identity_files(config))?;
         identity.check_validity(clock.as_ref())?;
         let provider = config.credentials.as_ref().ok_or(ServicesError::NoCredentials)?;
-        let proxies = Proxies::new(config.core_thing.network_proxy.as_ref(), |name| std::env::var(name).ok())?;
+        let proxies = proxies(config)?;
         let tls = identity.client_config(&[], clock.clone());
         let mutual_tls = HttpClient::through(proxies.clone(), &tls, Timeouts::default(), clock.clone())?;
         let settings = provider_settings(config, provider);
@@ -123,8 +123,22 @@ fn provider_settings(config: &Config, provider: &config::CredentialsProvider) ->
     }
 }
 
-/// What a connection to the cloud's broker needs, for `client_id`.
-pub fn connection(config: &Config, identity: &Identity, clock: Arc<dyn Clock>, client_id: &str) -> ConnectionSettings {
+/// What a connection of a command of its own needs, as `client_id`: the core's identity, and the way that it takes.
+///
+/// # Errors
+/// [`ServicesError`] names the file or the variable.
+pub fn connection_as(config: &Config, client_id: &str) -> Result<ConnectionSettings, ServicesError> {
+    let identity = Identity::load(&identity_files(config))?;
+    let mut settings = connection(config, &identity, Arc::new(SystemClock::new()), client_id);
+    settings.tunnel = proxies(config)?.tunnel_to(config.mqtt.host.as_str());
+    Ok(settings)
+}
+
+fn proxies(config: &Config) -> Result<Proxies, ProxyVariableError> {
+    Proxies::new(config.core_thing.network_proxy.as_ref(), |name| std::env::var(name).ok())
+}
+
+fn connection(config: &Config, identity: &Identity, clock: Arc<dyn Clock>, client_id: &str) -> ConnectionSettings {
     let broker = BrokerAddress { host: config.mqtt.host.clone(), port: config.mqtt.port };
     let mut settings = ConnectionSettings::new(broker, client_id, identity.client_config(alpn(config), clock));
     settings.keep_alive = config.mqtt.keep_alive;

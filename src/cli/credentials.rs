@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::exit::{Code, Failed, OrFail};
 use super::output;
 use crate::app::credentials::{CredentialsStatus, FailureStatus, RoleStatus, try_all};
-use crate::app::{Services, ServicesError, status};
+use crate::app::{Services, status};
 use crate::config;
 
 /// How long one exchange may take with `--try`: the provider's own limit, and a little.
@@ -49,13 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
 }
 
 fn exchange(config: &config::Config) -> Result<CredentialsStatus, Failed> {
-    let services = Services::build(config).map_err(|error| {
-        let code = match error {
-            ServicesError::NoCredentials | ServicesError::Proxy(_) => Code::Configuration,
-            ServicesError::Identity(_) | ServicesError::Http(_) => Code::Identity,
-        };
-        Failed::new(code, error)
-    })?;
+    let services = Services::build(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_fail(Code::Failure)?;
     Ok(runtime.block_on(try_all(&services.roles, PATIENCE)))
 }

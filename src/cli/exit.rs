@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use super::output;
+use crate::app::ServicesError;
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +62,22 @@ impl Code {
 impl From<Code> for ExitCode {
     fn from(code: Code) -> Self {
         Self::from(code.number())
+    }
+}
+
+impl From<ServicesError> for Failed {
+    fn from(error: ServicesError) -> Self {
+        let code = Code::from(&error);
+        Self::new(code, error)
+    }
+}
+
+impl From<&ServicesError> for Code {
+    fn from(error: &ServicesError) -> Self {
+        match error {
+            ServicesError::NoCredentials | ServicesError::Proxy(_) => Self::Configuration,
+            ServicesError::Identity(_) | ServicesError::Http(_) => Self::Identity,
+        }
     }
 }
 

@@ -5,32 +5,25 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
-
-use bytes::Bytes;
-use tokio::sync::Notify;
 
 use super::exit::{Code, Failed, OrFail};
 use super::{output, topic_argument};
 use crate::app;
-use crate::clock::SystemClock;
 use crate::config::{self, Config};
-use crate::identity::Identity;
-use crate::mqtt::failure::LinkFailure;
-use crate::mqtt::link::{Link, LinkSettings, LinkState};
+use crate::mqtt::single::{self, Quality, Single, SingleError};
 use crate::router::MAX_PAYLOAD_BYTES;
 use crate::topic::{Topic, TopicError};
+use bytes::Bytes;
 
-/// How long the broker may take to read the farewell, once the message is acknowledged.
-const FAREWELL: Duration = Duration::from_secs(2);
-
-/// Publish one message, connected with this device's certificate; QoS 1, not retained, as the core publishes.
+/// Publish one message, connected with this device's certificate.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:  margay publish margay/core/commands '{\"rate\": 5}' --json\n           \
-    uptime | margay publish margay/core/notes -\n\
-    Ends when the broker has acknowledged the message. The broker must allow it to this certificate; AWS IoT asks for\n\
-    iot:Publish on the topic, and for iot:Connect as a client of its own (thing name, -publish-, process id).")]
+    uptime | margay publish margay/core/notes -\n           \
+    margay publish margay/core/site '{\"gate\": \"north\"}' --retain\n           \
+    margay publish margay/core/site '' --retain    # the broker forgets what it kept\n\
+    Ends when the broker has acknowledged the message; with --qos 0, when it was sent. The broker must allow it to this certificate; AWS IoT asks for\n\
+    iot:Publish on the topic (iot:RetainPublish for --retain), and for iot:Connect as a client of its own (thing name, -publish-, process id).")]
 pub(super) struct Arguments {
     /// Where to publish; no wildcards
     #[arg(value_parser = topic_argument::parser::<Topic>())]
@@ -44,6 +37,12 @@ pub(super) struct Arguments {
     /// The message is JSON: refuse it if it is not
     #[arg(long)]
     json: bool,
+    /// 1: the broker acknowledges it, as what the core publishes; 0: it is sent once, and nobody says whether it arrived
+    #[arg(long, value_name = "QOS", default_value = "1", value_parser = quality)]
+    qos: Quality,
+    /// The broker keeps the message for later subscribers, in the place of the one that it kept for the topic
+    #[arg(long)]
+    retain: bool,
     /// Give up after this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
@@ -78,14 +77,24 @@ enum Undelivered {
     #[error(
         "publishing on {topic}; the certificate's policy must allow iot:Publish on this topic, and iot:Connect as {client_id}"
     )]
-    Link {
+    Failed {
         topic: Topic,
         client_id: String,
         #[source]
-        failure: Arc<LinkFailure>,
+        source: SingleError,
     },
-    #[error("publishing on {topic}: {broker} did not acknowledge the message within {seconds} s")]
+    #[error("publishing on {topic}: {broker} did not take the message within {seconds} s")]
     Late { topic: Topic, broker: String, seconds: u64 },
+}
+
+/// QoS 2 is refused with the reason: people who know MQTT will try it.
+fn quality(text: &str) -> Result<Quality, &'static str> {
+    match text {
+        "0" => Ok(Quality::AtMostOnce),
+        "1" => Ok(Quality::AtLeastOnce),
+        "2" => Err("AWS IoT Core has no QoS 2; use 1"),
+        _ => Err("0 or 1"),
+    }
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failed> {
@@ -97,7 +106,12 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failed> {
     let bytes = payload.len();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_fail(Code::Failure)?;
     runtime.block_on(deliver(&arguments, &config, payload))?;
-    output::complain(&format!("published {bytes} bytes on {}, acknowledged by {}", arguments.topic, broker(&config)));
+    let taken = match arguments.qos {
+        Quality::AtLeastOnce => "acknowledged by",
+        Quality::AtMostOnce => "sent to",
+    };
+    let kept = if arguments.retain { ", to be kept" } else { "" };
+    output::complain(&format!("published {bytes} bytes on {}, {taken} {}{kept}", arguments.topic, broker(&config)));
     Ok(())
 }
 
@@ -133,38 +147,16 @@ fn read(source: impl Read, from: String) -> Result<Vec<u8>, Refused> {
 }
 
 async fn deliver(arguments: &Arguments, config: &Config, payload: Bytes) -> Result<(), Failed> {
-    let identity = Identity::load(&app::identity_files(config)).or_fail(Code::Identity)?;
     // A client id of its own: the core's would throw the core off its connection (A-21).
     let client_id = format!("{}-publish-{}", config.mqtt.client_id, std::process::id());
-    let mut settings = LinkSettings::new(app::connection(config, &identity, Arc::new(SystemClock::new()), &client_id));
-    let acknowledged = Arc::new(Notify::new());
-    let told = acknowledged.clone();
-    settings.on_acknowledged = Some(Arc::new(move |_| told.notify_one()));
-    let link = Link::start(settings);
-    link.accept(arguments.topic.clone(), payload).or_fail(Code::Usage)?;
+    let settings = app::connection_as(config, &client_id)?;
     let topic = arguments.topic.clone();
-    tokio::select! {
-        () = acknowledged.notified() => {}
-        failure = failed(&link) => return Err(Undelivered::Link { topic, client_id, failure }).or_fail(Code::Broker),
-        () = tokio::time::sleep(Duration::from_secs(arguments.timeout)) => {
-            let (broker, seconds) = (broker(config), arguments.timeout);
-            return Err(Undelivered::Late { topic, broker, seconds }).or_fail(Code::Broker);
-        }
-    }
-    link.drain(FAREWELL).await;
-    Ok(())
-}
-
-/// Waits until the first connection has failed: the link would try again for ever, and a person can see why at once.
-async fn failed(link: &Link) -> Arc<LinkFailure> {
-    let mut state = link.state();
-    loop {
-        if let LinkState::Waiting { failure, .. } = &*state.borrow_and_update() {
-            return failure.clone();
-        }
-        if state.changed().await.is_err() {
-            // The link has ended without a word, which only the timeout can tell.
-            std::future::pending::<()>().await;
-        }
-    }
+    let message = Single { topic: topic.clone(), payload, quality: arguments.qos, retain: arguments.retain };
+    let patience = Duration::from_secs(arguments.timeout);
+    let undelivered = match tokio::time::timeout(patience, single::publish(settings, message)).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(source)) => Undelivered::Failed { topic, client_id, source },
+        Err(_) => Undelivered::Late { topic, broker: broker(config), seconds: arguments.timeout },
+    };
+    Err(undelivered).or_fail(Code::Broker)
 }

@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::check;
 use super::exit::{Code, Failed, OrFail};
-use crate::app::{self, AppError, ServicesError};
+use crate::app::{self, AppError};
 use crate::config::{self, Config};
 use crate::deployment::{Opening, OpeningError};
 use crate::problem::Accepted;
@@ -77,10 +77,8 @@ fn start_log(json: bool) {
 
 fn code(error: &AppError) -> Code {
     match error {
-        AppError::Services(ServicesError::NoCredentials | ServicesError::Proxy(_)) | AppError::Spool(_) => {
-            Code::Configuration
-        }
-        AppError::Services(ServicesError::Identity(_) | ServicesError::Http(_)) => Code::Identity,
+        AppError::Services(error) => error.into(),
+        AppError::Spool(_) => Code::Configuration,
         AppError::Status(_)
         | AppError::Store(_)
         | AppError::State(_)

@@ -15,7 +15,6 @@ use crate::app::spool_control::{self, Answer, Request};
 use crate::app::status;
 use crate::clock::SystemClock;
 use crate::config::{self, Config};
-use crate::identity::Identity;
 use crate::mqtt::link::{Link, LinkSettings};
 use crate::mqtt::spool::{Journal, Spool, SpoolListing, SpoolSettings, SpoolState, StorageType};
 
@@ -143,9 +142,7 @@ fn deliver(common: &Common, patience: Duration) -> Result<u64, Failed> {
     if open(common)?.is_none() {
         return Ok(0);
     }
-    let identity = Identity::load(&app::identity_files(&config)).or_fail(Code::Identity)?;
-    let clock = Arc::new(SystemClock::new());
-    let connection = app::connection(&config, &identity, clock, config.mqtt.client_id.as_str());
+    let connection = app::connection_as(&config, config.mqtt.client_id.as_str())?;
     let mut link = LinkSettings::new(connection);
     (link.spool, link.retry_ceiling) = (settings, config.mqtt.max_retry_interval);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_fail(Code::Failure)?;

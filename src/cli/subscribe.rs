@@ -1,7 +1,6 @@
 //! `margay subscribe`: what topics carry, with the device's own identity.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,9 +9,7 @@ use tokio::sync::mpsc;
 use super::exit::{Code, Failed, OrFail};
 use super::{output, topic_argument};
 use crate::app;
-use crate::clock::SystemClock;
 use crate::config;
-use crate::identity::Identity;
 use crate::mqtt::message::Received;
 use crate::mqtt::viewer::{Viewer, ViewerError};
 use crate::topic::TopicFilter;
@@ -58,12 +55,11 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failed> {
     let config = super::check::load(&arguments.config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_fail(Code::Failure)?;
     runtime.block_on(async {
-        let identity = Identity::load(&app::identity_files(&config)).or_fail(Code::Identity)?;
         let (sender, mut messages) = mpsc::channel(WAITING);
         for (number, filter) in arguments.filters.iter().enumerate() {
             // A client id of its own: the core's would throw the core off its connection.
             let client_id = format!("{}-subscribe-{}-{number}", config.mqtt.client_id, std::process::id());
-            let settings = app::connection(&config, &identity, Arc::new(SystemClock::new()), &client_id);
+            let settings = app::connection_as(&config, &client_id)?;
             let viewer = Viewer::connect(settings, filter.clone()).await.or_fail(Code::Broker)?;
             tokio::spawn(pass_on(viewer, sender.clone()));
         }

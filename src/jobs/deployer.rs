@@ -10,7 +10,9 @@ use super::deploys::{Deploys, Outcome};
 use super::document::Order;
 use super::execution::detail;
 use crate::backoff::Backoff;
-use crate::deployment::{DeploymentId, Deployments, FailureKind, Order as Deploy, Report, Request, Status, SubmitError};
+use crate::deployment::{
+    DeploymentId, Deployments, FailureKind, Order as Deploy, Report, Request, Status, SubmitError,
+};
 use crate::group;
 use crate::mqtt::jobs::Details;
 use crate::package::Sha256Digest;

@@ -18,7 +18,7 @@ use super::pacer::Pacer;
 use super::packets::{Cargo, Packets};
 use super::presence::{Errand, Event as Presence};
 use super::suspicion::{Pace, Suspicion};
-use super::wire::{self, PacketId, Receiver, Sender, WireError, WireEvent};
+use super::wire::{self, Manner, PacketId, Quality, Receiver, Sender, WireError, WireEvent};
 use crate::topic::Topic;
 
 /// Errands on their way at a time, beside one that takes leave.
@@ -255,7 +255,7 @@ impl<'a> Session<'a> {
         }
         while let Some(message) = self.next_message() {
             self.packets.hand_over(Cargo::Message(message.id));
-            if self.sender.publish(&message.topic, message.payload, false).await.is_err() {
+            if self.sender.publish(&message.topic, message.payload, Manner::SPOOLED).await.is_err() {
                 return;
             }
         }
@@ -274,7 +274,8 @@ impl<'a> Session<'a> {
             return;
         }
         self.packets.hand_over(Cargo::Errand(errand.topic.clone(), now));
-        let _ = self.sender.publish(&errand.topic, errand.payload, errand.retain).await;
+        let manner = Manner { quality: Quality::AtLeastOnce, retain: errand.retain };
+        let _ = self.sender.publish(&errand.topic, errand.payload, manner).await;
     }
 
     fn next_message(&mut self) -> Option<Message> {

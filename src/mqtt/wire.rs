@@ -40,6 +40,28 @@ const LEAST_KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// A packet identifier, unique among the messages on their way on one connection.
 pub(super) type PacketId = u16;
 
+/// What is promised of a message (MQTT 3.1.1, section 4.3). QoS 2 is not: AWS IoT Core does not know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quality {
+    /// QoS 0: sent once, confirmed by nobody.
+    AtMostOnce,
+    /// QoS 1: the broker acknowledges it.
+    AtLeastOnce,
+}
+
+/// How a message is published.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    pub(super) quality: Quality,
+    /// Whether the broker keeps it for later subscribers.
+    pub(super) retain: bool,
+}
+
+impl Manner {
+    /// QoS 1, not retained: what the spool sends.
+    pub(super) const SPOOLED: Self = Self { quality: Quality::AtLeastOnce, retain: false };
+}
+
 /// What happened on the connection.
 #[derive(Debug)]
 pub(super) enum WireEvent {
@@ -106,11 +128,11 @@ pub(super) fn open(settings: &ConnectionSettings, requests: usize) -> (Sender, R
 }
 
 impl Sender {
-    /// Asks for `payload` to be published with QoS 1. Waits while the channel is full.
-    pub(super) async fn publish(&self, topic: &Topic, payload: Bytes, retain: bool) -> Result<(), Ended> {
+    /// Asks for `payload` to be published. Waits while the channel is full.
+    pub(super) async fn publish(&self, topic: &Topic, payload: Bytes, manner: Manner) -> Result<(), Ended> {
         match self {
-            Self::V3(client) => v3::publish(client, topic, payload, retain).await,
-            Self::V5(client) => v5::publish(client, topic, payload, retain).await,
+            Self::V3(client) => v3::publish(client, topic, payload, manner).await,
+            Self::V5(client) => v5::publish(client, topic, payload, manner).await,
         }
     }
 

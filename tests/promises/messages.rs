@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::device::{CONNECTOR, Device, TOPIC};
 use crate::support::program::{self, assert_code};
+use crate::support::relay::ConnectProxy;
 use crate::support::viewer::Viewer;
 
 const NOTES: &str = "margay/core-1/notes";
@@ -82,6 +83,58 @@ fn predictions_can_be_looked_at_with_a_count_a_timeout_and_as_json() {
 }
 
 #[test]
+fn a_retained_message_is_there_for_who_comes_later_and_quality_0_is_sent_and_no_more() {
+    let device = Device::new();
+    let kept = margay(&device, &["publish", NOTES, "kept", "--retain"], b"");
+    assert_code(&kept, 0);
+    assert!(said(&kept).contains("acknowledged by localhost") && said(&kept).contains("to be kept"), "{}", said(&kept));
+    let later = margay(&device, &["subscribe", "--count", "1", NOTES, "--json"], b"");
+    assert_eq!(lines(&later), [json!({ "topic": NOTES, "text": "kept" })]);
+    let mut viewer = Viewer::connect(&device, "notes-viewer", NOTES);
+    assert_eq!(viewer.next_text(), "kept");
+    let sent = margay(&device, &["publish", NOTES, "{\"n\": 1}", "--qos", "0"], b"");
+    assert_code(&sent, 0);
+    assert!(said(&sent).contains("sent to localhost"), "{}", said(&sent));
+    assert_eq!(viewer.next_payload(), json!({ "n": 1 }));
+}
+
+#[test]
+fn commands_reach_the_broker_through_the_proxy_of_the_core() {
+    let mut device = Device::new();
+    let mqtt = device.cloud.mqtt_port();
+    let broker = "a1-ats.iot.eu-central-1.amazonaws.com";
+    let proxy = device.runtime.block_on(ConnectProxy::start(move |host| host.starts_with(broker).then_some(mqtt)));
+    device.config["coreThing"]["networkProxy"] =
+        json!({ "proxy": { "url": format!("http://127.0.0.1:{}", proxy.port) } });
+    device.config["coreThing"]["iotHost"] = json!(broker);
+    device.config["coreThing"]["iotMqttPort"] = json!(443);
+    device.config["margay"]["mqtt"] = json!({});
+    device.spooler = Some(json!({ "GG_CONFIG_STORAGE_TYPE": "FileSystem" }));
+    device.write();
+    assert_code(&margay(&device, &["publish", NOTES, "kept", "--retain"], b""), 0);
+    let seen = margay(&device, &["subscribe", "--count", "1", NOTES, "--json"], b"");
+    assert_eq!(lines(&seen), [json!({ "topic": NOTES, "text": "kept" })]);
+
+    // Predictions of a core that no way led out of, delivered by hand when there is one.
+    let unreachable = json!({ "proxy": { "url": "http://127.0.0.1:9" } });
+    let way = std::mem::replace(&mut device.config["coreThing"]["networkProxy"], unreachable);
+    device.config["margay"]["s3"]["endpoint"] = json!(device.cloud.s3_endpoint());
+    device.config["coreThing"]["networkProxy"]["noProxyAddresses"] = json!("localhost");
+    device.write();
+    let mut core = device.start();
+    device.wait_for("predictions that wait", |status| status.link.queued > 3);
+    core.terminate();
+    device.config["coreThing"]["networkProxy"] = way;
+    device.write();
+    let mut drain = program::margay();
+    drain.args(["spool", "drain", "--config"]).arg(device.config_path());
+    let drained = drain.output().unwrap();
+    assert_code(&drained, 0);
+    assert!(String::from_utf8_lossy(&drained.stdout).contains("everything is delivered"));
+    assert_eq!(proxy.asked(), [format!("{broker}:443")]);
+}
+
+#[test]
 fn what_cannot_be_published_is_refused_with_its_rule_before_anything_is_sent() {
     let device = Device::new();
     device.runtime.block_on(device.cloud.stop_broker());
@@ -101,6 +154,8 @@ fn what_cannot_be_published_is_refused_with_its_rule_before_anything_is_sent() {
         (&["publish", "a", "-"], &[b'x'; 128 * 1024 + 1], "more than 131072 bytes (128 KB)"),
         (&["publish", "a", "--file", "/dev/zero"], b"", "more than 131072 bytes (128 KB)"),
         (&["publish", "a", "x", "--timeout", "0"], b"", "1..=3600"),
+        (&["publish", "a", "x", "--qos", "2"], b"", "AWS IoT Core has no QoS 2; use 1"),
+        (&["publish", "a", "x", "--qos", "once"], b"", "0 or 1"),
         (&["subscribe", "a/b#"], b"", "# must be the whole last level"),
         (&["subscribe", "a+/b"], b"", "+ must be a whole level"),
         (&["subscribe", "a", "--count", "0"], b"", "--count"),

@@ -1,5 +1,5 @@
-//! What runs for weeks must not grow: memory, descriptors, threads and disk of a core whose broker comes and goes and
-//! whose workers are killed.
+//! What runs for weeks must not grow: memory, descriptors, threads and disk of a core whose spool is on the disk, whose
+//! broker comes and goes and whose workers are killed.
 //!
 //! Twenty seconds and what is missing to whole rounds of faults by default, ten minutes with `MARGAY_SOAK_SECONDS=600`.
 //! The samples are compared window with window, each over as many faults of every kind: time itself decides nothing.
@@ -100,6 +100,7 @@ fn median(window: &[Sample], of: fn(&Sample) -> u64) -> u64 {
 fn a_core_under_faults_does_not_grow() {
     let mut device = Device::new();
     device.config["margay"]["metrics"] = json!({ "port": 0 });
+    device.spooler = Some(json!({ "GG_CONFIG_STORAGE_TYPE": "FileSystem" }));
     device.write();
     let core = device.start();
     device.wait_for_predictions();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use margay::clock::SystemClock;
 use margay::identity::{Identity, IdentityFiles};
 use margay::mqtt::connection::{BrokerAddress, ConnectionSettings};
+use margay::mqtt::message::Received;
 use margay::mqtt::viewer;
 use margay::name::Host;
 use serde_json::Value;
@@ -39,8 +40,16 @@ impl<'a> Viewer<'a> {
 
     /// The next message as JSON.
     pub fn next_payload(&mut self) -> Value {
+        serde_json::from_slice(&self.next().payload).unwrap()
+    }
+
+    /// The next message as text.
+    pub fn next_text(&mut self) -> String {
+        String::from_utf8(self.next().payload.to_vec()).unwrap()
+    }
+
+    fn next(&mut self) -> Received {
         let next = async { tokio::time::timeout(PATIENCE, self.viewer.next()).await };
-        let message = self.device.runtime.block_on(next).expect("a message in time").unwrap();
-        serde_json::from_slice(&message.payload).unwrap()
+        self.device.runtime.block_on(next).expect("a message in time").unwrap()
     }
 }

@@ -8,7 +8,7 @@ use super::super::exit::{Code, Failed, OrFail};
 use super::super::{check, output, progress};
 use super::Package;
 use super::sign::signature_path;
-use crate::app::{Services, ServicesError};
+use crate::app::Services;
 use crate::config;
 use crate::name::S3Uri;
 use crate::package::SIGNATURE_SUFFIX;
@@ -103,13 +103,7 @@ fn signature_of(uri: &S3Uri) -> Result<S3Uri, Failed> {
 
 fn services(config: &Path) -> Result<Services, Failed> {
     let config = check::load(config)?;
-    Services::build(&config).map_err(|error| {
-        let code = match error {
-            ServicesError::Identity(_) => Code::Identity,
-            _ => Code::Configuration,
-        };
-        Failed::new(code, error)
-    })
+    Ok(Services::build(&config)?)
 }
 
 fn shown(uri: &S3Uri, progress: Progress) -> String {

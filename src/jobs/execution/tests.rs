@@ -275,8 +275,7 @@ fn a_job_cancelled_under_way_is_let_go_and_the_next_one_begins() {
 
 #[test]
 fn a_job_cancelled_after_its_deployment_was_confirmed_takes_nothing_back() {
-    let mut world =
-        World::new(vec![Job { id: "one".to_owned(), sound: true, good: true, status: None, version: 1 }]);
+    let mut world = World::new(vec![Job { id: "one".to_owned(), sound: true, good: true, status: None, version: 1 }]);
     world.connect(true);
     world.deliver();
     world.connect(false);

@@ -9,7 +9,7 @@ use rumqttc::{
 };
 
 use super::error::{from_io, from_proxy, from_tls};
-use super::{Ended, Failed, LARGEST_PACKET, PACKET_IDS, Refusal, WireError, WireEvent, proxy};
+use super::{Ended, Failed, LARGEST_PACKET, Manner, PACKET_IDS, Quality, Refusal, WireError, WireEvent, proxy};
 use crate::mqtt::connection::ConnectionSettings;
 use crate::mqtt::message::Received;
 use crate::topic::{Topic, TopicFilter};
@@ -41,8 +41,12 @@ pub(super) fn open(settings: &ConnectionSettings, requests: usize) -> (Client, B
     (client, Box::new(events))
 }
 
-pub(super) async fn publish(client: &Client, topic: &Topic, payload: Bytes, retain: bool) -> Result<(), Ended> {
-    client.publish_bytes(topic.as_str(), QoS::AtLeastOnce, retain, payload).await.map_err(|_| Ended)
+pub(super) async fn publish(client: &Client, topic: &Topic, payload: Bytes, manner: Manner) -> Result<(), Ended> {
+    let quality = match manner.quality {
+        Quality::AtMostOnce => QoS::AtMostOnce,
+        Quality::AtLeastOnce => QoS::AtLeastOnce,
+    };
+    client.publish_bytes(topic.as_str(), quality, manner.retain, payload).await.map_err(|_| Ended)
 }
 
 pub(super) async fn subscribe(client: &Client, filter: &TopicFilter) -> Result<(), Ended> {

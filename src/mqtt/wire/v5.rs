@@ -10,7 +10,8 @@ use rumqttc::{NetworkOptions, Outgoing, TlsConfiguration, Transport};
 
 use super::error::{from_io, from_proxy, from_tls};
 use super::{
-    Ended, Failed, LARGEST_PACKET, LEAST_KEEP_ALIVE, PACKET_IDS, Refusal, SESSION_EXPIRY, WireError, WireEvent, proxy,
+    Ended, Failed, LARGEST_PACKET, LEAST_KEEP_ALIVE, Manner, PACKET_IDS, Quality, Refusal, SESSION_EXPIRY, WireError,
+    WireEvent, proxy,
 };
 use crate::mqtt::connection::ConnectionSettings;
 use crate::mqtt::message::Received;
@@ -44,8 +45,12 @@ pub(super) fn open(settings: &ConnectionSettings, requests: usize) -> (Client, B
     (client, Box::new(events))
 }
 
-pub(super) async fn publish(client: &Client, topic: &Topic, payload: Bytes, retain: bool) -> Result<(), Ended> {
-    client.publish(topic.as_str(), QoS::AtLeastOnce, retain, payload).await.map_err(|_| Ended)
+pub(super) async fn publish(client: &Client, topic: &Topic, payload: Bytes, manner: Manner) -> Result<(), Ended> {
+    let quality = match manner.quality {
+        Quality::AtMostOnce => QoS::AtMostOnce,
+        Quality::AtLeastOnce => QoS::AtLeastOnce,
+    };
+    client.publish(topic.as_str(), quality, manner.retain, payload).await.map_err(|_| Ended)
 }
 
 pub(super) async fn subscribe(client: &Client, filter: &TopicFilter) -> Result<(), Ended> {
