@@ -1,15 +1,17 @@
-//! Times one inference of a model on an engine, for benches/engines.py:
+//! One engine with one model, for benches/peers/engines.py and whoever measures by hand:
 //!
-//!     engines ENGINE MODEL.onnx HEIGHT WIDTH RUNS [THREADS]
+//!     engines ENGINE MODEL.onnx SIDE [THREADS]
 //!
-//! ENGINE is `tract`, or `compiled` with or without an instruction set (`compiled:avx2`). Prints in milliseconds: the
-//! least and the median time of a run, as spent on the processor by the calling thread (wall time with more threads than
-//! one), and the wall time to load the model and run it first. Pictures are noise: these networks take the same time for
-//! all.
+//! ENGINE is `tract`, or `compiled` with or without an instruction set and `direct`, which is without Winograd's method
+//! (`compiled:avx2`, `compiled:avx512:direct`). Printed at once: milliseconds to load the model and run it first, and the
+//! MiB by which that let the process grow at most. Then, for each line of its input with a number: that many runs, of
+//! which the least and the median wall time and the least time on the processor, in milliseconds. For `scores`: what comes
+//! out. Pictures are noise: these networks take the same time for all.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is all that it is for")]
 
 use std::error::Error;
+use std::io::{Write, stdin, stdout};
 use std::path::Path;
 use std::time::Instant;
 
@@ -22,48 +24,77 @@ use rustix::time::{ClockId, clock_gettime};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [engine, model, height, width, runs, threads @ ..] = arguments.as_slice() else {
-        return Err("usage: engines ENGINE MODEL.onnx HEIGHT WIDTH RUNS [THREADS]".into());
+    let [engine, model, side, threads @ ..] = arguments.as_slice() else {
+        return Err("usage: engines ENGINE MODEL.onnx SIDE [THREADS]".into());
     };
-    let input = InputSpec { height: height.parse()?, width: width.parse()?, ..InputSpec::imagenet(1) };
+    let side = side.parse()?;
+    let input = InputSpec { height: side, width: side, ..InputSpec::imagenet(1) };
     let spec = ModelSpec { input, output: OutputSpec::logits() };
     let threads = threads.first().map_or(Ok(1), |threads| threads.parse())?;
-    let started = Instant::now();
-    let mut engine = load(engine, Path::new(model), &spec, threads)?;
     let shape = spec.input.shape();
     let noise = (0..shape.iter().product()).map(|place: usize| (place * 7919 % 1000) as f32 / 500.0 - 1.0);
     let picture = InputTensor::from_f32(shape, noise.collect()).ok_or("the picture has another size")?;
+    let (resident, started) = (memory("VmRSS"), Instant::now());
+    let mut engine = load(engine, Path::new(model), &spec, threads)?;
     let mut scores = Vec::new();
     engine.run(&picture, &mut scores)?;
-    let load = started.elapsed();
-    let mut times = Vec::new();
-    for _ in 0..runs.parse::<usize>()?.max(1) {
-        let (started, on_processor) = (Instant::now(), processor_time());
+    println!("{:.2} {:.1}", started.elapsed().as_secs_f64() * 1e3, memory("VmHWM") - resident);
+    stdout().flush()?;
+    for line in stdin().lines() {
+        let line = line?;
         engine.run(&picture, &mut scores)?;
-        let spent = if threads == 1 { processor_time() - on_processor } else { started.elapsed().as_secs_f64() * 1e3 };
-        times.push(spent);
+        if line.trim() == "scores" {
+            println!("{}", scores.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+        } else {
+            let [least, median, processor] = time(engine.as_mut(), &picture, line.trim().parse()?)?;
+            println!("{least:.4} {median:.4} {processor:.4}");
+        }
+        stdout().flush()?;
     }
-    times.sort_by(f64::total_cmp);
-    println!("{:.3} {:.3} {:.1}", times[0], times[times.len() / 2], load.as_secs_f64() * 1e3);
     Ok(())
 }
 
-/// Milliseconds that this thread has spent on a processor.
+/// The least and the median wall time and the least time on the processor of `runs` runs.
+fn time(engine: &mut dyn Engine, picture: &InputTensor, runs: usize) -> Result<[f64; 3], Box<dyn Error>> {
+    let (mut scores, mut walls, mut least) = (Vec::new(), Vec::new(), f64::INFINITY);
+    for _ in 0..runs.max(1) {
+        let (started, on_processor) = (Instant::now(), processor_time());
+        engine.run(picture, &mut scores)?;
+        least = least.min(processor_time() - on_processor);
+        walls.push(started.elapsed().as_secs_f64() * 1e3);
+    }
+    walls.sort_by(f64::total_cmp);
+    Ok([walls[0], walls[walls.len() / 2], least])
+}
+
+/// Milliseconds that this process has spent on processors.
 fn processor_time() -> f64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
 }
 
+/// A field of the process' status, in MiB; 0 where the system does not say.
+fn memory(field: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+}
+
 fn load(engine: &str, model: &Path, spec: &ModelSpec, threads: usize) -> Result<Box<dyn Engine>, Box<dyn Error>> {
-    let (name, isa) = engine.split_once(':').unwrap_or((engine, ""));
-    match name {
-        "tract" => Ok(Box::new(TractEngine::load(model, spec)?)),
-        "compiled" => {
-            let isa = Isa::available().into_iter().find(|found| isa.is_empty() || found.to_string() == isa);
-            let isa = isa.ok_or("this machine has no such instruction set")?;
-            let options = Options { isa, threads, winograd: true, poisons: false };
+    let mut words = engine.split(':');
+    match words.next() {
+        Some("tract") => Ok(Box::new(TractEngine::load(model, spec)?)),
+        Some("compiled") => {
+            let mut options = Options { threads, poisons: false, ..Options::default() };
+            for word in words {
+                match Isa::available().into_iter().find(|found| found.to_string() == word) {
+                    Some(isa) => options.isa = isa,
+                    None if word == "direct" => options.winograd = false,
+                    None => return Err(format!("this machine has no {word}").into()),
+                }
+            }
             Ok(Box::new(CompiledEngine::compile(&OnnxFile::read(model)?, spec, options)?))
         }
-        other => Err(format!("there is no engine {other}").into()),
+        _ => Err(format!("there is no engine {engine}").into()),
     }
 }

@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+"""The compiled engine and tract beside ONNX Runtime, OpenVINO, LiteRT and ncnn, on classifiers of floats.
+
+    pip install onnx onnxruntime openvino ai-edge-litert ncnn pnnx
+    cargo build --release --workspace --example engines
+    benches/peers/engines.py [--rounds 30] [--threads 1,2] [--clock wall|processor] [--networks resnet18,…]
+
+Every runtime is a process of its own that holds the model; in each round each of them runs for some 40 ms, one after the
+other in an order that is drawn anew. Compared are the medians of a round, pairwise within the round: the ratio of the
+compiled engine's time to the fastest peer's, with the interval that holds 95 % of the medians of resampled rounds. With
+`--clock processor`, for a busy machine, the least time that one run spent on the processor stands for the round: only for
+one thread, since threads that wait spin. A third table has the time from an empty process to the first scores, imports
+excluded, and by how much the process grew for it. Whoever differs from ONNX Runtime's scores by more than a thousandth of
+the greatest is named and left out.
+
+Networks have random weights (networks/export.py); `--real FOLDER` takes the weights of mobilenet v2 and squeezenet 1.1 from
+`mobilenetv2_fp32.onnx` and `squeezenet1.1_fp32.onnx` there. "AVX2" rows hold OpenVINO to it by oneDNN's setting; the others
+have none.
+"""
+
+import argparse
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path[:0] = [str(HERE), str(HERE / "networks")]
+
+GOALS = {
+    "mobilenet_v2": 0.90, "mobilenet_v3_small": 0.90, "efficientnet_b0": 0.90,
+    "squeezenet1_1": 0.85, "resnet18": 0.85, "resnet50": 0.85,
+}  # fmt: skip
+REAL = {"mobilenet_v2": "mobilenetv2_fp32.onnx", "squeezenet1_1": "squeezenet1.1_fp32.onnx"}
+SIDE = 224
+PEERS = {"ONNX Runtime": "onnxruntime", "OpenVINO": "openvino", "LiteRT": "litert", "ncnn": "ncnn"}
+ENDINGS = {"onnxruntime": ".onnx", "openvino": ".onnx", "litert": ".tflite", "ncnn": ".ncnn.param"}
+SLICE_MS = 40
+OURS, OURS_AVX2, PEER_AVX2 = "compiled", "compiled, AVX2", "OpenVINO, AVX2"
+
+
+class Runtime:
+    """A process that answers with numbers; `None` where it does not start."""
+
+    def __init__(self, command, environment=None):
+        self.process = subprocess.Popen(
+            [str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, env={**os.environ, **(environment or {})},
+        )  # fmt: skip
+        first = self.process.stdout.readline().split()
+        if len(first) != 2:
+            raise RuntimeError(self.process.stderr.read().strip().splitlines()[-1:] or "it said nothing")
+        self.start, self.memory = map(float, first)
+        self.runs, self.rounds = 1, []
+
+    def ask(self, line):
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        return [float(word) for word in self.process.stdout.readline().split()]
+
+    def settle(self):
+        """Finds out how many runs fill a slice."""
+        self.runs = max(3, min(100, round(SLICE_MS / max(self.ask(3)[0], 0.05))))
+
+    def round(self, clock):
+        least, median, processor = self.ask(self.runs)
+        self.rounds.append(median if clock == "wall" else processor)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def prepare(names, real, folder):
+    """Writes every network in every runtime's format; gives the ONNX files by name."""
+    import export
+    import tflite
+
+    files = export.write(names, folder)
+    for name, file in files.items():
+        if real and name in REAL and (real / REAL[name]).is_file():
+            file.write_bytes((real / REAL[name]).read_bytes())
+        tflite.convert(file, file.with_suffix(".tflite"))
+        try:
+            import pnnx
+
+            command = [pnnx.EXEC_PATH, file.name, f"inputshape=[1,3,{SIDE},{SIDE}]", "fp16=0"]
+            subprocess.run(command, cwd=folder, capture_output=True, check=False)
+        except ImportError:
+            print("ncnn is left out: pip install pnnx", file=sys.stderr)
+    return files
+
+
+def commands(arguments, file, threads):
+    """Name, command and environment of all that is measured on a network."""
+    yield OURS, [arguments.program, "compiled", file, SIDE, threads], None
+    yield OURS_AVX2, [arguments.program, "compiled:avx2", file, SIDE, threads], None
+    if threads == 1:
+        yield "tract", [arguments.program, "tract", file, SIDE], None
+    script = [sys.executable, HERE / "runtimes.py"]
+    for name, runtime in PEERS.items():
+        yield name, [*script, runtime, file.with_suffix(ENDINGS[runtime]), threads, SIDE], None
+    yield PEER_AVX2, [*script, "openvino", file, threads, SIDE], {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+
+
+def start(arguments, file, threads):
+    """All runtimes that start and agree with ONNX Runtime."""
+    runtimes = {}
+    for name, command, environment in commands(arguments, file, threads):
+        try:
+            runtimes[name] = Runtime(command, environment)
+        except (RuntimeError, OSError) as error:
+            print(f"{file.stem}: {name} is left out: {error}", file=sys.stderr)
+    if "ONNX Runtime" in runtimes:
+        expected = runtimes["ONNX Runtime"].ask("scores")
+        greatest = max(map(abs, expected))
+        for name in list(runtimes):
+            found = runtimes[name].ask("scores")
+            error = max(map(lambda pair: abs(pair[0] - pair[1]), zip(found, expected, strict=True))) / greatest
+            if error > 1e-3:
+                print(f"{file.stem}: {name} is left out: its scores differ by {error:.1e}", file=sys.stderr)
+                runtimes.pop(name).close()
+    return runtimes
+
+
+def measure(arguments, file, threads):
+    runtimes = start(arguments, file, threads)
+    for runtime in runtimes.values():
+        runtime.settle()
+    order = list(runtimes.values())
+    for _ in range(arguments.rounds):
+        random.shuffle(order)
+        for runtime in order:
+            runtime.round(arguments.clock)
+    for runtime in order:
+        runtime.close()
+    return runtimes
+
+
+def compare(ours, peer):
+    """Median of the paired ratios, and the interval of 95 % of the resampled medians."""
+    ratios = [a / b for a, b in zip(ours.rounds, peer.rounds)]
+    resampled = sorted(statistics.median(random.choices(ratios, k=len(ratios))) for _ in range(2000))
+    return statistics.median(ratios), resampled[50], resampled[-51]
+
+
+def fastest(runtimes, names):
+    present = [name for name in names if name in runtimes]
+    return min(present, key=lambda name: statistics.median(runtimes[name].rounds), default=None)
+
+
+def cells(runtimes, ours, peers, goal):
+    peer = fastest(runtimes, peers)
+    if ours not in runtimes or peer is None:
+        return ["–", "–"]
+    ratio, low, high = compare(runtimes[ours], runtimes[peer])
+    return [f"{ratio:.2f} ({low:.2f}–{high:.2f}) of {peer}", f"{'yes' if ratio <= goal else 'no'}: {goal:.2f}"]
+
+
+def print_times(results, threads, clock):
+    columns = [OURS, OURS_AVX2, "tract", *PEERS, PEER_AVX2]
+    what = "median of a round" if clock == "wall" else "least time on the processor"
+    print(f"\n{threads} thread{'s' * (threads > 1)}, {what}, ms (median over rounds)\n")
+    print("| network | " + " | ".join(columns) + " | to the fastest peer | goal | with AVX2 only | goal |")
+    print("|---|" + "---|" * (len(columns) + 4))
+    for name, runtimes in results.items():
+        times = [f"{statistics.median(runtimes[c].rounds):.2f}" if c in runtimes else "–" for c in columns]
+        ratios = cells(runtimes, OURS, PEERS, GOALS[name]) + cells(runtimes, OURS_AVX2, [PEER_AVX2], 1.0)
+        print(f"| {name} | " + " | ".join(times + ratios) + " |")
+
+
+def print_starts(results):
+    columns = [OURS, "tract", *PEERS]
+    print("\nTo the first scores, ms / growth of the process, MiB (one thread)\n")
+    print("| network | " + " | ".join(columns) + " |")
+    print("|---|" + "---|" * len(columns))
+    for name, runtimes in results.items():
+        found = [f"{runtimes[c].start:.0f} / {runtimes[c].memory:.0f}" if c in runtimes else "–" for c in columns]
+        print(f"| {name} | " + " | ".join(found) + " |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--program", default=str(ROOT / "target/release/examples/engines"))
+    parser.add_argument("--real", type=Path, help="folder with the files of the real networks")
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
+    parser.add_argument("--networks", default=",".join(GOALS))
+    parser.add_argument("--folder", type=Path, help="keeps the converted networks here for the next time")
+    arguments = parser.parse_args()
+    counts = [int(count) for count in arguments.threads.split(",")]
+    if arguments.clock == "processor" and counts != [1]:
+        parser.error("--clock processor needs --threads 1")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary)
+        names = arguments.networks.split(",")
+        kept = {name: folder / f"{name}.onnx" for name in names}
+        is_kept = all(file.with_suffix(".ncnn.param").is_file() for file in kept.values())
+        files = kept if is_kept else prepare(names, arguments.real, folder)
+        for threads in counts:
+            results = {}
+            for name, file in files.items():
+                print(f"{threads} threads: {name}", file=sys.stderr)
+                results[name] = measure(arguments, file, threads)
+            print_times(results, threads, arguments.clock)
+            if threads == 1:
+                print_starts(results)
+
+
+if __name__ == "__main__":
+    main()
