@@ -4,7 +4,7 @@
 //! * `worker`: a sandboxed process as the core sees it; `plan`: what each kind of worker may see and do
 //! * `capture_side`, `inference_side`: the two halves, their restarts and the hand-over to a new model
 //! * `supervisor`: the task that owns both; [`Classifier`] is its handle
-//! * [`ledger`]: what became of every frame
+//! * [`ledger`]: what became of every frame; [`policy`]: which of the classified ones become messages
 //! * [`capture_worker`], [`inference_worker`]: the programs that run inside the sandboxes; the second is where a frame
 //!   becomes a tensor
 //! * [`message`]: what they say to each other
@@ -19,6 +19,7 @@ pub mod message;
 pub mod model_directory;
 pub mod one_shot;
 mod plan;
+pub mod policy;
 mod status;
 mod supervisor;
 mod worker;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::capture_side::CaptureState;
 use super::ledger::Ledger;
+use super::policy::PolicyCounters;
 use super::worker::{Role, Worker};
 use crate::payload;
 
@@ -21,6 +22,9 @@ pub struct ClassifierStatus {
     pub skipped: u64,
     /// What became of the frames; it lags behind `captured` by those in flight.
     pub ledger: Ledger,
+    /// Which of the classified frames were published, and why the others were not.
+    #[serde(default)]
+    pub policy: PolicyCounters,
     /// The model that classifies now.
     pub model: Option<payload::Model>,
     /// The living workers.

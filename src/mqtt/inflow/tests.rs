@@ -75,12 +75,8 @@ fn what_a_connection_has_no_room_for_is_given_back() {
 fn a_message_goes_to_the_intake_if_it_is_selected_or_nobody_elses() {
     let taken = Arc::new(Mutex::new(Vec::new()));
     let (inlet, told) = (Inlet::default(), taken.clone());
-    let message = |topic: &str| Received {
-        topic: topic.to_owned(),
-        payload: "x".into(),
-        duplicate: false,
-        retained: false,
-    };
+    let message =
+        |topic: &str| Received { topic: topic.to_owned(), payload: "x".into(), duplicate: false, retained: false };
     inlet.take_in(&message("a"), Some(&"a".parse().unwrap()), true);
     let intake: Intake = Arc::new(move |message: Received| told.lock().unwrap().push(message.topic));
     inlet.exchange(Inflow { filters: vec![filter("a")], at_least_once: false, intake }, 50);

@@ -32,16 +32,21 @@ async fn what_the_group_wants_is_asked_for_with_its_quality_on_every_connection(
         let (inflow, mut received) = inflow(&["in/#", "in/also"], at_least_once);
         assert!(link.exchange_inflow(inflow).is_empty());
         let once = format!("+in/# {quality}");
-        soon("a session of the right kind", broker.guests().wait_for(|guests| {
-            guests.last().is_some_and(|(connect, _)| connect.clean_session != at_least_once)
-        }))
+        soon(
+            "a session of the right kind",
+            broker
+                .guests()
+                .wait_for(|guests| guests.last().is_some_and(|(connect, _)| connect.clean_session != at_least_once)),
+        )
         .await
         .unwrap();
         let mut requests = broker.requests();
         soon("the filter", requests.wait_for(|said| said.last() == Some(&once))).await.unwrap();
         broker.cut();
         let times = requests.borrow().len();
-        soon("the filter again", requests.wait_for(|said| said.len() > times && said.last() == Some(&once))).await.unwrap();
+        soon("the filter again", requests.wait_for(|said| said.len() > times && said.last() == Some(&once)))
+            .await
+            .unwrap();
         while link.history().subscriptions_granted < 2 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
