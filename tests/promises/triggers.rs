@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use margay::app::status::CoreStatus;
 use margay::classifier::policy::{PolicyCounters, Withheld};
+use margay::deployment::Status;
 
 use crate::support::device::{CONNECTOR, Device, TOPIC};
 use crate::support::has_tool;
@@ -51,6 +52,10 @@ fn listens(status: &CoreStatus) -> bool {
     let classifier = status.cameras.first().and_then(|camera| camera.classifier.as_ref());
     let classifies = classifier.is_some_and(|classifier| classifier.ledger.inferred() > 0);
     classifies && status.link.connected && status.link.subscriptions_granted > 0
+}
+
+fn deployed(status: &CoreStatus) -> bool {
+    status.deployment.as_ref().is_some_and(|report| report.status == Status::Success)
 }
 
 fn assert_answers(prediction: &Value, id: &str) {
@@ -114,7 +119,7 @@ fn what_is_asked_while_the_core_is_away_is_answered_where_the_broker_keeps_its_s
 fn a_deployment_exchanges_what_comes_from_the_cloud_and_what_nobody_takes_is_counted_and_shown() {
     let mut device = asked_by_the_cloud();
     let core = device.start();
-    device.wait_for("a core that listens", listens);
+    device.wait_for("a core that listens, and its deployment's end", |status| listens(status) && deployed(status));
     // The same subscription, to a classifier that publishes every frame and takes no requests; and predictions go round.
     device.parameters["Publish"] = "every-frame".into();
     device
@@ -133,6 +138,7 @@ fn a_deployment_exchanges_what_comes_from_the_cloud_and_what_nobody_takes_is_cou
     let table = String::from_utf8(margay(&device, &["topics"]).stdout).unwrap();
     assert!(table.contains("takes no messages: connector MargayImageClassifier"), "{table}");
 
+    device.wait_for("the deployment's end", deployed);
     // Now it takes them: predictions arrive at it as they are, mean nothing there, and requests are answered.
     device.parameters["TriggerTopic"] = TRIGGER.into();
     device.write();
