@@ -124,12 +124,8 @@ pub(super) fn read(connector: &Connector, group: &Group, notes: &Notes) -> Optio
     let topic = camera_name.as_ref().and_then(|camera| read_topic(&topic_field, camera, group));
     let policy = policy::read(&mut parameters);
     let trigger_field = parameters.field("TriggerTopic");
-    let trigger_topic = match (&policy, &camera_name, &topic) {
-        (Some(policy), Some(camera), Some(topic)) => {
-            policy::read_trigger_topic(&trigger_field, policy.when, camera, group, topic)
-        }
-        _ => None,
-    };
+    let asked = policy.as_ref().map(|policy| policy.when);
+    let trigger_topic = policy::read_trigger_topic(&trigger_field, asked, camera_name.as_ref(), group, topic.as_ref());
     let thumbnail = read_thumbnail(&parameters.field("ThumbnailPixels"));
     let threshold = parameters.field("Threshold");
     let threshold = if threshold.is_present() { Some(threshold.parsed()) } else { None };

@@ -219,8 +219,9 @@ fn parameters_that_contradict_each_other_are_refused() {
     ] {
         assert_eq!(one_error(&with_all(&more)).path, format!("{PARAMETERS}.{key}"));
     }
-    let many = with_all(&json!({"Publish": "x", "Smoothing": "y", "Hysteresis": "z", "ThumbnailPixels": "0"}));
-    assert_eq!(read_one(&many).expect_err("refused").errors().count(), 4, "all at once");
+    let many = with_all(&json!({"Publish": "x", "Smoothing": "y", "Hysteresis": "z", "ThumbnailPixels": "0",
+        "TriggerTopic": "x/+"}));
+    assert_eq!(read_one(&many).expect_err("refused").errors().count(), 5, "all at once");
 }
 
 fn without(key: &str) -> Problem {
