@@ -5,8 +5,10 @@ pub(crate) mod builder;
 pub(crate) mod channels;
 pub(crate) mod convolution;
 pub(crate) mod depthwise;
+pub(crate) mod expansion;
 pub(crate) mod halo;
 pub(crate) mod input;
+pub(crate) mod packed;
 pub(crate) mod pointwise;
 pub(crate) mod pooling;
 pub(crate) mod region;
@@ -17,6 +19,7 @@ pub(crate) mod window;
 pub(crate) mod winograd;
 
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use crate::layout::Shape;
 use crate::threads::Threads;
@@ -104,6 +107,30 @@ impl Program {
         });
         self.read_output(output);
         Ok(())
+    }
+
+    /// Runs the network on one picture, and says what each stage is and how long it took, on one thread. For whoever wants
+    /// to know where the time goes; otherwise as [`Self::run`].
+    ///
+    /// # Errors
+    /// As for [`Self::run`].
+    pub fn profile(&mut self, picture: &[f32]) -> Result<Vec<(String, Duration)>, RunError> {
+        let expected = self.input.elements();
+        if picture.len() != expected {
+            return Err(RunError { expected, found: picture.len() });
+        }
+        let worker = Worker { arena: ArenaPointer(self.arena.as_mut_ptr()), picture, number: 0, count: 1 };
+        let mut times = Vec::with_capacity(self.stages.len());
+        for stage in &self.stages {
+            let started = Instant::now();
+            for step in stage {
+                // SAFETY: as in run(), with one thread.
+                unsafe { step.run(&worker) };
+            }
+            let name = stage.first().map(|step| step.describe()).unwrap_or_default();
+            times.push((name, started.elapsed()));
+        }
+        Ok(times)
     }
 
     fn read_output(&self, output: &mut Vec<f32>) {

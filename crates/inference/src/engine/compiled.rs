@@ -17,6 +17,7 @@ mod network;
 mod reader;
 
 use std::path::Path;
+use std::time::Duration;
 
 pub use declined::Declined;
 use margay_frontend::tensor::{InputTensor, TensorData};
@@ -73,6 +74,15 @@ impl CompiledEngine {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.program.bytes()
+    }
+
+    /// One run, stage by stage: what each is and how long it took.
+    ///
+    /// # Errors
+    /// [`EngineError::Run`]: the picture has another size.
+    pub fn profile(&mut self, picture: &[f32]) -> Result<Vec<(String, Duration)>, EngineError> {
+        let ran = self.program.profile(picture);
+        ran.map_err(|error| EngineError::Run { engine: ENGINE, reason: error.to_string() })
     }
 }
 

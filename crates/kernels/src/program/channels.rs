@@ -29,6 +29,10 @@ impl Step for ChannelStep {
         Ok(())
     }
 
+    fn describe(&self) -> String {
+        format!("{STEP} {}", self.output.shape())
+    }
+
     unsafe fn run(&self, worker: &Worker<'_>) {
         let (shape, pixel) = (self.output.shape(), self.output.layout.pixel());
         for to in worker.share(self.order.len()) {

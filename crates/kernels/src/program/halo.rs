@@ -23,6 +23,10 @@ impl Step for Halo {
         Ok(())
     }
 
+    fn describe(&self) -> String {
+        "halo".to_owned()
+    }
+
     unsafe fn run(&self, worker: &Worker<'_>) {
         let layout = &self.region.layout;
         let (halo, row, pixel) = (layout.halo, layout.row(), layout.pixel());

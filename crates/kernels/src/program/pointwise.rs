@@ -68,6 +68,10 @@ impl Step for PointwiseStep {
         }
     }
 
+    fn describe(&self) -> String {
+        format!("{STEP} {}", self.output.shape())
+    }
+
     unsafe fn run(&self, worker: &Worker<'_>) {
         let shape = self.output.shape();
         for item in worker.share(self.output.blocks() * shape.height) {

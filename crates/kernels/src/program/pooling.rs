@@ -58,6 +58,10 @@ impl Step for PoolStep {
         )
     }
 
+    fn describe(&self) -> String {
+        format!("{STEP} {} to {}", self.input.shape(), self.output.shape())
+    }
+
     unsafe fn run(&self, worker: &Worker<'_>) {
         let (input, output) = (self.input.shape(), self.output.shape());
         let (is_average, counts_padding) = match self.kind {
@@ -102,6 +106,10 @@ impl Step for AverageStep {
         let end = self.input.at(last, shape.height - 1, shape.width - 1) + LANES;
         proven(self.input.holds(self.input.at(0, 0, 0), end), STEP, "input")?;
         proven(self.output.holds(self.output.at(0, 0, 0), self.output.at(last, 0, 0) + LANES), STEP, "output")
+    }
+
+    fn describe(&self) -> String {
+        format!("average of {}", self.input.shape())
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {

@@ -22,6 +22,10 @@ impl Step for SoftmaxStep {
         Ok(())
     }
 
+    fn describe(&self) -> String {
+        format!("{STEP} {}", self.output.shape())
+    }
+
     unsafe fn run(&self, worker: &Worker<'_>) {
         if worker.number > 0 {
             return;

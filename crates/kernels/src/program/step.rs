@@ -59,6 +59,9 @@ pub(crate) trait Step: fmt::Debug + Send + Sync {
     /// same step, and the stages that it reads from are finished.
     unsafe fn run(&self, worker: &Worker<'_>);
 
+    /// What it is, in a few words with its sizes.
+    fn describe(&self) -> String;
+
     /// Floats of packed weights.
     fn weights(&self) -> usize {
         0

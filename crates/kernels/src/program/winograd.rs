@@ -288,7 +288,7 @@ impl Batch {
         let run = |block: usize| Run { offset: (block * patches * LANES) as u32, length: LANES as u32 };
         let tiles = cut(1, patches, set.pixels);
         let of_band = |band: &Band| {
-            tiles.iter().map(|tile| (set.tile)(band.blocks, tile.pixels, LANES)).collect::<Option<Vec<_>>>()
+            tiles.iter().map(|tile| (set.tile)(band.blocks * LANES, tile.pixels, LANES)).collect::<Option<Vec<_>>>()
         };
         let kernels = packed.bands.iter().map(of_band).collect::<Option<Vec<_>>>()?;
         Some(Self { patches, runs: (0..packed.blocks[0]).map(run).collect(), tiles, kernels })
@@ -322,6 +322,10 @@ impl Step for WinogradStep {
             }
         }
         Ok(())
+    }
+
+    fn describe(&self) -> String {
+        format!("{STEP} {} to {}", self.input.shape(), self.output.shape())
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {

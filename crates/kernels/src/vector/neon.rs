@@ -72,6 +72,16 @@ impl Vector for Neon {
     }
 
     #[inline(always)]
+    unsafe fn reciprocal(self) -> Self {
+        // SAFETY: every 64-bit Arm has NEON. Eight bits, doubled by each step of Newton's method.
+        Self(unsafe {
+            let rough = vrecpeq_f32(self.0);
+            let better = vmulq_f32(rough, vrecpsq_f32(self.0, rough));
+            vmulq_f32(better, vrecpsq_f32(self.0, better))
+        })
+    }
+
+    #[inline(always)]
     unsafe fn round(self) -> Self {
         // SAFETY: every 64-bit Arm has NEON.
         Self(unsafe { vrndnq_f32(self.0) })

@@ -141,6 +141,47 @@ fn a_chain_of_layers_reuses_memory_without_leaving_traces() {
     });
 }
 
+/// Large enough that the builder makes one step of both.
+#[test]
+fn a_dense_convolution_and_the_depthwise_one_behind_it_are_one_step() {
+    let mut random = Random::new(17);
+    for (inputs, between, dense, depthwise) in [
+        (shape(16, 56, 58), 40, Window::square(1, 1, 0), Window::square(3, 1, 1)),
+        (shape(24, 57, 55), 56, Window::square(1, 1, 0), Window::square(5, 2, 2)),
+        (shape(3, 101, 99), 64, Window::square(3, 2, 1), Window::square(3, 1, 1)),
+        (shape(20, 70, 69), 33, Window::square(3, 1, 1), Window::square(3, 2, 0)),
+        (shape(5, 60, 61), 48, Window::square(1, 1, 0), Window::square(2, 3, 0)),
+        (shape(7, 60, 64), 48, Window::square(1, 1, 0), Window { dilation: [2, 1], ..Window::square(3, 1, 2) }),
+    ] {
+        let input = Dense::random(inputs, &mut random);
+        let activations = [Activation::Swish, Activation::RELU];
+        let first = Layer {
+            activation: activations[between % 3 % 2],
+            ..Layer::random(inputs.channels, between, 1, dense, &mut random)
+        };
+        let second = Layer {
+            activation: activations[between % 5 % 2],
+            ..Layer::random(between, between, between, depthwise, &mut random)
+        };
+        let expected = convolve(&convolve(&input, &first, None), &second, None);
+        check(
+            &format!("{inputs:?} {dense:?} {depthwise:?}"),
+            &input,
+            inputs.channels == 3,
+            &expected,
+            |builder, view| {
+                let (height, width) = outputs(&dense, inputs);
+                let (middle, output) =
+                    (builder.tensor(shape(between, height, width))?, builder.tensor(expected.shape)?);
+                let (middle, output) = (builder.whole(middle), builder.whole(output));
+                builder.convolution(&first.step(view, middle, None))?;
+                builder.convolution(&second.step(middle, output, None))?;
+                Ok(output)
+            },
+        );
+    }
+}
+
 #[test]
 fn winograd_convolutions_of_all_edges() {
     let mut random = Random::new(13);
