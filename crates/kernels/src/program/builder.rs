@@ -504,7 +504,7 @@ fn stage(
         Work::Depthwise(packed) => Box::new(DepthwiseStep::new(packed, input, output, set)?),
         Work::Winograd(packed) => Box::new(WinogradStep::new(packed, [input, output], second, scratch, set)?),
         Work::Expansion(dense, filter, between) => {
-            Box::new(ExpansionStep::new((dense, filter), input, layouts[between], output, scratch, set)?)
+            Box::new(ExpansionStep::new((dense, filter), [input, output], layouts[between], scratch, set)?)
         }
         Work::Pool(kind, window) => Box::new(PoolStep { kind, window, input, output, set }),
         Work::Average => Box::new(AverageStep { input, output, set }),

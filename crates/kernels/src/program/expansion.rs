@@ -98,9 +98,8 @@ pub(super) fn buffer(dense: &Packed, filter: &PackedDepthwise, between: &Layout)
 impl ExpansionStep {
     pub(super) fn new(
         (dense, filter): (Packed, PackedDepthwise),
-        input: Region,
+        [input, output]: [Region; 2],
         between: Layout,
-        output: Region,
         [scratch, threads]: [usize; 2],
         set: &'static KernelSet,
     ) -> Result<Self, PlanError> {
@@ -167,7 +166,7 @@ impl ExpansionStep {
 
     /// # Safety
     /// As for [`Step::run`].
-    unsafe fn expand(&self, worker: &Worker<'_>, number: usize, buffer: usize, row: usize, slot: usize) {
+    unsafe fn expand(&self, worker: &Worker<'_>, number: usize, buffer: usize, (row, slot): (usize, usize)) {
         let band = &self.dense.bands[number];
         for piece in &self.pieces {
             let Some(window) = self.window(row, piece) else { continue };
@@ -201,16 +200,17 @@ impl ExpansionStep {
 
     /// # Safety
     /// As for [`Step::run`].
-    unsafe fn filter(&self, worker: &Worker<'_>, band: &Band, buffer: usize, row: usize, slot: usize) {
-        for number in 0..band.blocks() {
-            let block = band.block + number;
+    unsafe fn filter(&self, worker: &Worker<'_>, number: usize, buffer: usize, (row, slot): (usize, usize)) {
+        let band = &self.dense.bands[number];
+        for of_band in 0..band.blocks() {
+            let block = band.block + of_band;
             for part in &self.parts {
                 let x = part.x * self.filter.window.stride[1];
                 let first = slot * self.between.row() + (x + self.between.halo - self.filter.window.padding[1]) * LANES;
                 // SAFETY: check() has proven every place that the kernel reaches.
                 unsafe {
                     (part.kernel)(&DepthwiseCall {
-                        input: worker.at(buffer + number * self.block() + first),
+                        input: worker.at(buffer + of_band * self.block() + first),
                         row: self.between.row(),
                         step: self.filter.window.stride[1] * LANES,
                         taps: &self.taps,
@@ -251,8 +251,8 @@ impl ExpansionStep {
                             worker.at(buffer + block * self.block() + slot * row).write_bytes(0, row);
                         }
                     }
-                    Action::Expand { row, slot } => self.expand(worker, number, buffer, row, slot),
-                    Action::Filter { row, slot } => self.filter(worker, band, buffer, row, slot),
+                    Action::Expand { row, slot } => self.expand(worker, number, buffer, (row, slot)),
+                    Action::Filter { row, slot } => self.filter(worker, number, buffer, (row, slot)),
                 }
             }
         }
