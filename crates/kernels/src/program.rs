@@ -41,6 +41,7 @@ pub struct Program {
     output: Region,
     threads: Threads,
     poisons: bool,
+    checks: bool,
 }
 
 /// Numbers that do not fit the program.
@@ -94,10 +95,12 @@ impl Program {
             self.arena.fill(f32::NAN);
         }
         let (arena, stages, count) = (ArenaPointer(self.arena.as_mut_ptr()), &self.stages, self.threads.count());
+        let checks = self.checks;
         self.threads.run(&|number, barrier| {
-            let worker = Worker { arena, picture, number, count };
+            let worker = Worker { arena, picture, number, count, checks };
             for stage in stages {
                 for step in stage {
+                    worker.enter(step.as_ref());
                     // SAFETY: every step was checked against this arena when the program was built; the stages before
                     // are finished by all threads, and steps of one stage write to places of their own.
                     unsafe { step.run(&worker) };
@@ -119,11 +122,13 @@ impl Program {
         if picture.len() != expected {
             return Err(RunError { expected, found: picture.len() });
         }
-        let worker = Worker { arena: ArenaPointer(self.arena.as_mut_ptr()), picture, number: 0, count: 1 };
+        let worker =
+            Worker { arena: ArenaPointer(self.arena.as_mut_ptr()), picture, number: 0, count: 1, checks: self.checks };
         let mut times = Vec::with_capacity(self.stages.len());
         for stage in &self.stages {
             let started = Instant::now();
             for step in stage {
+                worker.enter(step.as_ref());
                 // SAFETY: as in run(), with one thread.
                 unsafe { step.run(&worker) };
             }

@@ -12,6 +12,7 @@ pub(crate) mod avx512;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 pub(crate) mod portable;
+pub(crate) mod scalar;
 
 use crate::activation::Activation;
 

@@ -26,6 +26,9 @@ pub(crate) type Halves<T> = [T; 2];
 /// What one call computes.
 #[derive(Debug)]
 pub(crate) struct TileCall<'a> {
+    /// Pixels and channels of the tile, for which kernels have constants.
+    pub(crate) pixels: usize,
+    pub(crate) channels: usize,
     /// Each half's first window.
     pub(crate) input: Halves<*const f32>,
     pub(crate) runs: &'a [Run],

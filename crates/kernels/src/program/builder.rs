@@ -19,6 +19,7 @@ use super::{Program, Stage};
 use crate::activation::Activation;
 use crate::error::PlanError;
 use crate::isa::Isa;
+use crate::kernel::interpreter;
 use crate::kernel::pointwise::Combination;
 use crate::kernel::pool::PoolKind;
 use crate::kernel::set::KernelSet;
@@ -41,11 +42,15 @@ pub struct Options {
     /// Whether the memory is filled with numbers that are none before every run, so that nothing that was not computed
     /// goes unnoticed.
     pub poisons: bool,
+    /// Whether every access to memory is checked, one float at a time: the program is planned for the instruction set,
+    /// which the machine need not have, and interpreted, thousands of times slower, with the same results. Memory beyond
+    /// the step's own ends the run with a panic. For tests; one thread.
+    pub checks: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { isa: Isa::best(), threads: 1, winograd: true, poisons: cfg!(debug_assertions) }
+        Self { isa: Isa::best(), threads: 1, winograd: true, poisons: cfg!(debug_assertions), checks: false }
     }
 }
 
@@ -111,7 +116,9 @@ impl ProgramBuilder {
     #[must_use]
     pub fn new(options: Options) -> Self {
         let isa = if Isa::available().contains(&options.isa) { options.isa } else { Isa::best() };
-        Self { options, set: KernelSet::of(isa), tensors: Vec::new(), plans: Vec::new(), weights: 0 }
+        let set = if options.checks { interpreter::set(options.isa) } else { KernelSet::of(isa) };
+        let options = Options { threads: if options.checks { 1 } else { options.threads }, ..options };
+        Self { options, set, tensors: Vec::new(), plans: Vec::new(), weights: 0 }
     }
 
     /// The program's input, in the order in which the caller gives it. A planar one can be read by dense convolutions
@@ -367,8 +374,8 @@ impl ProgramBuilder {
             stage.iter().try_for_each(|step| step.check())?;
             stages.push(stage);
         }
-        let (arena, poisons) = (Floats::zeroed(floats), self.options.poisons);
-        Ok(Program { arena, stages, input, output: region(output), threads, poisons })
+        let Options { poisons, checks, .. } = self.options;
+        Ok(Program { arena: Floats::zeroed(floats), stages, input, output: region(output), threads, poisons, checks })
     }
 
     /// Makes one step of each dense convolution whose whole output only the depthwise one behind it reads, where that is

@@ -9,6 +9,7 @@ use super::step::{Step, Worker, proven};
 use super::tiles::{Tile, cut};
 use super::window::Window;
 use crate::activation::Activation;
+use crate::bounds::Touched;
 use crate::error::PlanError;
 use crate::kernel::pointwise::{Operand, PointwiseCall};
 use crate::kernel::set::{KernelSet, LOOSE_PIXELS, TILE_STEPS};
@@ -138,6 +139,8 @@ impl ConvolutionStep {
         // SAFETY: the arena is the one that the regions lie in; check() has proven every place that the kernel reaches.
         unsafe {
             let call = TileCall {
+                pixels: placed.tile.pixels,
+                channels: band.lanes,
                 input: placed.input.map(|place| worker.at(place).cast_const()),
                 runs: &self.runs[planned.runs.clone()],
                 step: self.step,
@@ -216,6 +219,15 @@ impl Step for ConvolutionStep {
             }
         }
         Ok(())
+    }
+
+    fn touches(&self) -> Touched {
+        let residual = self.residual.as_ref().map(Region::floats);
+        Touched {
+            reads: [self.input.floats()].into_iter().chain(residual).collect(),
+            writes: vec![self.output.floats()],
+            weights: vec![self.packed.weights.place(), self.packed.bias.place()],
+        }
     }
 
     fn describe(&self) -> String {

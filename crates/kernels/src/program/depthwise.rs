@@ -7,6 +7,7 @@ use super::step::{Step, Worker, proven};
 use super::tiles::even;
 use super::window::Window;
 use crate::activation::Activation;
+use crate::bounds::Touched;
 use crate::error::PlanError;
 use crate::kernel::depthwise::{DepthwiseCall, DepthwiseKernel};
 use crate::kernel::set::KernelSet;
@@ -114,6 +115,7 @@ impl DepthwiseStep {
             // SAFETY: check() has proven every place that the kernel reaches.
             unsafe {
                 (part.kernel)(&DepthwiseCall {
+                    pixels: part.pixels,
                     input: worker.at(window + block * self.input.layout.block()),
                     row: self.input.layout.row(),
                     step: self.step,
@@ -151,6 +153,14 @@ impl Step for DepthwiseStep {
             }
         }
         Ok(())
+    }
+
+    fn touches(&self) -> Touched {
+        Touched {
+            reads: vec![self.input.floats()],
+            writes: vec![self.output.floats()],
+            weights: vec![self.packed.weights.place(), self.packed.bias.place()],
+        }
     }
 
     fn describe(&self) -> String {

@@ -8,12 +8,14 @@
 //!
 //! What a strip does, row by row, is settled when the program is built ([`Action`]); running follows the list.
 
+use super::arena::Floats;
 use super::convolution::{CONVOLUTION, activate_rows, clamp_of};
 use super::depthwise::{PackedDepthwise, Part, parts};
 use super::packed::{Band, Packed, runs};
 use super::region::Region;
 use super::step::{Step, Worker, proven};
 use super::tiles::even;
+use crate::bounds::{Access, Touched};
 use crate::error::PlanError;
 use crate::kernel::depthwise::DepthwiseCall;
 use crate::kernel::set::{KernelSet, LOOSE_PIXELS, TILE_STEPS};
@@ -175,6 +177,8 @@ impl ExpansionStep {
             // SAFETY: check() has proven every place that the kernel reaches.
             unsafe {
                 let call = TileCall {
+                    pixels: piece.pixels,
+                    channels: band.lanes,
                     input: [window, window + half * self.step].map(|place| worker.at(place).cast_const()),
                     runs: &self.runs,
                     step: self.step,
@@ -210,6 +214,7 @@ impl ExpansionStep {
                 // SAFETY: check() has proven every place that the kernel reaches.
                 unsafe {
                     (part.kernel)(&DepthwiseCall {
+                        pixels: part.pixels,
                         input: worker.at(buffer + of_band * self.block() + first),
                         row: self.between.row(),
                         step: self.filter.window.stride[1] * LANES,
@@ -235,20 +240,22 @@ impl ExpansionStep {
         let (band, row) = (&self.dense.bands[number], self.between.row());
         // The columns beside the picture stay zeros whatever the rows hold.
         // SAFETY: the buffer is this thread's, and as long as all its rows.
-        unsafe { worker.at(buffer).write_bytes(0, self.floats()) };
+        unsafe { worker.span(buffer, self.floats(), Access::Write).write_bytes(0, self.floats()) };
         for &action in actions {
             // SAFETY: check() has proven that slots are rows of the buffer.
             unsafe {
                 match action {
                     Action::Shift { from, rows } => {
                         for block in 0..band.blocks() {
-                            let first = buffer + block * self.block();
-                            worker.at(first).copy_from(worker.at(first + from * row), rows * row);
+                            let (first, floats) = (buffer + block * self.block(), rows * row);
+                            let source = worker.span(first + from * row, floats, Access::Read);
+                            worker.span(first, floats, Access::Write).copy_from(source, floats);
                         }
                     }
                     Action::Zero { slot } => {
                         for block in 0..band.blocks() {
-                            worker.at(buffer + block * self.block() + slot * row).write_bytes(0, row);
+                            let place = buffer + block * self.block() + slot * row;
+                            worker.span(place, row, Access::Write).write_bytes(0, row);
                         }
                     }
                     Action::Expand { row, slot } => self.expand(worker, number, buffer, (row, slot)),
@@ -338,6 +345,15 @@ impl Step for ExpansionStep {
             }
         }
         Ok(())
+    }
+
+    fn touches(&self) -> Touched {
+        let weights = [&self.dense.weights, &self.dense.bias, &self.filter.weights, &self.filter.bias];
+        Touched {
+            reads: vec![self.input.floats()],
+            writes: vec![self.output.floats(), self.scratch..self.scratch + self.floats()],
+            weights: weights.map(Floats::place).to_vec(),
+        }
     }
 
     fn describe(&self) -> String {
