@@ -12,6 +12,7 @@ mod arithmetic;
 mod attributes;
 mod constant;
 mod declined;
+mod fuzzed;
 mod lowering;
 mod network;
 mod reader;
@@ -20,6 +21,7 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use declined::Declined;
+pub use fuzzed::fuzz_model;
 use margay_frontend::tensor::{InputTensor, TensorData};
 use margay_kernels::{Options, Program};
 
