@@ -17,7 +17,7 @@ use crate::protobuf::{Value, tensor};
 use crate::shared;
 
 /// Largest difference from tract, as a part of the largest score: of direct convolutions, and by Winograd's method.
-const TOLERANCES: [(bool, f32); 2] = [(false, 1e-5), (true, 5e-5)];
+pub const TOLERANCES: [(bool, f32); 2] = [(false, 1e-5), (true, 5e-5)];
 
 fn compile(file: &[u8], spec: &ModelSpec, winograd: bool) -> Result<CompiledEngine, Declined> {
     let file = OnnxFile::decode(Path::new("model.onnx"), file).unwrap();
@@ -43,7 +43,7 @@ fn picture(spec: &ModelSpec, seed: u64) -> InputTensor {
 }
 
 /// The largest difference, as a part of the largest score.
-fn difference(found: &[f32], expected: &[f32]) -> f32 {
+pub fn difference(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let scale = expected.iter().fold(0.0_f32, |scale, value| scale.max(value.abs()));
     let largest = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0_f32, f32::max);

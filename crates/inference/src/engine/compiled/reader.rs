@@ -9,6 +9,7 @@ mod pointwise;
 mod pooling;
 mod reshaping;
 mod shuffling;
+mod slicing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -88,6 +89,10 @@ pub(super) fn read(graph: &GraphProto, opset: i64, spec: &InputSpec) -> Result<N
     }
     let mut reader = Reader::new(graph, opset, spec)?;
     for node in &graph.node {
+        if node.op_type == "Split" && ["", "ai.onnx"].contains(&node.domain.as_str()) {
+            reader.split(node)?;
+            continue;
+        }
         let known = reader.node(node)?;
         let [output] = node.output.as_slice() else {
             return Err(Declined::node(node, format!("{} outputs", node.output.len())));
@@ -146,6 +151,7 @@ impl<'a> Reader<'a> {
             "Identity" | "Dropout" | "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => self.reshaping(node),
             "Transpose" => self.transpose(node),
             "Concat" => self.concatenation(node),
+            "Slice" => self.slice(node),
             "Softmax" => self.softmax(node),
             _ => Err(Declined::node(node, "the operator is not covered")),
         };
