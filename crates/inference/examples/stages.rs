@@ -10,7 +10,6 @@ use std::error::Error;
 use std::path::Path;
 
 use margay_inference::engine::compiled::CompiledEngine;
-use margay_inference::engine::onnx::OnnxFile;
 use margay_inference::{InputSpec, ModelSpec, OutputSpec};
 use margay_kernels::{Isa, Options};
 
@@ -27,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let isa = rest.first().and_then(|name| Isa::available().into_iter().find(|isa| isa.to_string() == *name));
     let runs = rest.get(1).map_or(Ok(50), |runs| runs.parse::<usize>())?;
     let options = Options { isa: isa.unwrap_or_else(Isa::best), poisons: false, ..Options::default() };
-    let mut engine = CompiledEngine::compile(&OnnxFile::read(Path::new(model))?, &spec, options)?;
+    let mut engine = CompiledEngine::load_with(Path::new(model), &spec, options)??;
     let length = spec.input.shape().iter().product();
     let picture: Vec<f32> = (0..length).map(|place: usize| (place * 7919 % 1000) as f32 / 500.0 - 1.0).collect();
     let mut least = engine.profile(&picture)?;

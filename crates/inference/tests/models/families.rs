@@ -11,6 +11,7 @@ use margay_inference::{Engine, InputSpec, InputTensor, ModelSpec, OutputSpec};
 use margay_kernels::{Isa, Options};
 
 use crate::compiled::{TOLERANCES, difference};
+use crate::networks::Random;
 
 /// Numbers of a file that families.py wrote.
 fn numbers(path: &Path) -> Vec<f32> {
@@ -27,6 +28,11 @@ fn check(path: &Path) {
     let spec = ModelSpec { input, output: OutputSpec::logits() };
     let pixels = 3 * sides[0] * sides[1];
     let name = path.file_stem().unwrap().to_string_lossy();
+    let (mut whole, mut lazy) = (Vec::new(), Vec::new());
+    let noise = InputTensor::from_f32(spec.input.shape(), Random::new(5).floats(pixels, 2.0)).unwrap();
+    CompiledEngine::compile(&file, &spec, Options::default()).unwrap().run(&noise, &mut whole).unwrap();
+    CompiledEngine::load(path, &spec).unwrap().unwrap().run(&noise, &mut lazy).unwrap();
+    assert_eq!(whole, lazy, "{name}: weights that are read one by one are the same");
     for (isa, threads) in Isa::available().into_iter().flat_map(|isa| [(isa, 1), (isa, 2)]) {
         for (winograd, tolerance) in TOLERANCES {
             let options = Options { isa, threads, winograd, poisons: true, ..Options::default() };
