@@ -67,7 +67,8 @@ unsafe fn tile<V: Vector>(call: &TileCall<'_>) {
                     let input = call.input[side].add(run.offset as usize + of_half * call.step);
                     for element in 0..run.length as usize {
                         sum = V::load(input.add(element)).fma(V::load(weight), sum);
-                        weight = weight.add(call.channels);
+                        // Past the last there may be no float.
+                        weight = weight.wrapping_add(call.channels);
                     }
                 }
                 if let Some(residual) = call.residual {
