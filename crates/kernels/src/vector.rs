@@ -33,6 +33,13 @@ pub(crate) trait Vector: Copy {
     unsafe fn max(self, other: Self) -> Self;
     /// The lesser of both; `other` where one is no number.
     unsafe fn min(self, other: Self) -> Self;
+    /// Whether a multiplication can take one lane of a vector for all, so that inputs are loaded four at a time.
+    const BY_LANE: bool = false;
+    /// `self · factors[LANE] + addend`, where [`Self::BY_LANE`].
+    unsafe fn fma_lane<const LANE: i32>(self, factors: Self, addend: Self) -> Self {
+        let _ = factors;
+        addend
+    }
     /// `self · factor + addend`, rounded once where the instruction set can.
     unsafe fn fma(self, factor: Self, addend: Self) -> Self;
     /// 1 / x of normal numbers whose reciprocal is one, to about 2 units in the last place.
