@@ -16,7 +16,8 @@ target=${CARGO_TARGET_DIR:-../../target}/memory
 if [ "$what" != miri ]; then
     # The stable compiler takes its unstable flags this way; nothing that is shipped is built so.
     RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Ctarget-feature=-crt-static" CARGO_TARGET_DIR="$target" \
-        cargo test -p margay-kernels --target "$host" --tests -- --skip stack::
+        cargo test -p margay-kernels --target "$host" --config 'profile.dev.package.margay-kernels.opt-level=1' --tests -- \
+        --skip stack::
 fi
 
 if [ "$what" != address ]; then
