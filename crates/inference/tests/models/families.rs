@@ -1,4 +1,4 @@
-//! A small member of each family of classifiers, against ONNX Runtime's scores: three of them kept in `golden/`, all of them
+//! A small member of each family of classifiers, against ONNX Runtime's scores: three of them kept in `golden/families/`, all of them
 //! written by families.py where Python has onnx and onnxruntime.
 
 use std::fs;
@@ -59,7 +59,7 @@ fn check_all(folder: &Path) -> usize {
 
 #[test]
 fn kept_members_of_families_say_what_onnx_runtime_says() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/golden");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/golden/families");
     assert_eq!(check_all(&folder), 3);
 }
 
