@@ -64,8 +64,8 @@ mod tests {
     #[test]
     fn a_step_touches_what_it_may_and_nothing_else() {
         let (arena, weights) = ([0.0_f32; 100], [0.0_f32; 10]);
-        let touched =
-            Touched { reads: vec![0..16], writes: vec![32..48], weights: vec![(weights.as_ptr().addr(), 10)] };
+        let [reads, writes] = [0..16, 32..48].map(|range| [range].to_vec());
+        let touched = Touched { reads, writes, weights: vec![(weights.as_ptr().addr(), 10)] };
         enter("a step".to_owned(), touched, arena.as_ptr());
         for (place, floats, access, is_allowed) in [
             (0, 16, Access::Read, true),

@@ -105,6 +105,22 @@ pub(crate) unsafe fn tile<V: Vector, const VECTORS: usize, const PIXELS: usize, 
                 second = second.add(1);
             }
         }
+        finish(call, &mut sums);
+    }
+}
+
+/// What happens to the sums before they leave the registers.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn finish<V: Vector, const VECTORS: usize, const PIXELS: usize>(
+    call: &TileCall<'_>,
+    sums: &mut [[V; PIXELS]; VECTORS],
+) {
+    let half = PIXELS / 2;
+    // SAFETY: the caller's promise.
+    unsafe {
         if let Some(residual) = call.residual {
             for vector in 0..VECTORS {
                 for pixel in 0..PIXELS {
