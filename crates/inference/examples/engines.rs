@@ -16,7 +16,6 @@ use std::path::Path;
 use std::time::Instant;
 
 use margay_inference::engine::compiled::CompiledEngine;
-use margay_inference::engine::onnx::OnnxFile;
 use margay_inference::engine::tract::TractEngine;
 use margay_inference::{Engine, InputSpec, InputTensor, ModelSpec, OutputSpec};
 use margay_kernels::{Isa, Options};
@@ -93,7 +92,7 @@ fn load(engine: &str, model: &Path, spec: &ModelSpec, threads: usize) -> Result<
                     None => return Err(format!("this machine has no {word}").into()),
                 }
             }
-            Ok(Box::new(CompiledEngine::compile(&OnnxFile::read(model)?, spec, options)?))
+            Ok(Box::new(CompiledEngine::load_with(model, spec, options)??))
         }
         _ => Err(format!("there is no engine {engine}").into()),
     }

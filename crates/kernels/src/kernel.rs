@@ -9,6 +9,7 @@
 
 pub(crate) mod average;
 pub(crate) mod depthwise;
+pub(crate) mod interpreter;
 pub(crate) mod pointwise;
 pub(crate) mod pool;
 pub(crate) mod set;

@@ -5,6 +5,8 @@
 //! *planar* one holds channel after channel, as pictures arrive. Around every plane lies a halo of zeros, as wide as its
 //! widest reader pads, so that no kernel asks where the edge is.
 
+use std::fmt;
+
 use crate::error::PlanError;
 
 /// Channels in a block.
@@ -25,6 +27,12 @@ pub struct Shape {
     pub height: usize,
     /// Columns.
     pub width: usize,
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} × {} × {}", self.channels, self.height, self.width)
+    }
 }
 
 impl Shape {

@@ -15,6 +15,7 @@
 #![allow(unsafe_code, reason = "kernels work on pointers into the arena; each block says why it is sound")]
 
 mod activation;
+mod bounds;
 mod error;
 mod isa;
 mod kernel;

@@ -5,8 +5,10 @@ pub(crate) mod builder;
 pub(crate) mod channels;
 pub(crate) mod convolution;
 pub(crate) mod depthwise;
+pub(crate) mod expansion;
 pub(crate) mod halo;
 pub(crate) mod input;
+pub(crate) mod packed;
 pub(crate) mod pointwise;
 pub(crate) mod pooling;
 pub(crate) mod region;
@@ -17,6 +19,7 @@ pub(crate) mod window;
 pub(crate) mod winograd;
 
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use crate::layout::Shape;
 use crate::threads::Threads;
@@ -38,6 +41,7 @@ pub struct Program {
     output: Region,
     threads: Threads,
     poisons: bool,
+    checks: bool,
 }
 
 /// Numbers that do not fit the program.
@@ -91,10 +95,12 @@ impl Program {
             self.arena.fill(f32::NAN);
         }
         let (arena, stages, count) = (ArenaPointer(self.arena.as_mut_ptr()), &self.stages, self.threads.count());
+        let checks = self.checks;
         self.threads.run(&|number, barrier| {
-            let worker = Worker { arena, picture, number, count };
+            let worker = Worker { arena, picture, number, count, checks };
             for stage in stages {
                 for step in stage {
+                    worker.enter(step.as_ref());
                     // SAFETY: every step was checked against this arena when the program was built; the stages before
                     // are finished by all threads, and steps of one stage write to places of their own.
                     unsafe { step.run(&worker) };
@@ -104,6 +110,32 @@ impl Program {
         });
         self.read_output(output);
         Ok(())
+    }
+
+    /// Runs the network on one picture, and says what each stage is and how long it took, on one thread. For whoever wants
+    /// to know where the time goes; otherwise as [`Self::run`].
+    ///
+    /// # Errors
+    /// As for [`Self::run`].
+    pub fn profile(&mut self, picture: &[f32]) -> Result<Vec<(String, Duration)>, RunError> {
+        let expected = self.input.elements();
+        if picture.len() != expected {
+            return Err(RunError { expected, found: picture.len() });
+        }
+        let worker =
+            Worker { arena: ArenaPointer(self.arena.as_mut_ptr()), picture, number: 0, count: 1, checks: self.checks };
+        let mut times = Vec::with_capacity(self.stages.len());
+        for stage in &self.stages {
+            let started = Instant::now();
+            for step in stage {
+                worker.enter(step.as_ref());
+                // SAFETY: as in run(), with one thread.
+                unsafe { step.run(&worker) };
+            }
+            let name = stage.first().map(|step| step.describe()).unwrap_or_default();
+            times.push((name, started.elapsed()));
+        }
+        Ok(times)
     }
 
     fn read_output(&self, output: &mut Vec<f32>) {

@@ -2,6 +2,7 @@
 
 use super::region::Region;
 use super::step::{Step, Worker};
+use crate::bounds::{Access, Touched};
 use crate::error::PlanError;
 
 /// The halo of a region's blocks.
@@ -23,6 +24,14 @@ impl Step for Halo {
         Ok(())
     }
 
+    fn touches(&self) -> Touched {
+        Touched { writes: vec![self.region.floats()], ..Touched::default() }
+    }
+
+    fn describe(&self) -> String {
+        "halo".to_owned()
+    }
+
     unsafe fn run(&self, worker: &Worker<'_>) {
         let layout = &self.region.layout;
         let (halo, row, pixel) = (layout.halo, layout.row(), layout.pixel());
@@ -31,7 +40,7 @@ impl Step for Halo {
             let first = self.region.first + block * layout.block();
             let zero = |from: usize, count: usize| {
                 // SAFETY: the block is the region's, the rows and columns are its layout's.
-                unsafe { worker.at(first + from).write_bytes(0, count) }
+                unsafe { worker.span(first + from, count, Access::Write).write_bytes(0, count) }
             };
             zero(0, whole);
             for y in halo..layout.rows() - halo {

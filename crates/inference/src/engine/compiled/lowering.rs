@@ -4,13 +4,15 @@ use margay_kernels::{Convolution, LANES, Options, PlanError, Program, ProgramBui
 
 use super::network::{Layer, Network, Node, ValueId};
 
-/// Makes the program of a network.
+/// Makes the program of a network. Its weights go as they are packed.
 ///
 /// # Errors
 /// [`PlanError`]: shapes, weights or memory beyond the limits.
-pub(super) fn lower(network: &Network, options: Options) -> Result<Program, PlanError> {
-    let needed = needed(network);
-    let nodes: Vec<&Node> = network.nodes.iter().filter(|node| needed[node.output]).collect();
+pub(super) fn lower(mut network: Network, options: Options) -> Result<Program, PlanError> {
+    let needed = needed(&network);
+    let mut nodes = std::mem::take(&mut network.nodes);
+    nodes.retain(|node| needed[node.output]);
+    let network = &network;
     let mut lowering = Lowering {
         network,
         parents: parents(network, &nodes),
@@ -20,7 +22,7 @@ pub(super) fn lower(network: &Network, options: Options) -> Result<Program, Plan
     };
     lowering.input(&nodes)?;
     for node in nodes {
-        lowering.step(node)?;
+        lowering.step(&node)?;
     }
     let output = lowering.view(network.output)?;
     lowering.builder.build(output)
@@ -40,7 +42,7 @@ fn needed(network: &Network) -> Vec<bool> {
 
 /// Values that are written as parts of others: what each is a part of, and its first channel there. A value is one part
 /// at most, and begins where a block does.
-fn parents(network: &Network, nodes: &[&Node]) -> Vec<Option<(ValueId, usize)>> {
+fn parents(network: &Network, nodes: &[Node]) -> Vec<Option<(ValueId, usize)>> {
     let mut parents = vec![None; network.shapes.len()];
     for node in nodes.iter().filter(|node| matches!(node.layer, Layer::Concatenate)) {
         let Some(places) = places(network, node) else { continue };
@@ -76,8 +78,8 @@ struct Lowering<'a> {
 impl Lowering<'_> {
     /// The first step. The picture stays planar where only convolutions read it that are fast at that: those that skip
     /// every second column.
-    fn input(&mut self, nodes: &[&Node]) -> Result<(), PlanError> {
-        let readers = nodes.iter().flat_map(|node| node.inputs.iter().enumerate().map(move |input| (*node, input)));
+    fn input(&mut self, nodes: &[Node]) -> Result<(), PlanError> {
+        let readers = nodes.iter().flat_map(|node| node.inputs.iter().enumerate().map(move |input| (node, input)));
         let mut readers = readers.filter(|&(_, (_, &value))| value == 0);
         let is_planar = self.network.output != 0
             && readers.all(|(node, (place, _))| match &node.layer {

@@ -9,18 +9,20 @@ mod pointwise;
 mod pooling;
 mod reshaping;
 mod shuffling;
+mod slicing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use margay_kernels::{InputOrder, Shape};
-use tract_onnx::pb::{GraphProto, NodeProto};
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
 use super::arithmetic;
 use super::attributes::Attributes;
 use super::constant::Constant;
 use super::declined::Declined;
 use super::network::{Network, ValueId};
+use crate::engine::onnx::sparse::Weights;
 use crate::spec::input::{InputSpec, Layout};
 
 /// Operator sets whose operators mean what they are taken for here.
@@ -57,12 +59,15 @@ impl Tensor {
 #[derive(Debug, Clone)]
 enum Known {
     Constant(Arc<Constant>),
+    /// An initial value, by number, whose elements are still in the file.
+    Stored(usize),
     Tensor(Tensor),
 }
 
 /// A graph that is being read.
 struct Reader<'a> {
     graph: &'a GraphProto,
+    stored: Option<&'a Weights>,
     opset: i64,
     known: HashMap<&'a str, Known>,
     /// How often each name is read, by nodes and as an output.
@@ -75,7 +80,12 @@ struct Reader<'a> {
 ///
 /// # Errors
 /// [`Declined`]: the first thing that is not covered.
-pub(super) fn read(graph: &GraphProto, opset: i64, spec: &InputSpec) -> Result<Network, Declined> {
+pub(super) fn read(
+    graph: &GraphProto,
+    stored: Option<&Weights>,
+    opset: i64,
+    spec: &InputSpec,
+) -> Result<Network, Declined> {
     if !OPSETS.contains(&opset) {
         return Err(Declined::model(format!(
             "operator set {opset} is not among {} to {}",
@@ -86,8 +96,12 @@ pub(super) fn read(graph: &GraphProto, opset: i64, spec: &InputSpec) -> Result<N
     if graph.node.len() > MAX_NODES {
         return Err(Declined::model(format!("{} nodes are more than {MAX_NODES}", graph.node.len())));
     }
-    let mut reader = Reader::new(graph, opset, spec)?;
+    let mut reader = Reader::new(graph, stored, opset, spec)?;
     for node in &graph.node {
+        if node.op_type == "Split" && ["", "ai.onnx"].contains(&node.domain.as_str()) {
+            reader.split(node)?;
+            continue;
+        }
         let known = reader.node(node)?;
         let [output] = node.output.as_slice() else {
             return Err(Declined::node(node, format!("{} outputs", node.output.len())));
@@ -98,7 +112,7 @@ pub(super) fn read(graph: &GraphProto, opset: i64, spec: &InputSpec) -> Result<N
 }
 
 impl<'a> Reader<'a> {
-    fn new(graph: &'a GraphProto, opset: i64, spec: &InputSpec) -> Result<Self, Declined> {
+    fn new(graph: &'a GraphProto, stored: Option<&'a Weights>, opset: i64, spec: &InputSpec) -> Result<Self, Declined> {
         let mut uses = HashMap::new();
         let outputs = graph.output.iter().map(|output| &output.name);
         for name in graph.node.iter().flat_map(|node| &node.input).chain(outputs) {
@@ -118,19 +132,28 @@ impl<'a> Reader<'a> {
         let tensor =
             Tensor { is_channels_last: spec.layout == Layout::Nhwc, ..Tensor::plain(0, spec.shape().to_vec()) };
         known.insert(input.name.as_str(), Known::Tensor(tensor));
-        for tensor in &graph.initializer {
+        for (number, tensor) in graph.initializer.iter().enumerate() {
+            if stored.is_some_and(|stored| stored.has(number)) {
+                known.insert(tensor.name.as_str(), Known::Stored(number));
+                continue;
+            }
             // What cannot be decoded is missed only where it is read.
             if let Ok(constant) = Constant::decode(tensor) {
                 known.insert(tensor.name.as_str(), Known::Constant(Arc::new(constant)));
             }
         }
-        Ok(Self { graph, opset, known, uses, network: Network::new(shape, order), weights: 0 })
+        Ok(Self { graph, stored, opset, known, uses, network: Network::new(shape, order), weights: 0 })
     }
 
     /// What a node's output is.
     fn node(&mut self, node: &'a NodeProto) -> Result<Known, Declined> {
         if !["", "ai.onnx"].contains(&node.domain.as_str()) {
             return Err(Declined::node(node, format!("the domain {:.80} is not covered", node.domain)));
+        }
+        if let ("Identity", [name]) = (node.op_type.as_str(), node.input.as_slice())
+            && let Some(known @ (Known::Constant(_) | Known::Stored(_))) = self.known.get(name.as_str())
+        {
+            return Ok(known.clone());
         }
         if let Some(constant) = self.folded(node)? {
             return Ok(Known::Constant(Arc::new(constant)));
@@ -146,6 +169,7 @@ impl<'a> Reader<'a> {
             "Identity" | "Dropout" | "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => self.reshaping(node),
             "Transpose" => self.transpose(node),
             "Concat" => self.concatenation(node),
+            "Slice" => self.slice(node),
             "Softmax" => self.softmax(node),
             _ => Err(Declined::node(node, "the operator is not covered")),
         };
@@ -159,7 +183,12 @@ impl<'a> Reader<'a> {
             let tensor = self.tensor(node, 0)?;
             return Ok(Some(Constant::integers(tensor.dims.iter().map(|&length| length as i64).collect(), false)));
         }
-        let inputs: Option<Vec<_>> = node.input.iter().map(|name| self.constant_named(name)).collect();
+        // What is stored is larger than all that is computed here.
+        let in_memory = |name: &String| match self.known.get(name.as_str())? {
+            Known::Constant(constant) => Some(Arc::clone(constant)),
+            Known::Stored(_) | Known::Tensor(_) => None,
+        };
+        let inputs: Option<Vec<_>> = node.input.iter().map(in_memory).collect();
         match inputs {
             Some(inputs) => arithmetic::fold(node, self.opset, &inputs),
             None => Ok(None),
@@ -169,6 +198,12 @@ impl<'a> Reader<'a> {
     fn constant_named(&self, name: &str) -> Option<Arc<Constant>> {
         match self.known.get(name)? {
             Known::Constant(constant) => Some(Arc::clone(constant)),
+            // What cannot be read or decoded is missing.
+            &Known::Stored(number) => {
+                let stub = self.graph.initializer.get(number)?;
+                let tensor = TensorProto { raw_data: self.stored?.read(number).ok()?, ..stub.clone() };
+                Constant::decode(&tensor).ok().map(Arc::new)
+            }
             Known::Tensor(_) => None,
         }
     }
@@ -197,7 +232,9 @@ impl<'a> Reader<'a> {
                 let is_shared = tensor.is_shared || self.uses.get(name).is_some_and(|&uses| uses > 1);
                 Ok(Tensor { is_shared, ..tensor.clone() })
             }
-            Some(Known::Constant(_)) => Err(Declined::node(node, format!("its input {input} is a constant"))),
+            Some(Known::Constant(_) | Known::Stored(_)) => {
+                Err(Declined::node(node, format!("its input {input} is a constant")))
+            }
             None => Err(Declined::node(node, format!("nothing that is covered supplies its input {input}"))),
         }
     }
