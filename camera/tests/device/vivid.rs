@@ -42,6 +42,13 @@ fn rgb_has_the_right_colours_for_sixty_frames() {
 }
 
 #[test]
+fn nv21_yu12_and_bgr_have_the_right_colours_for_sixty_frames() {
+    sixty_frames_of(FormatWish::Nv21, PixelFormat::Nv21);
+    sixty_frames_of(FormatWish::Yuv420, PixelFormat::Yuv420);
+    sixty_frames_of(FormatWish::Bgr24, PixelFormat::Bgr24);
+}
+
+#[test]
 fn grey_has_the_right_shades_for_sixty_frames() {
     sixty_frames_of(FormatWish::Grey, PixelFormat::Gray8);
 }
