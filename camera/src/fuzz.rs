@@ -31,3 +31,28 @@ pub fn fuzz_mjpeg_scanner(bytes: &[u8]) {
     }
     assert!(rest.is_empty(), "the stream was read to its end");
 }
+
+/// Reads `bytes` as what a child process writes: the first byte says whether it is pictures or raw images, and in pieces
+/// of which length it comes; the rest is the stream.
+///
+/// # Panics
+/// Where a frame is not a piece of the stream, or anything is left unread.
+pub fn fuzz_child_output(bytes: &[u8]) {
+    crate::source::fuzz_framing(bytes);
+}
+
+/// Reads `bytes` as the beginning of a network camera's answer.
+///
+/// # Panics
+/// Where a bound does not hold.
+pub fn fuzz_http_head(bytes: &[u8]) {
+    crate::source::fuzz_head(bytes);
+}
+
+/// Reads `bytes` as the chunked body of a network camera's answer.
+///
+/// # Panics
+/// Where a bound does not hold.
+pub fn fuzz_http_chunks(bytes: &[u8]) {
+    crate::source::fuzz_chunked(bytes);
+}

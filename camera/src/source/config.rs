@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::command::{GstreamerSource, RpicamSource};
+use super::http::HttpSource;
 use super::limits::MOST_ITEM_BYTES;
 use crate::format::PixelFormat;
 use crate::v4l2::FormatWish;
@@ -20,6 +22,12 @@ pub enum SourceConfig {
     TestPattern(TestPatternSource),
     /// A camera.
     V4l2(V4l2Source),
+    /// A camera of a Raspberry Pi's CSI connector.
+    Rpicam(RpicamSource),
+    /// A pipeline of GStreamer.
+    Gstreamer(GstreamerSource),
+    /// A camera of the network.
+    HttpMjpeg(HttpSource),
 }
 
 /// JPEG, PNG and BMP files in a folder (not in folders within it), by their names' endings; hidden files are left out.
