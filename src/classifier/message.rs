@@ -12,7 +12,8 @@ use crate::payload::Ranked;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToCapture {
-    /// Capture from this source into the ring whose memfd comes along, writable.
+    /// Capture from this source into the ring whose memfd comes along, writable; for a camera of the network, a connection
+    /// to it comes second.
     Begin {
         /// Where frames come from, in the sandbox's own paths.
         source: SourceConfig,

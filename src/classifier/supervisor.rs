@@ -7,11 +7,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use margay_camera::source::SourceConfig;
+use margay_camera::source::{HttpError, SourceConfig};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::capture_side::{CaptureSide, CaptureState};
+use super::connection::Connecting;
 use super::inference_side::{Activated, Camera, DeployedModel, InferenceSide, Loaded, Next, Server};
 use super::message::{Account, FromCapture, FromInference, Inferred, Outcome, ToInference};
 use super::plan::{self, CameraAccess, WorkerIdentity};
@@ -119,8 +120,10 @@ impl Classifier {
         let (commands, orders) = mpsc::channel(COMMAND_QUEUE);
         let (events_in, events) = mpsc::channel(EVENT_QUEUE);
         let (ring_out, ring) = watch::channel(None);
+        plan::capture(&settings)?;
         let supervisor = Supervisor {
-            capture: CaptureSide::new(settings.source.clone(), plan::capture(&settings)?),
+            capture: CaptureSide::new(settings.clone()),
+            connecting: Connecting::default(),
             settings,
             observe: Box::new(observe),
             inference: InferenceSide::new(),
@@ -170,6 +173,7 @@ struct Supervisor {
     settings: Settings,
     observe: Box<dyn Fn(Observation) + Send + Sync>,
     capture: CaptureSide,
+    connecting: Connecting,
     inference: InferenceSide,
     events_in: mpsc::Sender<(WorkerId, Event)>,
     ring_out: watch::Sender<Option<SharedRing>>,
@@ -200,6 +204,7 @@ impl Supervisor {
                     None => return,
                 },
                 _ = watch.tick() => self.inference.end_hung_workers(self.capture.next_frame()),
+                connection = self.connecting.made() => self.connected(connection).await,
                 () = sleep_until(capture_due), if capture_due.is_some() => self.start_capture().await,
                 () = sleep_until(inference_due), if inference_due.is_some() => self.restart_inference().await,
             }
@@ -318,10 +323,32 @@ impl Supervisor {
         }
     }
 
+    /// Starts the capture worker; where it needs a connection, once there is one.
     async fn start_capture(&mut self) {
         self.capture_due = None;
+        match self.capture.needs_connection().cloned() {
+            Some(url) => {
+                self.capture.state = CaptureState::Starting;
+                self.connecting.begin(url);
+            }
+            None => self.start_capture_with(None).await,
+        }
+    }
+
+    async fn connected(&mut self, connection: Result<OwnedFd, HttpError>) {
+        match connection {
+            Ok(connection) => self.start_capture_with(Some(connection)).await,
+            Err(error) => {
+                let why = super::explain(&error);
+                tracing::error!(camera = self.settings.camera, why, "the camera does not answer; it is tried again");
+                self.capture_due = Some(from_now(self.capture.failed_to_start(why)));
+            }
+        }
+    }
+
+    async fn start_capture_with(&mut self, connection: Option<OwnedFd>) {
         let id = self.new_id();
-        if let Err(error) = self.capture.start(id, self.events_in.clone()).await {
+        if let Err(error) = self.capture.start(id, connection, self.events_in.clone()).await {
             let why = super::explain(&error);
             tracing::error!(camera = self.settings.camera, why, "the capture worker could not be started");
             self.capture_due = Some(from_now(self.capture.failed_to_start(why)));

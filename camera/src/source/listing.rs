@@ -12,6 +12,8 @@ use super::config::FolderOrder;
 use super::error::SourceError;
 use super::glob::NamePattern;
 use super::limits::MOST_ITEMS;
+use super::still;
+use crate::picture::PictureFormat;
 
 /// The endings that image files have, in small letters.
 const ENDINGS: [&str; 4] = ["jpg", "jpeg", "png", "bmp"];
@@ -27,7 +29,7 @@ pub fn images_in(
     pattern: Option<&NamePattern>,
 ) -> Result<Vec<PathBuf>, SourceError> {
     let unreadable = |source: io::Error| SourceError::unreadable(folder, "folder", source);
-    if is_image(folder) && folder.is_file() {
+    if is_picture(folder) {
         return Ok(vec![folder.to_owned()]);
     }
     let mut images = Vec::new();
@@ -52,6 +54,14 @@ fn is_image(path: &Path) -> bool {
     let hidden = path.file_name().is_none_or(|name| name.as_bytes().starts_with(b"."));
     let ending = path.extension().and_then(OsStr::to_str);
     !hidden && ending.is_some_and(|ending| ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending)))
+}
+
+/// Whether this is a file, and begins as pictures do: its name may be another here than where it lies.
+fn is_picture(path: &Path) -> bool {
+    let mut beginning = [0; 8];
+    let read = |still::Opened { mut file, .. }| io::Read::read(&mut file, &mut beginning).ok();
+    let length = still::open(path).ok().and_then(read).unwrap_or(0);
+    PictureFormat::of(&beginning[..length]).is_some()
 }
 
 /// Files by the time of their last change; one that is gone already comes first and is skipped when it is read.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::child::{FRAMES_FD, Frames};
 use super::error::CommandError;
-use super::{Order, find, raw_shape, words};
+use super::{Order, RawShape, find, raw_shape, words};
 use crate::format::PixelFormat;
 use crate::v4l2::FormatWish;
 
@@ -51,8 +51,33 @@ pub fn jetson_pipeline(sensor: u32, width: u32, height: u32) -> String {
     )
 }
 
+impl GstreamerSource {
+    /// Checks what is asked for, whether the program is installed or not.
+    ///
+    /// # Errors
+    /// [`CommandError::Padded`] and [`CommandError::Text`].
+    pub fn check(&self) -> Result<(), CommandError> {
+        asked(self).map(drop)
+    }
+
+    /// Where the program is.
+    ///
+    /// # Errors
+    /// [`CommandError::NotInstalled`].
+    pub fn find_program(&self) -> Result<PathBuf, CommandError> {
+        find(self.program.as_deref(), PROGRAMS, "gst-launch-1.0", HOW)
+    }
+}
+
 pub(super) fn order(config: &GstreamerSource) -> Result<Order, CommandError> {
-    let &GstreamerSource { width, height, frames_per_second: rate, .. } = config;
+    let (arguments, raw) = asked(config)?;
+    let (program, rate) = (config.find_program()?, config.frames_per_second);
+    Ok(Order { program, arguments, output: Frames::Apart, raw, rate })
+}
+
+/// The program's arguments, and the shape of raw images.
+fn asked(config: &GstreamerSource) -> Result<(Vec<OsString>, Option<RawShape>), CommandError> {
+    let &GstreamerSource { width, height, .. } = config;
     let mut arguments = words("the pipeline", &config.pipeline)?;
     if arguments.is_empty() {
         let rule = "has no element: write for example videotestsrc is-live=true";
@@ -68,9 +93,7 @@ pub(super) fn order(config: &GstreamerSource) -> Result<Order, CommandError> {
     };
     let sink = format!("! fdsink fd={FRAMES_FD} sync=false");
     arguments.extend(sink.split(' ').map(str::to_owned));
-    let program = find(config.program.as_deref(), PROGRAMS, "gst-launch-1.0", HOW)?;
-    let arguments = ["--quiet".to_owned()].into_iter().chain(arguments).map(OsString::from).collect();
-    Ok(Order { program, arguments, output: Frames::Apart, raw, rate })
+    Ok((["--quiet".to_owned()].into_iter().chain(arguments).map(OsString::from).collect(), raw))
 }
 
 /// A raw format and GStreamer's name for it; `None`: JPEG.

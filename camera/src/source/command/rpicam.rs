@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::child::Frames;
 use super::error::CommandError;
-use super::{Order, find, raw_shape};
+use super::{Order, RawShape, find, raw_shape};
 use crate::format::PixelFormat;
 use crate::v4l2::FormatWish;
 
@@ -42,7 +42,32 @@ pub struct RpicamSource {
     pub arguments: Vec<String>,
 }
 
+impl RpicamSource {
+    /// Checks what is asked for, whether the program is installed or not.
+    ///
+    /// # Errors
+    /// [`CommandError::Padded`] and [`CommandError::Text`].
+    pub fn check(&self) -> Result<(), CommandError> {
+        asked(self).map(drop)
+    }
+
+    /// Where the program is.
+    ///
+    /// # Errors
+    /// [`CommandError::NotInstalled`].
+    pub fn find_program(&self) -> Result<PathBuf, CommandError> {
+        find(self.program.as_deref(), PROGRAMS, "rpicam-vid (or libcamera-vid)", HOW)
+    }
+}
+
 pub(super) fn order(config: &RpicamSource) -> Result<Order, CommandError> {
+    let (arguments, raw) = asked(config)?;
+    let (program, rate) = (config.find_program()?, config.frames_per_second);
+    Ok(Order { program, arguments, output: Frames::StandardOutput, raw, rate })
+}
+
+/// The program's options, and the shape of raw images.
+fn asked(config: &RpicamSource) -> Result<(Vec<OsString>, Option<RawShape>), CommandError> {
     let &RpicamSource { camera, format, width, height, frames_per_second: rate, .. } = config;
     let raw = raw_shape(PixelFormat::Yuv420, width, height, ALIGNMENT);
     let raw = match format {
@@ -54,14 +79,13 @@ pub(super) fn order(config: &RpicamSource) -> Result<Order, CommandError> {
             return Err(CommandError::Text { what: "the format", text: other.name().to_owned(), rule });
         }
     };
-    let program = find(config.program.as_deref(), PROGRAMS, "rpicam-vid (or libcamera-vid)", HOW)?;
     let codec = if raw.is_some() { "yuv420" } else { "mjpeg" };
     let fixed = format!(
         "--nopreview --timeout 0 --flush --camera {camera} --width {width} --height {height} --framerate {rate} \
          --codec {codec} --output -"
     );
     let arguments = fixed.split(' ').map(OsString::from).chain(config.arguments.iter().map(OsString::from)).collect();
-    Ok(Order { program, arguments, output: Frames::StandardOutput, raw, rate })
+    Ok((arguments, raw))
 }
 
 #[cfg(test)]
