@@ -6,6 +6,7 @@
 //! * `connection`: to a camera of the network, for a worker without one
 //! * `capture_side`, `inference_side`: the two halves, their restarts and the hand-over to a new model
 //! * `supervisor`: the task that owns both; [`Classifier`] is its handle
+//! * `health`: whether the camera shows anything, by the looks that `glance` takes where the pixels are
 //! * [`ledger`]: what became of every frame
 //! * [`capture_worker`], [`inference_worker`]: the programs that run inside the sandboxes; the second is where a frame
 //!   becomes a tensor
@@ -16,6 +17,8 @@ mod capture_side;
 pub mod capture_worker;
 mod command_access;
 mod connection;
+mod glance;
+mod health;
 mod inference_side;
 pub mod inference_worker;
 pub mod ledger;
@@ -30,6 +33,8 @@ mod worker;
 pub use capture_side::CaptureState;
 pub use command_access::{CameraStack, CommandAccess};
 pub use connection::connect;
+pub use glance::{Glance, Shades};
+pub use health::{Condition, HealthReport, HealthSettings, Look};
 pub use inference_side::{Activated, DeployedModel, Loaded};
 pub use plan::{CameraAccess, WorkerIdentity};
 pub use status::{ClassifierStatus, Restarts, WorkerStatus};

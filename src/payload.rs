@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+pub mod health;
 pub mod status;
 
 /// The version of the schema that [`Prediction`] follows. A field may be added under the same version; one that changes

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::camera_health::HealthPublisher;
 use super::metrics::FrameTimes;
 use super::preview::Preview;
 use super::publishing::{Novelty, Publisher};
@@ -200,6 +201,15 @@ impl GroupRunner {
             novelty: Novelty::default(),
         };
         let classifier = Classifier::start(connector.settings(), move |observation| publisher.publish(observation))?;
+        let health = HealthPublisher {
+            thing: self.config.core_thing.thing_arn.thing().clone(),
+            camera: connector.camera_name.clone(),
+            source: Endpoint::Connector(connector.arn.to_string()),
+            clock: self.services.clock.clone(),
+            router: self.scene.router.clone(),
+        };
+        // It ends with the classifier.
+        tokio::spawn(health.run(classifier.clone()));
         self.preview.show(place, classifier.ring());
         Ok(Camera { connector: connector.clone(), classifier, times })
     }

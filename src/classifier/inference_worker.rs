@@ -16,6 +16,7 @@ use margay_inference::still::MAX_STILL_BYTES;
 use margay_inference::{Classification, EngineChoice, FrameView, GoldenSample, Pipeline, verify_golden};
 
 use super::explain;
+use super::glance::{Glance, Shades};
 use super::message::{Account, FromInference, Inferred, Outcome, ToInference};
 use super::model_directory::ModelDirectory;
 use crate::clock::Clock;
@@ -54,7 +55,7 @@ pub enum InferenceWorkerError {
 /// # Errors
 /// [`InferenceWorkerError`]. A model that cannot be used is no error here: the core has been told why.
 pub fn run(channel: &WorkerChannel, clock: &dyn Clock) -> Result<(), InferenceWorkerError> {
-    let Some((Opened { pipeline, threshold }, top_k)) = load(channel)? else { return Ok(()) };
+    let Some((Opened { pipeline, threshold }, top_k, shades)) = load(channel)? else { return Ok(()) };
     let mut server = Server {
         channel,
         clock,
@@ -65,16 +66,17 @@ pub fn run(channel: &WorkerChannel, clock: &dyn Clock) -> Result<(), InferenceWo
         next: None,
         last: u64::MAX,
         bytes: Vec::new(),
+        glance: Glance::new(shades),
     };
     server.serve()
 }
 
 /// Waits for the order to load a model, and loads and warms it; `None` when there is nothing to serve.
-fn load(channel: &WorkerChannel) -> Result<Option<(Opened, usize)>, InferenceWorkerError> {
+fn load(channel: &WorkerChannel) -> Result<Option<(Opened, usize, Shades)>, InferenceWorkerError> {
     let Waited::Message(Received { message, .. }) = channel.receive::<ToInference>(Duration::from_secs(30))? else {
         return Ok(None);
     };
-    let ToInference::Load { directory, top_k, threshold } = message else {
+    let ToInference::Load { directory, top_k, threshold, shades } = message else {
         return Err(InferenceWorkerError::OutOfOrder { message: "another order", when: "before a model to load" });
     };
     let started = Instant::now();
@@ -83,7 +85,7 @@ fn load(channel: &WorkerChannel) -> Result<Option<(Opened, usize)>, InferenceWor
             let load_us = micros(started.elapsed());
             channel.send(&FromInference::Loaded { engine: opened.pipeline.engine_name().to_owned(), load_us })?;
             opened.threshold = threshold.unwrap_or(opened.threshold);
-            Ok(Some((opened, top_k)))
+            Ok(Some((opened, top_k, shades)))
         }
         Err(why) => {
             channel.send(&FromInference::Refused { why })?;
@@ -178,6 +180,7 @@ struct Server<'a> {
     last: u64,
     /// The frame's bytes, kept for their allocation.
     bytes: Vec<u8>,
+    glance: Glance,
 }
 
 impl Server<'_> {
@@ -248,9 +251,14 @@ impl Server<'_> {
         let wait = if superseded { Duration::ZERO } else { WAIT };
         match ring.wait_newer(next.checked_sub(1), wait) {
             Wait::Frame(newest) => {
-                let account = self.account(next, newest.min(self.last));
+                let (account, frame) = self.account(next, newest.min(self.last));
                 self.next = Some(account.through + 1);
                 self.channel.send(&FromInference::Accounted(account))?;
+                // Afterwards, so that no prediction waits for it.
+                let look = frame.and_then(|meta| self.glance.look(&meta, &self.bytes, self.clock.boottime()));
+                if let Some(look) = look {
+                    self.channel.send(&FromInference::Looked(look))?;
+                }
             }
             Wait::Closed(_) | Wait::TimedOut if superseded => {
                 self.rings.pop_front();
@@ -264,16 +272,18 @@ impl Server<'_> {
         Ok(())
     }
 
-    /// Accounts for `from..=through` by classifying the newest of them.
-    fn account(&mut self, from: u64, through: u64) -> Account {
+    /// Accounts for `from..=through` by classifying the newest of them, whose bytes are left to be looked at.
+    fn account(&mut self, from: u64, through: u64) -> (Account, Option<FrameMeta>) {
         let mut bytes = std::mem::take(&mut self.bytes);
-        let outcome = match self.rings.front().map(|ring| ring.read_into(through, &mut bytes)) {
+        let read = self.rings.front().map(|ring| ring.read_into(through, &mut bytes));
+        let frame = read.as_ref().and_then(|read| read.as_ref().ok()).copied();
+        let outcome = match read {
             Some(Ok(meta)) => self.classify(&meta, &bytes),
             Some(Err(error @ ReadError::Malformed { .. })) => Outcome::Undecodable { why: explain(&error) },
             Some(Err(_)) | None => Outcome::Overwritten,
         };
         self.bytes = bytes;
-        Account { from, through, outcome }
+        (Account { from, through, outcome }, frame)
     }
 
     fn classify(&mut self, meta: &FrameMeta, bytes: &[u8]) -> Outcome {

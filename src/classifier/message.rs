@@ -6,6 +6,8 @@
 use margay_camera::source::SourceConfig;
 use serde::{Deserialize, Serialize};
 
+use super::glance::Shades;
+use super::health::Look;
 use crate::payload::Ranked;
 
 /// From the core to the capture worker.
@@ -56,6 +58,8 @@ pub enum ToInference {
         top_k: usize,
         /// Classes below this probability are left out, all but the best one; by default what the package says.
         threshold: Option<f32>,
+        /// What counts as dark and as bright in looks.
+        shades: Shades,
     },
     /// Frames are to be read from the ring whose memfd comes along, read-only. A ring that came before is final: its
     /// writer is gone, and what it still holds is classified first.
@@ -91,6 +95,8 @@ pub enum FromInference {
     },
     /// A run of frames has been dealt with.
     Accounted(Account),
+    /// What a frame of late looks like; sent now and then.
+    Looked(Look),
     /// The answer to [`ToInference::StopAfter`]: another worker may serve the frames after this one.
     Stopping {
         /// The last frame that this worker accounts for.

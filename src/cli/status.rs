@@ -211,6 +211,11 @@ fn ledger_lines(classifier: &ClassifierStatus) -> Vec<String> {
         classifier.captured,
         ledger.inferred()
     ));
+    let conditions = &classifier.health.conditions;
+    if !conditions.is_empty() {
+        let labels: Vec<String> = conditions.iter().map(|condition| condition.label().replace('_', "-")).collect();
+        lines.push(format!("health       {} is {}", classifier.camera, labels.join(", ")));
+    }
     let restarts = &classifier.restarts;
     for (what, count, reason) in [
         ("capture worker", restarts.capture, &restarts.capture_reason),

@@ -5,12 +5,14 @@
 use std::path::{Path, PathBuf};
 
 use crate::arn::ConnectorArn;
+use crate::classifier::HealthSettings;
 use crate::document::{Field, Notes, Object, Unknown};
 use crate::group::{Connector, Group, ModelSource, Party, Resource, RunAs, S3Model};
 use crate::name::{CameraName, ResourceId};
 use crate::topic::Topic;
 use crate::units::{ByteSize, FramesPerSecond, Probability};
 
+mod health;
 mod settings;
 mod sources;
 
@@ -63,6 +65,8 @@ pub struct ImageClassifier {
     pub memory_limit: ByteSize,
     /// Whom its workers run as, where the group says it; never root.
     pub run_as: RunAs,
+    /// From when on the camera is ill (the parameters that begin with `Health`).
+    pub health: HealthSettings,
 }
 
 impl ImageClassifier {
@@ -78,6 +82,7 @@ pub(super) fn read(connector: &Connector, group: &Group, notes: &Notes) -> Optio
     refuse_version(connector, notes);
     let model = read_model(&mut parameters, group);
     let camera = read_camera(&mut parameters, group);
+    let health = health::read_health(&mut parameters);
     let camera_name = defaulted(&parameters.field("CameraName"), CAMERA);
     let frames_per_second = defaulted(&parameters.field("FramesPerSecond"), FRAMES_PER_SECOND);
     let repeat = parameters.field("Repeat").boolean().unwrap_or(false);
@@ -104,6 +109,7 @@ pub(super) fn read(connector: &Connector, group: &Group, notes: &Notes) -> Optio
         threshold: threshold.map_or(Some(None), |read| read.map(Some))?,
         memory_limit: ByteSize::from_kib(memory.unwrap_or(MEMORY_KB)),
         run_as: unprivileged(group),
+        health: health?,
     };
     warn_without_route(&classifier, group, &topic_field);
     Some(classifier)

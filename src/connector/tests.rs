@@ -115,6 +115,9 @@ fn what_the_parameters_refer_to_is_in_the_group() {
         ("Threshold", json!("1.5")),
         ("MemoryLimitKB", json!("100")),
         ("Repeat", json!("yes")),
+        ("HealthDarkBelow", json!("256")),
+        ("HealthShare", json!("0")),
+        ("HealthSilentSeconds", json!("3601")),
         ("Interval", json!("1")),
     ] {
         let document = with(key, value);
@@ -243,6 +246,15 @@ fn the_files_of_a_folder_can_be_chosen_and_shuffled() {
     ] {
         assert_eq!(one_error(&with(key, value)).path, format!("{PARAMETERS}.{key}"));
     }
+}
+
+#[test]
+fn from_when_on_a_camera_is_ill_can_be_said() {
+    let mut parameters = with("HealthSilentSeconds", json!("2"));
+    parameters["HealthShare"] = json!("80");
+    let health = accepted(&parameters).health;
+    assert_eq!((health.silent_after.as_secs(), health.share), (2, 80));
+    assert_eq!(health.dark_below, crate::classifier::HealthSettings::default().dark_below);
 }
 
 #[test]

@@ -133,6 +133,7 @@ mod tests {
             capture: CaptureState::Capturing,
             captured,
             skipped: 0,
+            health: crate::classifier::HealthReport::default(),
             ledger,
             model: Some(model),
             workers: Vec::new(),

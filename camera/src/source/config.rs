@@ -123,6 +123,20 @@ pub struct V4l2Source {
 }
 
 impl SourceConfig {
+    /// How many frames a second are asked of it.
+    #[must_use]
+    pub const fn frames_per_second(&self) -> f64 {
+        match self {
+            Self::Folder(source) => source.frames_per_second,
+            Self::MjpegFile(source) => source.frames_per_second,
+            Self::TestPattern(source) => source.frames_per_second,
+            Self::V4l2(source) => source.frames_per_second,
+            Self::Rpicam(source) => source.frames_per_second,
+            Self::Gstreamer(source) => source.frames_per_second,
+            Self::HttpMjpeg(source) => source.frames_per_second,
+        }
+    }
+
     /// The bytes that a ring's slot needs so that no frame of the source is too large for it.
     ///
     /// For files and cameras this is the most that any source delivers; a ring takes memory only for what was written.

@@ -49,6 +49,8 @@ catalogue! {
 
     CAPTURED = Counter "margay_frames_captured_total" ["camera"] "Frames captured.";
     SKIPPED = Counter "margay_frames_skipped_total" ["camera"] "Pictures of the source that never became a frame.";
+    CONDITION = Gauge "margay_camera_condition" ["camera", "condition"] "Whether something is wrong with a camera: black, over_exposed, frozen, silent.";
+    CONDITION_BEGUN = Counter "margay_camera_conditions_total" ["camera", "condition"] "How often it began.";
     INFERRED = Counter "margay_frames_inferred_total" ["camera"] "Frames classified.";
     DROPPED = Counter "margay_frames_dropped_total" ["camera", "reason"] "Frames captured and not classified, by reason.";
     MODEL = Gauge "margay_model_info" ["camera", "name", "version", "digest"] "The model that classifies; always 1.";

@@ -25,6 +25,7 @@ impl ImageClassifier {
             threshold: self.threshold.map(|threshold| threshold.get()),
             memory_limit: self.memory_limit.bytes(),
             identity: self.identity(),
+            health: self.health,
         }
     }
 
@@ -142,6 +143,7 @@ mod tests {
             threshold: Probability::new(0.5).ok(),
             memory_limit: ByteSize::from_kib(1024),
             run_as,
+            health: crate::classifier::HealthSettings::default(),
         }
     }
 
