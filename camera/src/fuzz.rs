@@ -56,3 +56,24 @@ pub fn fuzz_http_head(bytes: &[u8]) {
 pub fn fuzz_http_chunks(bytes: &[u8]) {
     crate::source::fuzz_chunked(bytes);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_kept_corpus_is_read_within_bounds() {
+        let targets: [(&str, fn(&[u8])); 3] =
+            [("child", fuzz_child_output), ("head", fuzz_http_head), ("chunks", fuzz_http_chunks)];
+        for (folder, target) in targets {
+            let folder = format!("{}/corpus/{folder}", env!("CARGO_MANIFEST_DIR"));
+            let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+            assert!(files.len() >= 5);
+            for file in files {
+                target(&fs::read(file).unwrap());
+            }
+        }
+    }
+}

@@ -155,6 +155,11 @@ fn a_camera_is_asked_for_what_the_parameters_say() {
     asked["CameraWidth"] = json!("1920");
     asked["CameraHeight"] = json!("1080");
     assert_eq!(camera(&asked), ("mjpeg", 1920, 1080, path));
+    asked["CameraControls"] = json!("brightness=-10, exposure_auto = 1");
+    asked["CameraCrop"] = json!("8,4,320,240");
+    let Camera::Device(camera) = accepted(&asked).camera else { panic!("a camera") };
+    assert_eq!(camera.adjustments.controls, [("brightness".to_owned(), -10), ("exposure_auto".to_owned(), 1)].into());
+    assert_eq!(camera.adjustments.crop, Some(margay_camera::Region { x: 8, y: 4, width: 320, height: 240 }));
 }
 
 #[test]
@@ -170,6 +175,10 @@ fn what_no_camera_can_be_asked_for_is_refused() {
         ("CameraWidth", json!("0")),
         ("CameraHeight", json!("16385")),
         ("CameraHeight", json!("tall")),
+        ("CameraControls", json!("brightness")),
+        ("CameraControls", json!("=5")),
+        ("CameraCrop", json!("0,0,0,5")),
+        ("CameraCrop", json!("1,2,3")),
     ] {
         assert_eq!(one_error(&of_device(key, value)).path, format!("{PARAMETERS}.{key}"));
     }

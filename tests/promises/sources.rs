@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use margay::app::status::CoreStatus;
@@ -88,7 +88,8 @@ fn a_program_is_a_camera_in_the_sandbox_of_its_worker_and_started_again_when_it_
 fn is_contained_as(child: i32, worker: i32) {
     let field = |pid: i32, name: &str| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(&format!("{name}:")).map(str::trim).map(str::to_owned));
+        let line =
+            status.lines().find_map(|line| line.strip_prefix(&format!("{name}:")).map(str::trim).map(str::to_owned));
         line.unwrap()
     };
     for name in ["CapEff", "CapBnd", "NoNewPrivs", "Seccomp", "Uid", "Gid", "Groups"] {
@@ -156,7 +157,9 @@ fn serve(mut stream: TcpStream, pictures: &[Vec<u8>], most: u64) -> std::io::Res
     }
     stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=b\r\n\r\n")?;
     for picture in pictures.iter().cycle().take(usize::try_from(most).unwrap()) {
-        stream.write_all(format!("--b\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", picture.len()).as_bytes())?;
+        stream.write_all(
+            format!("--b\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", picture.len()).as_bytes(),
+        )?;
         stream.write_all(picture)?;
         stream.write_all(b"\r\n")?;
         std::thread::sleep(Duration::from_millis(20));
@@ -254,8 +257,7 @@ fn the_pipeline_for_a_jetson_is_one_but_for_nvidias_elements() {
         .replace("nvarguscamerasrc sensor-id=0", "videotestsrc is-live=true")
         .replace("(memory:NVMM)", "")
         .replace("nvvidconv", "videoconvert ! videoscale");
-    let output =
-        program::run(&["camera", "probe", "gstreamer", "--pipeline", &pipeline, "--frames", "10", "--json"]);
+    let output = program::run(&["camera", "probe", "gstreamer", "--pipeline", &pipeline, "--frames", "10", "--json"]);
     program::assert_code(&output, 0);
     let seen: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((seen["fourcc"].as_str(), seen["width"].as_u64()), (Some("NV12"), Some(640)), "{seen}");

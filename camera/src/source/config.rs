@@ -9,7 +9,7 @@ use super::glob::NamePattern;
 use super::http::HttpSource;
 use super::limits::MOST_ITEM_BYTES;
 use crate::format::PixelFormat;
-use crate::v4l2::FormatWish;
+use crate::v4l2::{Adjustments, FormatWish};
 
 /// A source and its settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -120,6 +120,9 @@ pub struct V4l2Source {
     /// Frames a second, above 0 and at most [`super::MOST_FRAMES_PER_SECOND`]. Of a camera that only has faster rates,
     /// as many are let through; a slower one delivers what it can.
     pub frames_per_second: f64,
+    /// Controls and crop.
+    #[serde(default)]
+    pub adjustments: Adjustments,
 }
 
 impl SourceConfig {

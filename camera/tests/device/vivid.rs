@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use margay_camera::source::{self, Next, SourceConfig, V4l2Source};
-use margay_camera::v4l2::{Camera, CameraError, FormatWish};
+use margay_camera::v4l2::{Adjustments, Camera, CameraError, FormatWish};
 use margay_camera::{Capture, PixelFormat};
 
 use super::{bars, end_of, is_kernels, node, open, take_all, wish};
@@ -64,6 +64,33 @@ fn the_best_format_is_picked_and_one_it_lacks_is_refused() {
 }
 
 #[test]
+fn brightness_and_the_crop_are_set_and_what_cannot_be_set_is_refused() {
+    let Some(path) = node(VIVID) else { return };
+    let controls = Camera::controls(&path).unwrap();
+    let brightness = controls.iter().find(|control| control.name == "brightness").expect("vivid has one");
+    let opened = |adjustments: &Adjustments| {
+        Camera::open_with(
+            &path,
+            &wish(FormatWish::Yuyv),
+            adjustments,
+            std::sync::Arc::new(margay_camera::clock::BootClock),
+        )
+    };
+    let set = |value| Adjustments { controls: [("brightness".to_owned(), value)].into(), crop: None };
+    opened(&set(brightness.most)).unwrap();
+    let error = opened(&set(brightness.most + 1)).unwrap_err();
+    assert!(error.to_string().contains("brightness cannot be"), "{error}");
+    opened(&set(brightness.default)).unwrap();
+    let crop = |width| Adjustments {
+        crop: Some(margay_camera::Region { x: 0, y: 0, width, height: 360 }),
+        ..Adjustments::default()
+    };
+    // Vivid's webcam delivers whole pictures only, and says so one way or the other.
+    let error = opened(&crop(16)).unwrap_err();
+    assert!(matches!(error, CameraError::NoCrop { .. } | CameraError::Crop { .. }), "{error}");
+}
+
+#[test]
 fn a_camera_in_use_is_told_as_busy_and_can_still_be_looked_at() {
     let Some(path) = node(VIVID) else { return };
     let _streaming = open(&path, &wish(FormatWish::Yuyv)).unwrap();
@@ -77,7 +104,14 @@ fn a_camera_in_use_is_told_as_busy_and_can_still_be_looked_at() {
 #[test]
 fn a_source_delivers_as_many_frames_as_asked_for() {
     let Some(path) = node(VIVID) else { return };
-    let config = V4l2Source { path, format: FormatWish::Auto, width: 640, height: 360, frames_per_second: 5.0 };
+    let config = V4l2Source {
+        path,
+        format: FormatWish::Auto,
+        width: 640,
+        height: 360,
+        frames_per_second: 5.0,
+        adjustments: Adjustments::default(),
+    };
     let mut source = source::open(&SourceConfig::V4l2(config)).unwrap();
     let (mut bytes, mut times) = (Vec::new(), Vec::new());
     while times.len() < 11 {

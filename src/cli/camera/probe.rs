@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use margay_camera::clock::{BootClock, Clock};
-use margay_camera::v4l2::{Camera, FormatWish, Interval, Lost, Negotiated};
+use margay_camera::v4l2::{Camera, Control, FormatWish, Interval, Lost, Negotiated};
 use margay_camera::{Capture, TimestampSource};
 use serde_json::json;
 
@@ -62,6 +62,7 @@ fn probe_device(path: &Path, arguments: &Arguments) -> Result<(), Failed> {
     let mut camera = super::open_device(path, &arguments.asked, arguments.format).or_fail(Code::Source)?;
     let seen = watch(&mut camera, arguments)?;
     let negotiated = camera.negotiated();
+    let controls = Camera::controls(path).or_fail(Code::Source)?;
     if arguments.json {
         let (identity, Lost { missed, damaged, passed_over }) = (camera.identity(), seen.lost);
         return output::json(&json!({
@@ -70,15 +71,20 @@ fn probe_device(path: &Path, arguments: &Arguments) -> Result<(), Failed> {
             "stride": negotiated.stride, "frames_per_second_set": negotiated.interval.map(Interval::rate),
             "frames": seen.frames, "frames_per_second": seen.rate(), "timestamps": seen.timestamps,
             "oldest_at_arrival_ms": seen.oldest.as_secs_f64() * 1000.0,
-            "missed": missed, "damaged": damaged, "passed_over": passed_over,
+            "controls": controls, "missed": missed, "damaged": damaged, "passed_over": passed_over,
         }))
         .or_fail(Code::Failure);
     }
     output::line(&format!("camera      {}", shown(camera.identity()))).or_fail(Code::Failure)?;
-    for line in lines(negotiated, &seen) {
+    for line in lines(negotiated, &seen).into_iter().chain(controls.iter().map(control_line)) {
         output::line(&line).or_fail(Code::Failure)?;
     }
     Ok(())
+}
+
+fn control_line(control: &Control) -> String {
+    let Control { name, least, most, step, default, .. } = control;
+    format!("control     {name}: {least} to {most} in steps of {step}, at first {default}")
 }
 
 /// The same for a source that is no device: what it says of itself is what its frames say.

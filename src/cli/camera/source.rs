@@ -10,7 +10,7 @@ use margay_camera::source::{
     self, FolderOrder, FolderSource, FrameSource, GstreamerSource, HttpSource, MjpegFileSource, Next, RpicamSource,
     SourceConfig, SourceError, TestPatternSource, V4l2Source, jetson_pipeline,
 };
-use margay_camera::v4l2::FormatWish;
+use margay_camera::v4l2::{Adjustments, FormatWish};
 
 /// The longest that one attempt to get a frame takes, so that a signal is not kept waiting.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -52,7 +52,9 @@ impl Asked {
         let &Self { width, height, fps: frames_per_second, .. } = self;
         if let Some(path) = self.device() {
             let path = path.to_owned();
-            return Ok(SourceConfig::V4l2(V4l2Source { path, format, width, height, frames_per_second }));
+            let adjustments = Adjustments::default();
+            let source = V4l2Source { path, format, width, height, frames_per_second, adjustments };
+            return Ok(SourceConfig::V4l2(source));
         }
         let program = self.program.clone();
         let (name, number) = self.numbered()?;

@@ -37,12 +37,13 @@ impl ImageClassifier {
                 let (width, height) = PATTERN_SIZE;
                 SourceConfig::TestPattern(TestPatternSource { width, height, frames_per_second, frames: None })
             }
-            Camera::Device(DeviceCamera { device, picture }) => SourceConfig::V4l2(V4l2Source {
+            Camera::Device(DeviceCamera { device, picture, adjustments }) => SourceConfig::V4l2(V4l2Source {
                 path: device.source.clone(),
                 format: picture.format,
                 width: picture.width,
                 height: picture.height,
                 frames_per_second,
+                adjustments: adjustments.clone(),
             }),
             Camera::Command(camera) => camera.source(frames_per_second),
             Camera::Network(url) => SourceConfig::HttpMjpeg(HttpSource { url: url.clone(), frames_per_second }),
@@ -121,7 +122,7 @@ fn group_rule(owner: &GroupOwner) -> GroupRule {
 mod tests {
     use std::path::Path;
 
-    use margay_camera::v4l2::FormatWish;
+    use margay_camera::v4l2::{Adjustments, FormatWish};
 
     use super::*;
     use crate::connector::image_classifier::Picture;
@@ -177,7 +178,7 @@ mod tests {
         let path = Path::new("/dev/v4l/by-id/usb-HD_Webcam-video-index0");
         let device = LocalDevice { source: path.into(), group_owner: GroupOwner::Automatic };
         let picture = Picture { format: FormatWish::Mjpeg, width: 1280, height: 720 };
-        let camera = DeviceCamera { device, picture };
+        let camera = DeviceCamera { device, picture, adjustments: Adjustments::default() };
         let settings = classifier(Camera::Device(camera), RunAs::default()).settings();
         let SourceConfig::V4l2(source) = settings.source else { panic!("a camera") };
         let expected = V4l2Source {
@@ -186,6 +187,7 @@ mod tests {
             width: 1280,
             height: 720,
             frames_per_second: 2.0,
+            adjustments: Adjustments::default(),
         };
         assert_eq!(source, expected);
         let CameraAccess::Device(device) = settings.access else { panic!("a device") };

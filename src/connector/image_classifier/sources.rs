@@ -3,11 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
+use margay_camera::Region;
 use margay_camera::source::{
     CommandError, FolderOrder, GstreamerSource, HttpUrl, MOST_SIDE, NamePattern, RpicamSource, SourceConfig,
     jetson_pipeline, words,
 };
-use margay_camera::v4l2::FormatWish;
+use margay_camera::v4l2::{Adjustments, FormatWish};
 
 use super::read_resource;
 use crate::document::{Field, Object};
@@ -56,6 +57,8 @@ pub struct DeviceCamera {
     pub device: LocalDevice,
     /// What it is asked for.
     pub picture: Picture,
+    /// `CameraControls` and `CameraCrop`.
+    pub adjustments: Adjustments,
 }
 
 /// The picture that a camera is asked for.
@@ -129,7 +132,9 @@ const CAMERAS: &[Kind] = &[Kind::Device, Kind::Rpicam, Kind::Jetson, Kind::Gstre
 const COMMANDS: &[Kind] = &[Kind::Rpicam, Kind::Jetson, Kind::Gstreamer];
 
 /// The parameters that only some kinds can follow: those, and whose they are.
-const OWN: [(&str, &[Kind], &str); 11] = [
+const OWN: [(&str, &[Kind], &str); 13] = [
+    ("CameraControls", &[Kind::Device], "a device"),
+    ("CameraCrop", &[Kind::Device], "a device"),
     ("CameraFormat", CAMERAS, "a camera"),
     ("CameraWidth", CAMERAS, "a camera"),
     ("CameraHeight", CAMERAS, "a camera"),
@@ -303,13 +308,44 @@ fn of_resource(field: &Field<'_>, own: &Own<'_>, group: &Group) -> Option<Camera
             if !own.admit(Kind::Device) {
                 return None;
             }
-            Some(Camera::Device(DeviceCamera { device: device.clone(), picture: own.picture()? }))
+            let (picture, adjustments) = (own.picture(), adjustments(own));
+            Some(Camera::Device(DeviceCamera { device: device.clone(), picture: picture?, adjustments: adjustments? }))
         }
         data @ (ResourceData::S3Model(_) | ResourceData::Secret(_)) => {
             field.refuse(format!("is a resource of type {}", data.type_name()), "write the Id of a local resource");
             None
         }
     }
+}
+
+/// Controls as `brightness=10, exposure_auto=1`, and a crop as `x,y,width,height`.
+fn adjustments(own: &Own<'_>) -> Option<Adjustments> {
+    let (controls, crop) = (own.field("CameraControls"), own.field("CameraCrop"));
+    let mut adjustments = Adjustments::default();
+    if controls.is_present() {
+        for pair in controls.text()?.split(',') {
+            let number = pair.split_once('=').and_then(|(name, value)| Some((name.trim(), value.trim().parse().ok()?)));
+            let Some((name, value)) = number.filter(|(name, _)| !name.is_empty()) else {
+                controls.refuse(
+                    "is no list of names and whole numbers",
+                    "write for example brightness=10, exposure_auto=1",
+                );
+                return None;
+            };
+            adjustments.controls.insert(name.to_owned(), value);
+        }
+    }
+    if crop.is_present() {
+        let numbers: Option<Vec<u32>> = crop.text()?.split(',').map(|number| number.trim().parse().ok()).collect();
+        adjustments.crop = match numbers.as_deref() {
+            Some(&[x, y, width, height]) if width > 0 && height > 0 => Some(Region { x, y, width, height }),
+            _ => {
+                crop.refuse("is no x,y,width,height in pixels", "write for example 160,120,320,240");
+                return None;
+            }
+        };
+    }
+    Some(adjustments)
 }
 
 /// The program; `Some(None)` where it is to be looked for.
