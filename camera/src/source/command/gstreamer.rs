@@ -87,7 +87,9 @@ fn asked(config: &GstreamerSource) -> Result<(Vec<OsString>, Option<RawShape>), 
         None => None,
         Some((format, name)) => {
             let shape = raw_shape(format, width, height, ALIGNMENT)?;
-            arguments.extend(["!".to_owned(), format!("video/x-raw,format={name},width={width},height={height}")]);
+            // As an element: a pipeline may end in capabilities itself, on which no others can follow.
+            let caps = format!("caps=video/x-raw,format={name},width={width},height={height}");
+            arguments.extend(["!".to_owned(), "capsfilter".to_owned(), caps]);
             Some(shape)
         }
     };
@@ -140,7 +142,7 @@ mod tests {
             shown(&config(&jetson_pipeline(1, 640, 480), FormatWish::Auto)),
             "--quiet nvarguscamerasrc sensor-id=1 ! video/x-raw(memory:NVMM),width=1920,height=1080,framerate=30/1 ! \
              nvvidconv ! video/x-raw,format=NV12,width=640,height=480 ! \
-             video/x-raw,format=NV12,width=640,height=480 ! fdsink fd=3 sync=false"
+             capsfilter caps=video/x-raw,format=NV12,width=640,height=480 ! fdsink fd=3 sync=false"
         );
     }
 
