@@ -3,8 +3,10 @@
 mod camera_health;
 pub mod control;
 pub mod credentials;
+mod device_watch;
 mod group_runner;
 mod heartbeat;
+mod inflow;
 pub mod metrics;
 mod preview;
 mod publishing;
@@ -16,6 +18,7 @@ pub mod spool_control;
 mod state_directory;
 pub mod status;
 pub mod trial;
+mod triggers;
 mod uplink;
 
 use std::io;
@@ -25,6 +28,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::device_watch::DeviceWatch;
 use self::group_runner::{GroupRunner, Scene, spool};
 use self::metrics::DeliveryTimes;
 use self::preview::Preview;
@@ -121,11 +125,14 @@ impl Core {
         let metrics = metrics::Endpoint::bind(&config).await;
         let router = Router::new([], config.runtime.max_work_item_count, to_cloud(link.clone()));
         let scene = Arc::new(Scene::new(router));
-        let runner = GroupRunner::new(&config, &services, link.clone(), preview.clone(), scene.clone());
+        let device = Arc::new(DeviceWatch::new());
+        let runner = GroupRunner::new(&config, &services, link.clone(), preview.clone(), scene.clone(), device.clone());
         let stager = Stager::new(services.s3.clone(), store.clone(), services.provenance.clone());
         let parts = Parts { config: config.clone(), clock: services.clock.clone(), store: store.clone(), stager };
         let (mut engine, deployments) = Engine::new(parts, runner, opening);
         engine.resume().await;
+        // Who takes what a kept session sends at once is there now.
+        link.open();
         let jobs = jobs_channel.map(|(channel, jobs)| {
             let deployer = Arc::new(GroupDeployer::new(services.s3.clone(), store, deployments.clone()));
             JobsAgent::new(link.clone(), channel, deployer, jobs.step_timeout)
@@ -146,6 +153,7 @@ impl Core {
             jobs: jobs.as_ref().map(JobsAgent::status),
             page: preview.clone(),
             deliveries,
+            device: device.clone(),
             metrics: metrics.url(),
             warnings: warnings.iter().map(ToString::to_string).chain(unserved).collect(),
         });
@@ -160,6 +168,7 @@ impl Core {
         tasks.spawn(status::serve(listener, move || asked.clone().now()));
         tasks.spawn(spool_control::serve(spool_control::path(&config), link.clone()));
         tasks.spawn(lend_credentials(token_exchange));
+        tasks.spawn(async move { device.run().await });
         keep_up(&mut tasks, &services, &link);
         Ok(Self { config, services, link, report, deployments, tasks })
     }
@@ -207,6 +216,7 @@ fn link_settings(
     let mut settings = LinkSettings::new(services.connection(config));
     settings.spool = spool(spooler, config)?;
     settings.clock = services.clock.clone();
+    settings.closed_at_first = true;
     uplink::configure(&mut settings, config, services, spooler);
     settings.on_acknowledged = Some(Arc::new(move |delivered| deliveries.acknowledged(delivered.tag)));
     Ok(settings)

@@ -7,7 +7,7 @@
 //! * `capture_side`, `inference_side`: the two halves, their restarts and the hand-over to a new model
 //! * `supervisor`: the task that owns both; [`Classifier`] is its handle
 //! * `health`: whether the camera shows anything, by the looks that `glance` takes where the pixels are
-//! * [`ledger`]: what became of every frame
+//! * [`ledger`]: what became of every frame; [`policy`]: which of the classified ones become messages
 //! * [`capture_worker`], [`inference_worker`]: the programs that run inside the sandboxes; the second is where a frame
 //!   becomes a tensor
 //! * [`message`]: what they say to each other
@@ -26,6 +26,7 @@ pub mod message;
 pub mod model_directory;
 pub mod one_shot;
 mod plan;
+pub mod policy;
 mod status;
 mod supervisor;
 mod worker;

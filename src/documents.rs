@@ -9,8 +9,11 @@ pub use self::fuzz::fuzz_group_document;
 use crate::config::{self, Config};
 use crate::connector::{self, image_classifier::ImageClassifier};
 use crate::document::{LoadError, Notes, read_file};
-use crate::group::{self, Group, Host};
+use crate::group::{self, Group, Host, Party};
+use crate::mqtt::jobs::FILTER_COUNT;
+use crate::mqtt::link::MAX_SUBSCRIPTIONS;
 use crate::problem::{Accepted, Document, Problems};
+use crate::topic::TopicFilter;
 
 /// A group document that can be deployed.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +54,7 @@ pub fn check_group(text: &str, config: Option<&Config>) -> Result<Accepted<Deplo
     match (connectors, between) {
         (Ok(Accepted { document: image_classifiers, warnings: more }), Ok(())) => {
             warnings.append(more);
+            warnings.append(config.map(|config| check_room(config, &group)).unwrap_or_default());
             Ok(Accepted { document: Deployable { group, image_classifiers }, warnings })
         }
         (connectors, between) => {
@@ -80,6 +84,23 @@ fn check_credentials(config: &Config, group: &Group) -> Result<(), Problems> {
     let rule = "is required, because the group has machine learning resources, which are fetched from S3";
     notes.error("margay.credentials", None, rule, "name the credentials provider's endpoint and the roleAlias");
     notes.conclude(Some(())).map(|_| ())
+}
+
+/// A connection has room for so many subscriptions, of which Jobs take theirs first.
+fn check_room(config: &Config, group: &Group) -> Problems {
+    let from_cloud = group.subscriptions_from(&Party::Cloud).map(|subscription| subscription.subject.clone());
+    let asked = TopicFilter::uncovered(&from_cloud.collect::<Vec<_>>()).len();
+    let room = MAX_SUBSCRIPTIONS - if config.jobs.is_some() { FILTER_COUNT } else { 0 };
+    if asked <= room {
+        return Problems::default();
+    }
+    let notes = Notes::of(Document::Group);
+    let rule = format!(
+        "has {asked} subjects to ask the cloud for, and the connection has room for {room} beside those of margay.jobs: \
+         the last ones are not asked for"
+    );
+    notes.warning("SubscriptionDefinitionVersion.Subscriptions", None, rule, "join some with a wildcard");
+    notes.conclude(Some(())).map_or_else(|refused| refused, |accepted| accepted.warnings)
 }
 
 fn settle<T>(outcome: Result<Accepted<T>, Problems>, problems: &mut Problems) -> Option<T> {

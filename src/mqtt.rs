@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Beside the spool go *errands*: what is worth something only now, such as the requests of AWS IoT Jobs and the core's
-//! [`presence`]. What comes in goes to the inboxes of the link's subscriptions.
+//! [`presence`]. What comes in goes to the inboxes of the link's own subscriptions, or is the group's [`inflow`].
 //!
 //! It refuses nothing for policy: which messages reach the cloud is the router's decision. It serves `app`, and
 //! [`viewer`] serves `margay subscribe`, [`single`] `margay publish`.
@@ -23,6 +23,7 @@ pub mod connection;
 pub mod counters;
 pub mod failure;
 pub mod history;
+pub mod inflow;
 pub mod jobs;
 pub mod link;
 pub mod message;

@@ -6,8 +6,15 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+pub mod device;
 pub mod health;
+pub mod publication;
 pub mod status;
+pub mod thumbnail;
+
+pub use device::{DeviceState, Throttling};
+pub use publication::{Publication, Reason, Stable, Trigger};
+pub use thumbnail::Thumbnail;
 
 /// The version of the schema that [`Prediction`] follows. A field may be added under the same version; one that changes
 /// its meaning or goes away makes a new one.
@@ -38,6 +45,21 @@ pub struct Prediction {
     pub predictions: Vec<Ranked>,
     /// Where the time went.
     pub latency_us: Latency,
+    /// Why this frame is told of, and how many before it were not; absent where it is not published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publication: Option<Publication>,
+    /// What holds over several frames, where the connector smooths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<Stable>,
+    /// The request that this message answers, if it gave an id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<Trigger>,
+    /// The frame in small, where the connector wants it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thumbnail: Option<Thumbnail>,
+    /// How warm the device is, and whether that slows it down, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceState>,
 }
 
 /// What a timestamp rests on.

@@ -7,12 +7,14 @@
 //! ```text
 //! publish → check → routes of the source → cloud: the link's spool
 //!                                        → function, connector, device, shadow service: its queue → Inbox
+//!                                                                                   Inbox → Porter → Target
 //! ```
 //!
 //! A deployment exchanges the routes as a whole under the queues: a message is routed by the old ones or by the new ones,
 //! and what waits stays. It serves the connectors and functions, through the supervisors that receive their messages.
 
 mod counters;
+mod delivery;
 mod endpoint;
 mod error;
 pub mod fuzz;
@@ -29,6 +31,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 
 pub use self::counters::{QueueCounters, RouteCounters, RouterCounters};
+pub use self::delivery::{Porter, Target};
 pub use self::endpoint::Endpoint;
 pub use self::error::{Missed, RouteError};
 pub use self::queue::{Inbox, Message, QUEUE_BYTES};
@@ -275,7 +278,8 @@ impl Router {
     fn count(&self, routes: &Routes, selected: &Selected, message: &Message, delivery: &Delivery) {
         add(&self.routed, 1);
         add(&self.missed, delivery.missed.len() as u64);
-        routes.count(selected, message.payload.len());
+        let missed: Vec<Endpoint> = delivery.missed.iter().map(|(target, _)| target.clone()).collect();
+        routes.count(selected, message.payload.len(), &missed);
     }
 }
 

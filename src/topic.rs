@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+mod covering;
+
 /// The longest topic or filter, in bytes of UTF-8 (AWS IoT Core's limit; MQTT itself allows 65,535).
 pub const MAX_BYTES: usize = 256;
 

@@ -62,6 +62,8 @@ mod outage;
 mod packing;
 #[path = "promises/page.rs"]
 mod page;
+#[path = "promises/policy.rs"]
+mod policy;
 #[path = "promises/power_cuts.rs"]
 mod power_cuts;
 #[path = "promises/proxy.rs"]
@@ -86,5 +88,7 @@ mod spool;
 mod state;
 #[path = "promises/token_exchange.rs"]
 mod token_exchange;
+#[path = "promises/triggers.rs"]
+mod triggers;
 #[path = "promises/uplink.rs"]
 mod uplink;

@@ -1,6 +1,8 @@
-//! Runs the group that is deployed: a classifier for each camera, the subscriptions as the router, the limit of the
-//! spool. What a new group leaves as it was goes on; messages that wait for the cloud stay where they are.
+//! Runs the group that is deployed: a classifier for each camera, the subscriptions as the router and as what is asked of
+//! the cloud, the limit of the spool. What a new group leaves as it was goes on; messages that wait, for the cloud or for a
+//! local target that the new group has too, stay where they are.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,10 +10,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::camera_health::HealthPublisher;
+use super::device_watch::DeviceWatch;
+use super::inflow;
 use super::metrics::FrameTimes;
 use super::preview::Preview;
 use super::publishing::{Novelty, Publisher};
 use super::services::Services;
+use super::triggers::TriggerTarget;
 use crate::backoff::Backoff;
 use crate::classifier::{ActivationError, Classifier, ClassifierStatus, DeployedModel, explain};
 use crate::config::Config;
@@ -20,7 +25,7 @@ use crate::deployment::{DeploymentError, GroupVersion, Runner, Staged};
 use crate::group::{self, Party, Spooler, Subscription};
 use crate::mqtt::link::Link;
 use crate::mqtt::spool::{SpoolSettings, SpoolSettingsError, StorageType, WhenFull};
-use crate::router::{Endpoint, Route, Router};
+use crate::router::{Endpoint, Inbox, Porter, Route, Router};
 
 /// Attempts to run a model that ran before, from the first pause to the longest.
 const INSIST: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
@@ -81,7 +86,10 @@ pub(super) struct GroupRunner {
     link: Link,
     preview: Preview,
     scene: Arc<Scene>,
+    device: Arc<DeviceWatch>,
     insisting: Vec<Insisting>,
+    /// Who brings messages to the local targets that run.
+    porters: HashMap<Endpoint, Porter>,
 }
 
 /// A task that gives a classifier its model until it runs.
@@ -151,9 +159,10 @@ impl GroupRunner {
         link: Link,
         preview: Preview,
         scene: Arc<Scene>,
+        device: Arc<DeviceWatch>,
     ) -> Self {
         let (config, services) = (config.clone(), services.clone());
-        Self { config, services, link, preview, scene, insisting: Vec::new() }
+        Self { config, services, link, preview, scene, device, insisting: Vec::new(), porters: HashMap::new() }
     }
 
     /// Ends the classifiers that `group` does not go on with, and starts the others that it has, without their models.
@@ -164,9 +173,17 @@ impl GroupRunner {
             connectors.iter().any(|connector| camera.connector.differs_only_in_model_source(connector))
         });
         self.scene.lock().retain(|camera| kept.iter().any(|kept| kept.connector == camera.connector));
+        // What waits for a target that the new group has too goes to its successor; of others it is counted as abandoned.
+        let mut inboxes = HashMap::new();
         for camera in ended {
             tracing::info!(camera = %camera.connector.camera_name, "the classifier ends");
             camera.classifier.shutdown().await;
+            let target = connector_endpoint(&camera.connector);
+            if let Some(porter) = self.porters.remove(&target)
+                && let Some(inbox) = porter.end().await
+            {
+                inboxes.insert(target, inbox);
+            }
         }
         let mut started = Vec::new();
         for (place, connector) in connectors.iter().enumerate() {
@@ -180,6 +197,7 @@ impl GroupRunner {
                 });
             if known.is_none() {
                 let camera = self.start(connector, place)?;
+                self.bring_triggers(&camera, inboxes.remove(&connector_endpoint(connector)));
                 self.scene.lock().push(camera);
                 started.push(connector.clone());
             }
@@ -193,14 +211,16 @@ impl GroupRunner {
             topic: connector.topic.clone(),
             thing: self.config.core_thing.thing_arn.thing().clone(),
             camera: connector.camera_name.to_string(),
-            source: Endpoint::Connector(connector.arn.to_string()),
+            source: connector_endpoint(connector),
             clock: self.services.clock.clone(),
             router: self.scene.router.clone(),
             page: self.preview.feed(place),
             times: times.clone(),
             novelty: Novelty::default(),
+            device: self.device.clone(),
         };
-        let classifier = Classifier::start(connector.settings(), move |observation| publisher.publish(observation))?;
+        let observe = move |observation| publisher.publish(observation);
+        let classifier = Classifier::start(connector.settings(), self.services.clock.clone(), observe)?;
         let health = HealthPublisher {
             thing: self.config.core_thing.thing_arn.thing().clone(),
             camera: connector.camera_name.clone(),
@@ -214,10 +234,29 @@ impl GroupRunner {
         Ok(Camera { connector: connector.clone(), classifier, times })
     }
 
-    /// The subscriptions and the spool's limit; a subscription that is in both groups goes on counting.
+    /// Has messages for a classifier brought to it, if it takes any: those of `inbox` first.
+    fn bring_triggers(&mut self, camera: &Camera, inbox: Option<Inbox>) {
+        let Some(topic) = camera.connector.trigger_topic.clone() else { return };
+        let endpoint = connector_endpoint(&camera.connector);
+        let inbox = inbox.map_or_else(|| self.scene.router.attach(endpoint.clone()), Ok);
+        match inbox {
+            Ok(inbox) => {
+                let target = TriggerTarget { classifier: camera.classifier.clone(), topic };
+                self.porters.insert(endpoint, Porter::begin(inbox, target));
+            }
+            Err(error) => tracing::error!(%error, "a classifier receives no messages"),
+        }
+    }
+
+    /// The subscriptions, in the router and at the cloud, and the spool's limit; a subscription that is in both groups goes
+    /// on counting.
     fn exchange_routes(&self, group: &GroupVersion) {
         let group = &group.deployable.group;
         self.scene.router.replace(group.subscriptions.iter().map(route));
+        // Routes first: what comes for a new filter has somewhere to go.
+        for filter in self.link.exchange_inflow(inflow::of(group, &self.scene.router)) {
+            tracing::error!(%filter, "a connection has no room for this subscription from the cloud; join some with a wildcard");
+        }
         match spool(&group.spooler, &self.config) {
             Ok(settings) => self.link.limit_spool(&settings),
             Err(error) => tracing::error!(%error, "the spool keeps its limit"),
@@ -307,6 +346,11 @@ fn route(subscription: &Subscription) -> Route {
         target: endpoint(&subscription.target),
         filter: subscription.subject.clone(),
     }
+}
+
+/// A classifier as subscriptions name it.
+fn connector_endpoint(connector: &ImageClassifier) -> Endpoint {
+    Endpoint::Connector(connector.arn.to_string())
 }
 
 fn endpoint(party: &Party) -> Endpoint {

@@ -16,9 +16,11 @@ use super::group_runner::Camera;
 use super::report::Report;
 use super::status::CoreStatus;
 use crate::classifier::ledger::DropReason;
+use crate::classifier::policy::Withheld;
 use crate::classifier::{ClassifierStatus, Condition, Role};
 use crate::metrics::Exposition;
 use crate::mqtt::link::LinkState;
+use crate::payload::Reason;
 use crate::store::{Kept, inventory};
 use catalogue as is;
 pub(super) use measures::{DeliveryTimes, FrameTimes};
@@ -49,6 +51,15 @@ fn core(text: &mut Exposition, status: &CoreStatus) {
     text.family(&is::CLOCK_CONFIRMED).count(&[], u64::from(status.clock.confirmed_by_server));
     #[allow(clippy::cast_precision_loss, reason = "a correction of 285,000 years may be off by a millisecond")]
     text.family(&is::CLOCK_CORRECTION).add(&[], status.clock.correction_ms as f64 / 1000.0);
+    let device = status.device.clone().unwrap_or_default();
+    let mut temperature = text.family(&is::DEVICE_TEMPERATURE);
+    device.temperature_c.iter().for_each(|degrees| {
+        temperature.add(&[], f64::from(*degrees));
+    });
+    let mut throttled = text.family(&is::DEVICE_THROTTLED);
+    device.throttling.iter().for_each(|throttling| {
+        throttled.count(&[], u64::from(throttling.now));
+    });
     text.family(&is::CORE_MEMORY).count(&[], own.memory);
     text.family(&is::CORE_CPU).add(&[], own.processor_time.as_secs_f64());
     text.family(&is::CORE_DESCRIPTORS).count(&[], own.descriptors);
@@ -105,10 +116,15 @@ fn router(text: &mut Exposition, report: &Report) {
     for subscription in &counters.subscriptions {
         bytes.count(&[&subscription.route.id], subscription.bytes);
     }
+    let mut missed = text.family(&is::SUBSCRIPTION_MISSED);
+    for subscription in &counters.subscriptions {
+        missed.count(&[&subscription.route.id], subscription.missed);
+    }
     let queues = counters.queues.iter().map(|queue| (queue.target.to_string(), queue)).collect::<Vec<_>>();
     for (family, read) in [
         (&is::QUEUE_WAITING, (|queue| queue.waiting) as fn(&crate::router::QueueCounters) -> u64),
         (&is::QUEUE_BYTES, |queue| queue.bytes),
+        (&is::QUEUE_TAKEN, |queue| queue.taken),
         (&is::QUEUE_FULL, |queue| queue.full),
     ] {
         let mut samples = text.family(family);
@@ -140,6 +156,7 @@ fn frames(text: &mut Exposition, cameras: &[Camera], status: &CoreStatus) {
             dropped.count(&[&classifier.camera, reason.label()], classifier.ledger.dropped(reason));
         }
     }
+    policies(text, &classifiers);
     let mut model = text.family(&is::MODEL);
     for (classifier, is) in classifiers.iter().filter_map(|classifier| Some((classifier, classifier.model.as_ref()?))) {
         model.count(&[&classifier.camera, &is.name, &is.version, &is.digest], 1);
@@ -170,6 +187,30 @@ fn health(text: &mut Exposition, classifiers: &[&ClassifierStatus]) {
             let count = classifier.health.begun.get(&condition).copied().unwrap_or(0);
             begun.count(&[&classifier.camera, condition.label()], count);
         }
+    }
+}
+
+fn policies(text: &mut Exposition, classifiers: &[&ClassifierStatus]) {
+    let mut published = text.family(&is::PUBLISHED);
+    for classifier in classifiers {
+        for reason in Reason::ALL {
+            let count = classifier.policy.by_reason.get(&reason).copied().unwrap_or(0);
+            published.count(&[&classifier.camera, reason.label()], count);
+        }
+    }
+    let mut withheld = text.family(&is::WITHHELD);
+    for classifier in classifiers {
+        for reason in Withheld::ALL {
+            let count = classifier.policy.withheld.get(&reason).copied().unwrap_or(0);
+            withheld.count(&[&classifier.camera, reason.label()], count);
+        }
+    }
+    let mut triggers = text.family(&is::TRIGGERS);
+    for classifier in classifiers {
+        triggers
+            .count(&[&classifier.camera, "taken"], classifier.policy.triggers_taken)
+            .count(&[&classifier.camera, "answered"], classifier.policy.triggers_answered)
+            .count(&[&classifier.camera, "refused"], classifier.policy.triggers_refused);
     }
 }
 

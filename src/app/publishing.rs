@@ -1,4 +1,5 @@
-//! From a classified frame to those who subscribed to it: payload, route, deliver.
+//! From a classified frame to those who subscribed to it: payload, route, deliver. What the classifier's policy withholds is
+//! shown on the page and goes no further.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,14 +7,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::device_watch::DeviceWatch;
 use super::metrics::FrameTimes;
 use crate::classifier::Observation;
+use crate::classifier::policy::Withheld;
 use crate::clock::Clock;
 use crate::mqtt::spool::Worth;
 use crate::name::ThingName;
 use crate::page::Feed;
 use crate::payload::{self, ClockSource, Latency, Prediction, Ranked};
-use crate::router::{Endpoint, Missed, Outgoing, QueueFullPolicy, Router};
+use crate::router::{Endpoint, MAX_PAYLOAD_BYTES, Missed, Outgoing, QueueFullPolicy, Router};
 use crate::topic::Topic;
 
 /// A class with at least this probability, the same as before, is a repeat to a full spool.
@@ -57,24 +60,49 @@ pub(super) struct Publisher {
     pub(super) page: Option<Feed>,
     pub(super) times: Arc<FrameTimes>,
     pub(super) novelty: Novelty,
+    /// What the device says of itself.
+    pub(super) device: Arc<DeviceWatch>,
 }
 
 impl Publisher {
-    /// Makes the payload and gives it to every target that a subscription allows. Never blocks: a target takes it, or
-    /// counts why not. The time of capture goes along, to be measured against the acknowledgement.
-    pub(super) fn publish(&self, observation: Observation) {
+    /// Makes the payload, and gives it to every target that a subscription allows if it is to be published: once, or once
+    /// for each request that it answers. Never blocks: a target takes it, or counts why not. The time of capture goes
+    /// along, to be measured against the acknowledgement.
+    pub(super) fn publish(&self, mut observation: Observation) {
         let captured_ns = observation.inferred.captured_ns;
-        let prediction = self.payload(observation);
+        let thumbnail = observation.inferred.thumbnail.take();
+        let decision = std::mem::replace(&mut observation.decision.outcome, Err(Withheld::NotDue));
+        let said = std::mem::take(&mut observation.decision.predictions);
+        let stable = observation.decision.stable.take();
+        let answers = std::mem::take(&mut observation.decision.answers);
+        let mut prediction = self.payload(observation);
         if let Some(page) = &self.page {
             page.predicted(&prediction);
         }
+        let Ok(publication) = decision else { return };
+        prediction.predictions = said;
+        prediction.publication = Some(publication);
+        prediction.stable = stable;
+        prediction.thumbnail = thumbnail;
+        prediction.device = self.device.state();
         let worth = self.novelty.judge(&prediction.predictions);
-        let Ok(document) = serde_json::to_vec(&prediction) else { return };
+        if answers.is_empty() {
+            self.send(&prediction, (captured_ns, worth));
+        }
+        for answer in answers {
+            prediction.trigger = answer.id.map(|id| payload::Trigger { id });
+            // Who asks does not want to be told that it is nothing new.
+            self.send(&prediction, (captured_ns, Worth::Ordinary));
+        }
+    }
+
+    fn send(&self, prediction: &Prediction, mark: (u64, Worth)) {
+        let Some(document) = document(prediction) else { return };
         let outgoing = Outgoing {
             source: &self.source,
             topic: self.topic.as_str(),
             payload: Bytes::from(document),
-            mark: (captured_ns, worth),
+            mark,
             policy: QueueFullPolicy::BestEffort,
         };
         match self.router.publish(outgoing) {
@@ -92,7 +120,7 @@ impl Publisher {
     }
 
     fn payload(&self, observation: Observation) -> Prediction {
-        let Observation { frame, model, inferred } = observation;
+        let Observation { frame, model, inferred, .. } = observation;
         let captured = Duration::from_nanos(inferred.captured_ns);
         let age = self.clock.boottime().saturating_sub(captured);
         self.times.observe(&inferred, age);
@@ -116,8 +144,23 @@ impl Publisher {
                 postprocess: inferred.postprocess_us,
                 total: u64::try_from(age.as_micros()).unwrap_or(u64::MAX),
             },
+            publication: None,
+            stable: None,
+            trigger: None,
+            thumbnail: None,
+            device: None,
         }
     }
+}
+
+/// The message's bytes. One with its thumbnail that is too large for a message goes without it.
+fn document(prediction: &Prediction) -> Option<Vec<u8>> {
+    let document = serde_json::to_vec(prediction).ok()?;
+    if document.len() <= MAX_PAYLOAD_BYTES || prediction.thumbnail.is_none() {
+        return Some(document);
+    }
+    tracing::warn!(bytes = document.len(), "a message is too large with its thumbnail, and goes without it");
+    serde_json::to_vec(&Prediction { thumbnail: None, ..prediction.clone() }).ok()
 }
 
 #[cfg(test)]

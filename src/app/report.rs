@@ -6,11 +6,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::credentials::CredentialsStatus;
+use super::device_watch::DeviceWatch;
 use super::group_runner::Scene;
 use super::metrics::DeliveryTimes;
 use super::preview::Preview;
 use super::services::Services;
-use super::status::{CameraStatus, ClockStatus, CoreStatus, DeploymentStatus, GroupStatus, LinkStatus, RouterStatus};
+use super::status::{
+    CameraStatus, ClockStatus, CoreStatus, DeploymentStatus, GroupStatus, LinkStatus, RouterStatus, TargetStatus,
+};
 use crate::classifier::{ClassifierStatus, explain};
 use crate::config::Config;
 use crate::connector::image_classifier::ImageClassifier;
@@ -31,6 +34,7 @@ pub(super) struct Report {
     pub(super) jobs: Option<watch::Receiver<JobsStatus>>,
     pub(super) page: Preview,
     pub(super) deliveries: Arc<DeliveryTimes>,
+    pub(super) device: Arc<DeviceWatch>,
     /// Where the metrics are served.
     pub(super) metrics: Option<String>,
     /// What the documents ask for and this version does not do.
@@ -63,6 +67,7 @@ impl Report {
             credentials: self.credentials(),
             link: self.link(),
             router: self.router(),
+            device: self.device.state(),
             cameras,
             jobs: self.jobs.as_ref().map(|jobs| jobs.borrow().clone()),
             page: self.page.status(),
@@ -112,6 +117,7 @@ impl Report {
             last_failure: history.last_failure,
             received: history.received,
             not_taken: history.not_taken,
+            subscriptions_granted: history.subscriptions_granted,
             refused_filters: history.refused_filters.into_iter().collect(),
             spool: self.link.spool_state(),
         }
@@ -119,10 +125,12 @@ impl Report {
 
     fn router(&self) -> RouterStatus {
         let counters = self.scene.router().counters();
-        let subscriptions =
-            counters.subscriptions.into_iter().map(|subscription| (subscription.route.id, subscription.messages));
+        let targets = counters.queues.into_iter().map(|queue| (queue.target.to_string(), TargetStatus::of(&queue)));
+        let missed = counters.subscriptions.iter().filter(|one| one.missed > 0);
         RouterStatus {
-            subscriptions: subscriptions.collect(),
+            missed_by_subscription: missed.map(|one| (one.route.id.clone(), one.missed)).collect(),
+            targets: targets.collect(),
+            subscriptions: counters.subscriptions.into_iter().map(|one| (one.route.id, one.messages)).collect(),
             no_route: counters.no_route,
             refused: counters.refused,
             put_off: counters.put_off,

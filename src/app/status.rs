@@ -21,6 +21,8 @@ use crate::jobs::agent::JobsStatus;
 use crate::mqtt::spool::SpoolState;
 use crate::package::Sha256Digest;
 use crate::page::PageStatus;
+use crate::payload::DeviceState;
+use crate::router::QueueCounters;
 
 /// How long a reader waits for the core.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -47,6 +49,9 @@ pub struct CoreStatus {
     pub link: LinkStatus,
     /// Messages by subscription, and those that no subscription wanted.
     pub router: RouterStatus,
+    /// How warm the device is, and whether that slows it down; `None` where it does not say.
+    #[serde(default)]
+    pub device: Option<DeviceState>,
     /// The group that was confirmed last; `None` on a device where none was.
     #[serde(default)]
     pub group: Option<GroupStatus>,
@@ -112,6 +117,9 @@ pub struct LinkStatus {
     /// Of these, those that came faster than they were taken.
     #[serde(default)]
     pub not_taken: u64,
+    /// SUBSCRIBEs that the broker granted: each filter is asked for on every connection.
+    #[serde(default)]
+    pub subscriptions_granted: u64,
     /// Subscriptions that the broker does not grant.
     #[serde(default)]
     pub refused_filters: Vec<String>,
@@ -135,6 +143,29 @@ pub struct RouterStatus {
     /// Messages that a target did not get: it does not run, its queue or the spool is full. Counted for each target.
     #[serde(default)]
     pub missed: u64,
+    /// Of `subscriptions`, messages that the target did not get.
+    #[serde(default)]
+    pub missed_by_subscription: BTreeMap<String, u64>,
+    /// The local targets that run, by what a subscription calls them.
+    #[serde(default)]
+    pub targets: BTreeMap<String, TargetStatus>,
+}
+
+/// A local target that takes messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetStatus {
+    /// Messages that it has taken.
+    pub taken: u64,
+    /// Messages that wait for it.
+    pub waiting: u64,
+    /// Messages that found its queue full.
+    pub full: u64,
+}
+
+impl TargetStatus {
+    pub(super) fn of(queue: &QueueCounters) -> Self {
+        Self { taken: queue.taken, waiting: queue.waiting, full: queue.full }
+    }
 }
 
 /// The group that was confirmed last: what a starting core runs.

@@ -10,10 +10,11 @@ use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
 use margay_camera::FrameMeta;
 use margay_camera::ring::{ReadError, RingReader, Wait};
 use margay_inference::still::MAX_STILL_BYTES;
-use margay_inference::{Classification, EngineChoice, FrameView, GoldenSample, Pipeline, verify_golden};
+use margay_inference::{Classification, EngineChoice, FrameView, GoldenSample, Pipeline, Thumbnailer, verify_golden};
 
 use super::explain;
 use super::glance::{Glance, Shades};
@@ -22,7 +23,8 @@ use super::model_directory::ModelDirectory;
 use crate::clock::Clock;
 use crate::ipc::{IpcError, Received, Waited, WorkerChannel};
 use crate::package::EngineHint;
-use crate::payload::Ranked;
+use crate::payload::thumbnail::MAX_THUMBNAIL_BYTES;
+use crate::payload::{self, Ranked};
 use crate::units::Probability;
 
 /// How long the worker waits for a frame, or for a message while it has none to wait for, before it looks at the other.
@@ -55,13 +57,16 @@ pub enum InferenceWorkerError {
 /// # Errors
 /// [`InferenceWorkerError`]. A model that cannot be used is no error here: the core has been told why.
 pub fn run(channel: &WorkerChannel, clock: &dyn Clock) -> Result<(), InferenceWorkerError> {
-    let Some((Opened { pipeline, threshold }, top_k, shades)) = load(channel)? else { return Ok(()) };
+    let Some(Loaded { opened: Opened { pipeline, threshold }, classes, thumbnailer, shades }) = load(channel)? else {
+        return Ok(());
+    };
     let mut server = Server {
         channel,
         clock,
         pipeline,
-        top_k,
+        classes,
         threshold,
+        thumbnailer,
         rings: VecDeque::new(),
         next: None,
         last: u64::MAX,
@@ -71,12 +76,20 @@ pub fn run(channel: &WorkerChannel, clock: &dyn Clock) -> Result<(), InferenceWo
     server.serve()
 }
 
+/// What an order to load a model came to.
+struct Loaded {
+    opened: Opened,
+    classes: usize,
+    thumbnailer: Option<Thumbnailer>,
+    shades: Shades,
+}
+
 /// Waits for the order to load a model, and loads and warms it; `None` when there is nothing to serve.
-fn load(channel: &WorkerChannel) -> Result<Option<(Opened, usize, Shades)>, InferenceWorkerError> {
+fn load(channel: &WorkerChannel) -> Result<Option<Loaded>, InferenceWorkerError> {
     let Waited::Message(Received { message, .. }) = channel.receive::<ToInference>(Duration::from_secs(30))? else {
         return Ok(None);
     };
-    let ToInference::Load { directory, top_k, threshold, shades } = message else {
+    let ToInference::Load { directory, classes, threshold, thumbnail, shades } = message else {
         return Err(InferenceWorkerError::OutOfOrder { message: "another order", when: "before a model to load" });
     };
     let started = Instant::now();
@@ -85,7 +98,8 @@ fn load(channel: &WorkerChannel) -> Result<Option<(Opened, usize, Shades)>, Infe
             let load_us = micros(started.elapsed());
             channel.send(&FromInference::Loaded { engine: opened.pipeline.engine_name().to_owned(), load_us })?;
             opened.threshold = threshold.unwrap_or(opened.threshold);
-            Ok(Some((opened, top_k, shades)))
+            let thumbnailer = thumbnail.map(|side| Thumbnailer::new(side, MAX_THUMBNAIL_BYTES));
+            Ok(Some(Loaded { opened, classes, thumbnailer, shades }))
         }
         Err(why) => {
             channel.send(&FromInference::Refused { why })?;
@@ -97,7 +111,7 @@ fn load(channel: &WorkerChannel) -> Result<Option<(Opened, usize, Shades)>, Infe
 /// A package that is ready to classify.
 pub(super) struct Opened {
     pub(super) pipeline: Pipeline,
-    /// Classes below this probability are not reported, if the package's own rule stands.
+    /// Classes below this probability are not told, if the package's own rule stands.
     threshold: f32,
 }
 
@@ -170,8 +184,10 @@ struct Server<'a> {
     channel: &'a WorkerChannel,
     clock: &'a dyn Clock,
     pipeline: Pipeline,
-    top_k: usize,
+    classes: usize,
     threshold: f32,
+    /// Present where thumbnails are wanted.
+    thumbnailer: Option<Thumbnailer>,
     /// The ring in use, then those that follow it; all but the last are final.
     rings: VecDeque<RingReader>,
     /// The next frame to account for, once the core has said where to begin.
@@ -253,7 +269,7 @@ impl Server<'_> {
             Wait::Frame(newest) => {
                 let (account, frame) = self.account(next, newest.min(self.last));
                 self.next = Some(account.through + 1);
-                self.channel.send(&FromInference::Accounted(account))?;
+                self.tell(account)?;
                 // Afterwards, so that no prediction waits for it.
                 let look = frame.and_then(|meta| self.glance.look(&meta, &self.bytes, self.clock.boottime()));
                 if let Some(look) = look {
@@ -272,6 +288,19 @@ impl Server<'_> {
         Ok(())
     }
 
+    /// Sends an account; one that is too large goes without its thumbnail.
+    fn tell(&self, account: Account) -> Result<(), InferenceWorkerError> {
+        let mut message = FromInference::Accounted(account);
+        match self.channel.send(&message) {
+            Err(IpcError::TooLarge { .. }) => {}
+            sent => return Ok(sent?),
+        }
+        if let FromInference::Accounted(Account { outcome: Outcome::Inferred(inferred), .. }) = &mut message {
+            inferred.thumbnail = None;
+        }
+        Ok(self.channel.send(&message)?)
+    }
+
     /// Accounts for `from..=through` by classifying the newest of them, whose bytes are left to be looked at.
     fn account(&mut self, from: u64, through: u64) -> (Account, Option<FrameMeta>) {
         let mut bytes = std::mem::take(&mut self.bytes);
@@ -288,25 +317,52 @@ impl Server<'_> {
 
     fn classify(&mut self, meta: &FrameMeta, bytes: &[u8]) -> Outcome {
         let queue_us = micros(self.clock.boottime().saturating_sub(Duration::from_nanos(meta.captured_ns)));
-        match self.pipeline.classify(&FrameView::new(meta, bytes), self.top_k) {
-            Ok(classification) => Outcome::Inferred(self.report(meta, queue_us, classification)),
+        let frame = FrameView::new(meta, bytes);
+        match self.pipeline.classify(&frame, self.classes) {
+            Ok(classification) => {
+                let thumbnail = self.thumbnail(&frame);
+                Outcome::Inferred(self.report(meta, queue_us, classification, thumbnail))
+            }
             Err(error) if error.is_the_frames_fault() => Outcome::Undecodable { why: explain(&error) },
             Err(error) => Outcome::InferenceFailed { why: explain(&error) },
         }
     }
 
-    fn report(&self, meta: &FrameMeta, queue_us: u64, classification: Classification) -> Inferred {
+    /// The frame in small, where that is wanted; one that cannot be made is left out.
+    fn thumbnail(&mut self, frame: &FrameView<'_>) -> Option<payload::Thumbnail> {
+        match self.thumbnailer.as_mut()?.make(frame) {
+            Ok(made) => Some(payload::Thumbnail {
+                media_type: "image/jpeg".to_owned(),
+                width: made.width,
+                height: made.height,
+                data: base64::engine::general_purpose::STANDARD.encode(made.jpeg),
+            }),
+            Err(error) => {
+                tracing::debug!(error = explain(&error), "a frame has no thumbnail");
+                None
+            }
+        }
+    }
+
+    fn report(
+        &self,
+        meta: &FrameMeta,
+        queue_us: u64,
+        classification: Classification,
+        thumbnail: Option<payload::Thumbnail>,
+    ) -> Inferred {
         let Classification { predictions, timings } = classification;
-        let ranked = predictions.into_iter().enumerate();
-        let kept = ranked.filter(|(rank, prediction)| *rank == 0 || prediction.probability >= self.threshold);
-        let predictions = kept
-            .map(|(_, p)| Ranked { label: p.label.to_string(), class: p.class, probability: p.probability })
+        let predictions = predictions
+            .into_iter()
+            .map(|p| Ranked { label: p.label.to_string(), class: p.class, probability: p.probability })
             .collect();
         Inferred {
             item: meta.item,
             captured_ns: meta.captured_ns,
             captured_at_source: meta.timestamp_source,
             predictions,
+            threshold: self.threshold,
+            thumbnail,
             queue_us,
             decode_us: timings.decode_us,
             resize_us: timings.resize_us,
@@ -319,3 +375,6 @@ impl Server<'_> {
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::glance::Shades;
 use super::health::Look;
-use crate::payload::Ranked;
+use crate::payload::{Ranked, Thumbnail};
 
 /// From the core to the capture worker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,9 +55,11 @@ pub enum ToInference {
         /// The package's directory inside the sandbox.
         directory: String,
         /// How many classes to report for a frame.
-        top_k: usize,
-        /// Classes below this probability are left out, all but the best one; by default what the package says.
+        classes: usize,
+        /// Classes below this probability are not to be told, all but the best one; by default what the package says.
         threshold: Option<f32>,
+        /// The longer side of the thumbnail to report with each frame, in pixels, if one is wanted.
+        thumbnail: Option<u32>,
         /// What counts as dark and as bright in looks.
         shades: Shades,
     },
@@ -148,6 +150,10 @@ pub struct Inferred {
     pub captured_at_source: margay_camera::TimestampSource,
     /// The classes, most probable first.
     pub predictions: Vec<Ranked>,
+    /// Those below this probability are not to be told, all but the best one.
+    pub threshold: f32,
+    /// The frame in small, if that was wanted and could be made.
+    pub thumbnail: Option<Thumbnail>,
     /// From capture to the moment the worker took the frame, in microseconds.
     pub queue_us: u64,
     /// Decoding, in microseconds.

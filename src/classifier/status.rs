@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::capture_side::CaptureState;
 use super::health::HealthReport;
 use super::ledger::Ledger;
+use super::policy::PolicyCounters;
 use super::worker::{Role, Worker};
 use crate::payload;
 
@@ -25,6 +26,9 @@ pub struct ClassifierStatus {
     pub health: HealthReport,
     /// What became of the frames; it lags behind `captured` by those in flight.
     pub ledger: Ledger,
+    /// Which of the classified frames were published, and why the others were not.
+    #[serde(default)]
+    pub policy: PolicyCounters,
     /// The model that classifies now.
     pub model: Option<payload::Model>,
     /// The living workers.

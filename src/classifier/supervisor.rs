@@ -18,8 +18,10 @@ use super::health::{Health, HealthReport, HealthSettings, Look};
 use super::inference_side::{Activated, Camera, DeployedModel, InferenceSide, Loaded, Next, Server};
 use super::message::{Account, FromCapture, FromInference, Inferred, Outcome, ToInference};
 use super::plan::{self, CameraAccess, WorkerIdentity};
+use super::policy::{Decision, Policy, PolicySettings, Seen, Trigger, TriggerError};
 use super::status::{ClassifierStatus, Restarts, WorkerStatus};
 use super::worker::{Event, Role, SpawnError, Worker, WorkerId};
+use crate::clock::Clock;
 use crate::payload;
 
 /// Messages of workers that may wait for the supervisor; past it, the workers wait.
@@ -45,10 +47,12 @@ pub struct Settings {
     pub access: CameraAccess,
     /// Where the model appears in the inference sandbox: the destination path of its resource (B-14).
     pub model_destination: std::path::PathBuf,
-    /// How many classes to report for a frame.
-    pub top_k: usize,
+    /// Which classified frames become messages, and what they tell.
+    pub policy: PolicySettings,
     /// Classes below this probability are left out, all but the best one; by default what the package says.
     pub threshold: Option<f32>,
+    /// The longer side of a thumbnail of each frame, in pixels, if one is wanted.
+    pub thumbnail: Option<u32>,
     /// The memory limit of each worker, in bytes.
     pub memory_limit: u64,
     /// Whom the workers run as.
@@ -66,6 +70,8 @@ pub struct Observation {
     pub model: Arc<payload::Model>,
     /// What came out.
     pub inferred: Inferred,
+    /// Whether it is published, and what of it.
+    pub decision: Decision,
 }
 
 /// Why a model does not classify now.
@@ -90,6 +96,8 @@ pub enum ActivationError {
 
 enum Command {
     Activate { model: DeployedModel, reply: oneshot::Sender<Result<oneshot::Receiver<Activated>, ActivationError>> },
+    Ask { trigger: Trigger, reply: oneshot::Sender<Result<(), TriggerError>> },
+    RefuseTrigger,
     Status { reply: oneshot::Sender<ClassifierStatus> },
     Shutdown { reply: oneshot::Sender<()> },
 }
@@ -109,6 +117,8 @@ impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Activate { .. } => "Activate",
+            Self::Ask { .. } => "Ask",
+            Self::RefuseTrigger => "RefuseTrigger",
             Self::Status { .. } => "Status",
             Self::Shutdown { .. } => "Shutdown",
         })
@@ -117,12 +127,13 @@ impl fmt::Debug for Command {
 
 impl Classifier {
     /// Starts the supervisor. The camera stays off until a first model is ready; each classified frame is given to
-    /// `observe`, in frame order, which must not block.
+    /// `observe` with what its policy decided by `clock`, in frame order; it must not block.
     ///
     /// # Errors
     /// The plan of the capture worker's sandbox breaks a rule.
     pub fn start(
         settings: Settings,
+        clock: Arc<dyn Clock>,
         observe: impl Fn(Observation) + Send + Sync + 'static,
     ) -> Result<Self, margay_sandbox::PlanError> {
         let (commands, orders) = mpsc::channel(COMMAND_QUEUE);
@@ -134,7 +145,9 @@ impl Classifier {
             capture: CaptureSide::new(settings.clone()),
             connecting: Connecting::default(),
             health: Health::new(settings.health, settings.source.frames_per_second()),
+            policy: Policy::new(settings.policy.clone()),
             settings,
+            clock,
             observe: Box::new(observe),
             inference: InferenceSide::new(),
             events_in,
@@ -170,6 +183,22 @@ impl Classifier {
         self.health.clone()
     }
 
+    /// Asks for a message about the next frame that is captured; its policy decides when the pace allows it.
+    ///
+    /// # Errors
+    /// [`TriggerError`]; the request is not answered.
+    pub async fn ask(&self, trigger: Trigger) -> Result<(), TriggerError> {
+        let (reply, asked) = oneshot::channel();
+        self.commands.send(Command::Ask { trigger, reply }).await.map_err(|_| TriggerError::ShutDown)?;
+        asked.await.map_err(|_| TriggerError::ShutDown)?
+    }
+
+    /// Counts a request that was not understood.
+    pub async fn refuse_trigger(&self) {
+        // One that has been shut down counts no more.
+        let _ = self.commands.send(Command::RefuseTrigger).await;
+    }
+
     /// What the classifier is doing; `None` once it has been shut down.
     pub async fn status(&self) -> Option<ClassifierStatus> {
         let (reply, status) = oneshot::channel();
@@ -188,6 +217,8 @@ impl Classifier {
 
 struct Supervisor {
     settings: Settings,
+    policy: Policy,
+    clock: Arc<dyn Clock>,
     observe: Box<dyn Fn(Observation) + Send + Sync>,
     capture: CaptureSide,
     connecting: Connecting,
@@ -214,16 +245,11 @@ impl Supervisor {
             tokio::select! {
                 Some((id, event)) = events.recv() => self.dealt_with(id, event).await,
                 order = orders.recv() => match order {
-                    Some(Command::Activate { model, reply }) => {
-                        let _ = reply.send(self.activate(model).await);
-                    }
-                    Some(Command::Status { reply }) => {
-                        let _ = reply.send(self.status());
-                    }
                     Some(Command::Shutdown { reply }) => {
                         let _ = reply.send(());
                         return;
                     }
+                    Some(order) => self.obey(order).await,
                     None => return,
                 },
                 _ = watch.tick() => self.inference.end_hung_workers(self.capture.next_frame()),
@@ -231,6 +257,25 @@ impl Supervisor {
                 connection = self.connecting.made() => self.connected(connection).await,
                 () = sleep_until(capture_due), if capture_due.is_some() => self.start_capture().await,
                 () = sleep_until(inference_due), if inference_due.is_some() => self.restart_inference().await,
+            }
+        }
+    }
+
+    /// Carries out an order. Whoever gave it may have gone: nobody needs the answer then.
+    async fn obey(&mut self, order: Command) {
+        match order {
+            Command::Activate { model, reply } => {
+                let _ = reply.send(self.activate(model).await);
+            }
+            Command::Ask { trigger, reply } => {
+                let _ = reply.send(self.policy.ask(trigger, self.clock.boottime()));
+            }
+            Command::RefuseTrigger => self.policy.refuse_trigger(),
+            Command::Status { reply } => {
+                let _ = reply.send(self.status());
+            }
+            Command::Shutdown { reply } => {
+                let _ = reply.send(());
             }
         }
     }
@@ -254,8 +299,9 @@ impl Supervisor {
         let worker = Worker::spawn::<FromInference>(id, Role::Inference, plan, self.events_in.clone()).await?;
         let order = ToInference::Load {
             directory: self.settings.model_destination.display().to_string(),
-            top_k: self.settings.top_k,
+            classes: self.settings.policy.classes(),
             threshold: self.settings.threshold,
+            thumbnail: self.settings.thumbnail,
             shades: Shades {
                 dark_below: self.settings.health.dark_below,
                 bright_above: self.settings.health.bright_above,
@@ -361,11 +407,20 @@ impl Supervisor {
         }
     }
 
-    fn publish(&self, model: &Arc<payload::Model>, accounts: Vec<Account>) {
+    fn publish(&mut self, model: &Arc<payload::Model>, accounts: Vec<Account>) {
         for account in accounts {
             match account.outcome {
                 Outcome::Inferred(inferred) => {
-                    (self.observe)(Observation { frame: account.through, model: model.clone(), inferred });
+                    let now = self.clock.boottime();
+                    let decision = self.policy.decide(Seen {
+                        predictions: &inferred.predictions,
+                        threshold: inferred.threshold,
+                        model: &model.digest,
+                        // A worker's word: no frame comes from the future.
+                        captured: Duration::from_nanos(inferred.captured_ns).min(now),
+                        now,
+                    });
+                    (self.observe)(Observation { frame: account.through, model: model.clone(), inferred, decision });
                 }
                 Outcome::Undecodable { why } | Outcome::InferenceFailed { why } => {
                     tracing::warn!(camera = self.settings.camera, frame = account.through, why, "a frame was dropped");
@@ -435,6 +490,7 @@ impl Supervisor {
             skipped: self.capture.skipped,
             health: self.health.report(),
             ledger: self.inference.ledger.clone(),
+            policy: self.policy.counters(),
             model: self.inference.active().map(|server| (*server.model.identity).clone()),
             workers: capture.into_iter().chain(inference).collect(),
             restarts: Restarts {

@@ -8,10 +8,12 @@ use anyhow::Context;
 use super::exit::{Code, Failed, OrFail};
 use super::output;
 use crate::app::status::{self, CameraStatus, CoreStatus, RouterStatus};
+use crate::classifier::policy::PolicyCounters;
 use crate::classifier::{ClassifierStatus, Role, WorkerStatus};
 use crate::config;
 use crate::deployment::Status;
 use crate::page::{PageStatus, token};
+use crate::payload::DeviceState;
 
 /// Show what the core on this device is doing: credentials, link, models, workers and their containment, frames.
 #[derive(Debug, clap::Args)]
@@ -74,8 +76,9 @@ fn lines(core: &CoreStatus, containment: bool) -> Vec<String> {
         credentials_line(core),
         link_line(core),
     ];
+    lines.extend(core.device.as_ref().map(device_line));
     lines.extend(super::spool::state_lines(&core.link.spool));
-    lines.extend(core.router.subscriptions.iter().map(|(id, count)| format!("subscription {id}: {count} messages")));
+    lines.extend(core.router.subscriptions.iter().map(|(id, count)| subscription_line(&core.router, id, *count)));
     lines.extend(not_routed(&core.router).map(|said| format!("not routed   {said}")));
     if let Some(jobs) = &core.jobs {
         let current = jobs.current.as_deref().unwrap_or("none");
@@ -211,6 +214,7 @@ fn ledger_lines(classifier: &ClassifierStatus) -> Vec<String> {
         classifier.captured,
         ledger.inferred()
     ));
+    lines.extend(policy_lines(&classifier.policy));
     let conditions = &classifier.health.conditions;
     if !conditions.is_empty() {
         let labels: Vec<String> = conditions.iter().map(|condition| condition.label().replace('_', "-")).collect();
@@ -227,6 +231,38 @@ fn ledger_lines(classifier: &ClassifierStatus) -> Vec<String> {
         }
     }
     lines
+}
+
+fn subscription_line(router: &RouterStatus, id: &str, count: u64) -> String {
+    let missed = router.missed_by_subscription.get(id).map(|missed| format!(", {missed} missed by its target"));
+    format!("subscription {id}: {count} messages{}", missed.unwrap_or_default())
+}
+
+/// What the policy published and withheld; nothing where it publishes every frame and nobody asked.
+fn policy_lines(policy: &PolicyCounters) -> Vec<String> {
+    let mut lines = Vec::new();
+    let withheld: Vec<String> = policy.withheld.iter().map(|(why, count)| format!("{count} {}", why.name())).collect();
+    if !withheld.is_empty() {
+        lines.push(format!("policy       {} frames published, withheld: {}", policy.published, withheld.join(", ")));
+    }
+    if policy.triggers_taken + policy.triggers_refused > 0 {
+        lines.push(format!(
+            "triggers     {} taken, {} answered, {} waiting, {} refused",
+            policy.triggers_taken, policy.triggers_answered, policy.triggers_waiting, policy.triggers_refused
+        ));
+    }
+    lines
+}
+
+fn device_line(device: &DeviceState) -> String {
+    let temperature = device.temperature_c.map(|degrees| format!("{degrees:.1} °C"));
+    let throttling = device.throttling.map(|throttling| {
+        let mut said = vec![if throttling.now { "slowed down" } else { "at full speed" }];
+        said.extend(throttling.under_voltage.filter(|low| *low).map(|_| "the supply's voltage is too low"));
+        said.extend(throttling.since_start.filter(|once| *once && !throttling.now).map(|_| "slowed down before"));
+        said.join(", ")
+    });
+    format!("device       {}", temperature.into_iter().chain(throttling).collect::<Vec<_>>().join(", "))
 }
 
 /// A worker in one line: what it is, its pid, and what holds it.

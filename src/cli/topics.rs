@@ -1,4 +1,5 @@
-//! `margay topics`: what the group's subscriptions let through, with counters where the core runs.
+//! `margay topics`: what the group's subscriptions let through, with counters where the core runs, and who of those they
+//! name does not take messages.
 
 use std::path::PathBuf;
 
@@ -32,6 +33,10 @@ struct Row {
     target: String,
     /// Messages since the core started; `None` where none runs, or where it runs with another group document.
     messages: Option<u64>,
+    /// Of these, messages that the target did not get.
+    missed: Option<u64>,
+    /// Whether a local target takes messages; `None` for the cloud, and as for `messages`.
+    target_runs: Option<bool>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
@@ -44,11 +49,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
         }
         return Ok(());
     }
-    for line in table(&rows(&deployable, router, short)) {
+    let rows = rows(&deployable, router, short);
+    for line in table(&rows) {
         output::line(&line).or_fail(Code::Failure)?;
     }
     let not_routed = router.and_then(super::status::not_routed).map(|said| format!("not routed: {said}"));
-    for line in not_routed.into_iter().chain(unheard(&deployable)) {
+    for line in not_routed.into_iter().chain(unheard(&deployable)).chain(unserved(&rows)) {
         output::line(&line).or_fail(Code::Failure)?;
     }
     if router.is_none() {
@@ -58,12 +64,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
 }
 
 fn rows(deployable: &Deployable, router: Option<&RouterStatus>, name: impl Fn(&Party) -> String) -> Vec<Row> {
-    let row = |subscription: &crate::group::Subscription| Row {
-        subscription: subscription.id.to_string(),
-        source: name(&subscription.source),
-        subject: subscription.subject.to_string(),
-        target: name(&subscription.target),
-        messages: router.and_then(|router| router.subscriptions.get(subscription.id.as_str()).copied()),
+    let row = |subscription: &crate::group::Subscription| {
+        let id = subscription.id.as_str();
+        let messages = router.and_then(|router| router.subscriptions.get(id).copied());
+        let known = router.filter(|_| messages.is_some());
+        let local = known.filter(|_| subscription.target != Party::Cloud);
+        Row {
+            subscription: id.to_owned(),
+            source: name(&subscription.source),
+            subject: subscription.subject.to_string(),
+            target: name(&subscription.target),
+            messages,
+            missed: known.map(|router| router.missed_by_subscription.get(id).copied().unwrap_or(0)),
+            target_runs: local.map(|router| router.targets.contains_key(&subscription.target.to_string())),
+        }
     };
     deployable.group.subscriptions.iter().map(row).collect()
 }
@@ -79,18 +93,28 @@ fn short(party: &Party) -> String {
 }
 
 fn table(rows: &[Row]) -> Vec<String> {
-    let mut cells = vec![["SUBSCRIPTION", "SOURCE", "SUBJECT", "TARGET", "MESSAGES"].map(str::to_owned)];
-    for Row { subscription, source, subject, target, messages } in rows {
-        let messages = messages.map_or("-".to_owned(), |messages| messages.to_string());
-        cells.push([subscription.clone(), source.clone(), subject.clone(), target.clone(), messages]);
+    let mut cells = vec![["SUBSCRIPTION", "SOURCE", "SUBJECT", "TARGET", "MESSAGES", "MISSED"].map(str::to_owned)];
+    for Row { subscription, source, subject, target, messages, missed, .. } in rows {
+        let [messages, missed] =
+            [messages, missed].map(|count| count.map_or("-".to_owned(), |count| count.to_string()));
+        cells.push([subscription.clone(), source.clone(), subject.clone(), target.clone(), messages, missed]);
     }
     let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 5] = std::array::from_fn(width);
-    let pad = |row: &[String; 5]| {
+    let widths: [usize; 6] = std::array::from_fn(width);
+    let pad = |row: &[String; 6]| {
         let padded = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     cells.iter().map(pad).collect()
+}
+
+/// Local targets that take no messages: what is for them is missed.
+fn unserved(rows: &[Row]) -> Vec<String> {
+    let idle = rows.iter().filter(|row| row.target_runs == Some(false));
+    let mut targets: Vec<&str> = idle.map(|row| row.target.as_str()).collect();
+    targets.sort_unstable();
+    targets.dedup();
+    targets.into_iter().map(|target| format!("takes no messages: {target}")).collect()
 }
 
 /// Connectors whose topic no subscription selects: what they publish goes nowhere.

@@ -4,8 +4,11 @@
 
 use std::path::{Path, PathBuf};
 
+use margay_inference::thumbnail::{MAX_SIDE, MIN_SIDE};
+
 use crate::arn::ConnectorArn;
 use crate::classifier::HealthSettings;
+use crate::classifier::policy::PolicySettings;
 use crate::document::{Field, Notes, Object, Unknown};
 use crate::group::{Connector, Group, ModelSource, Party, Resource, RunAs, S3Model};
 use crate::name::{CameraName, ResourceId};
@@ -13,6 +16,7 @@ use crate::topic::Topic;
 use crate::units::{ByteSize, FramesPerSecond, Probability};
 
 mod health;
+mod policy;
 mod settings;
 mod sources;
 
@@ -57,8 +61,12 @@ pub struct ImageClassifier {
     pub repeat: bool,
     /// Where predictions are published (`Topic`; by default `margay/<thing>/<camera>/predictions`).
     pub topic: Topic,
-    /// How many classes a prediction has (`TopK`).
-    pub top_k: usize,
+    /// Where a message asks for a prediction (`TriggerTopic`), if anywhere.
+    pub trigger_topic: Option<Topic>,
+    /// Which frames become messages, and what these tell (`TopK`, `Publish` and what goes with it).
+    pub policy: PolicySettings,
+    /// The longer side of a picture in each message, in pixels (`ThumbnailPixels`), if one is wanted.
+    pub thumbnail: Option<u32>,
     /// Classes below it are left out, all but the best one (`Threshold`; by default what the package says).
     pub threshold: Option<Probability>,
     /// The memory limit of each of its workers (`MemoryLimitKB`).
@@ -88,7 +96,15 @@ pub(super) fn read(connector: &Connector, group: &Group, notes: &Notes) -> Optio
     let repeat = parameters.field("Repeat").boolean().unwrap_or(false);
     let topic_field = parameters.field("Topic");
     let topic = camera_name.as_ref().and_then(|camera| read_topic(&topic_field, camera, group));
-    let top_k = parameters.field("TopK").integer(1..=TOP_K_LIMIT, "classes").unwrap_or(TOP_K);
+    let policy = policy::read(&mut parameters);
+    let trigger_field = parameters.field("TriggerTopic");
+    let trigger_topic = match (&policy, &camera_name, &topic) {
+        (Some(policy), Some(camera), Some(topic)) => {
+            policy::read_trigger_topic(&trigger_field, policy.when, camera, group, topic)
+        }
+        _ => None,
+    };
+    let thumbnail = read_thumbnail(&parameters.field("ThumbnailPixels"));
     let threshold = parameters.field("Threshold");
     let threshold = if threshold.is_present() { Some(threshold.parsed()) } else { None };
     let memory = parameters.field("MemoryLimitKB").integer(LEAST_MEMORY_KB..=u64::from(u32::MAX), "KB");
@@ -105,13 +121,16 @@ pub(super) fn read(connector: &Connector, group: &Group, notes: &Notes) -> Optio
         frames_per_second: frames_per_second?,
         repeat,
         topic: topic?,
-        top_k: usize::try_from(top_k).ok()?,
+        trigger_topic: trigger_topic?,
+        policy: policy?,
+        thumbnail: thumbnail?,
         threshold: threshold.map_or(Some(None), |read| read.map(Some))?,
         memory_limit: ByteSize::from_kib(memory.unwrap_or(MEMORY_KB)),
         run_as: unprivileged(group),
         health: health?,
     };
     warn_without_route(&classifier, group, &topic_field);
+    policy::warn_about_requests(&classifier, group, &trigger_field);
     Some(classifier)
 }
 
@@ -167,6 +186,11 @@ fn read_topic(field: &Field<'_>, camera: &CameraName, group: &Group) -> Option<T
         let thing = group.core.as_ref()?.thing_arn.thing();
         return format!("margay/{thing}/{camera}/predictions").parse().ok();
     }
+    read_own_topic(field)
+}
+
+/// A topic that the connector may use as its own.
+fn read_own_topic(field: &Field<'_>) -> Option<Topic> {
     let topic = field.parsed::<Topic>()?;
     if topic.is_reserved() {
         field.refuse("begins with $, and such topics belong to the broker", "write another topic");
@@ -176,6 +200,15 @@ fn read_topic(field: &Field<'_>, camera: &CameraName, group: &Group) -> Option<T
         field.warn(error.to_string(), "use fewer levels if the broker is AWS IoT");
     }
     Some(topic)
+}
+
+/// `Some(None)` where no thumbnail is wanted, `None` where the field is refused.
+fn read_thumbnail(field: &Field<'_>) -> Option<Option<u32>> {
+    if !field.is_present() {
+        return Some(None);
+    }
+    let side = field.integer(u64::from(MIN_SIDE)..=u64::from(MAX_SIDE), "pixels")?;
+    u32::try_from(side).ok().map(Some)
 }
 
 /// The group's default identity, which runs the core's own parts too. A worker that parses models and pictures

@@ -1,11 +1,14 @@
 //! The parameters of `MargayImageClassifier` against its group, and what becomes of V1's connectors.
 
+use std::time::Duration;
+
 use margay_camera::source::FolderOrder;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::image_classifier::{Camera, Command, ImageClassifier, Picture};
 use super::*;
+use crate::classifier::policy::{PolicySettings, Smoothing, When};
 use crate::group::Host;
 use crate::problem::Problem;
 
@@ -70,7 +73,7 @@ fn defaults_fill_in_what_is_not_said() {
     let classifier = accepted.document;
     assert_eq!(classifier.model_source.to_string(), "s3://models/squeezenet.tar.gz");
     assert_eq!(classifier.topic.as_str(), "margay/core-1/camera/predictions");
-    assert_eq!((classifier.top_k, classifier.threshold), (5, None));
+    assert_eq!((classifier.policy.top_k, classifier.threshold), (5, None));
     assert_eq!(classifier.frames_per_second.get(), 5.0);
     assert_eq!(classifier.memory_limit.bytes(), 512 << 20);
     assert!(!classifier.repeat);
@@ -88,7 +91,10 @@ fn all_parameters_are_read_from_strings() {
     }));
     assert_eq!(classifier.camera, Camera::TestPattern);
     assert_eq!((classifier.camera_name.as_str(), classifier.topic.as_str()), ("gate-1", "plant/gate"));
-    assert_eq!((classifier.top_k, classifier.threshold.map(|t| t.get()), classifier.repeat), (3, Some(0.25), true));
+    assert_eq!(
+        (classifier.policy.top_k, classifier.threshold.map(|t| t.get()), classifier.repeat),
+        (3, Some(0.25), true)
+    );
     assert_eq!(classifier.memory_limit.bytes(), 256 << 20);
 }
 
@@ -119,12 +125,107 @@ fn what_the_parameters_refer_to_is_in_the_group() {
         ("HealthShare", json!("0")),
         ("HealthSilentSeconds", json!("3601")),
         ("Interval", json!("1")),
+        ("Publish", json!("sometimes")),
+        ("PublishIntervalSeconds", json!("5")),
+        ("PublishThreshold", json!("2")),
+        ("HeartbeatSeconds", json!("0")),
+        ("MaxMessagesPerSecond", json!("-1")),
+        ("AllowLabels", json!("a;;b")),
+        ("DenyLabels", json!("")),
+        ("Smoothing", json!("median")),
+        ("SmoothingFrames", json!("5")),
+        ("Hysteresis", json!("1.1")),
+        ("TriggerTopic", json!("a/#")),
+        ("TriggerTopic", json!("$aws/x")),
+        ("TriggerTopic", json!("margay/core-1/camera/predictions")),
+        ("ThumbnailPixels", json!("8")),
+        ("ThumbnailPixels", json!("641")),
     ] {
         let document = with(key, value);
         let problem = if document[key].is_null() { without(key) } else { one_error(&document) };
         assert_eq!(problem.path, format!("{PARAMETERS}.{key}"));
         assert!(!problem.hint.is_empty());
     }
+}
+
+/// The fewest parameters with these.
+fn with_all(more: &Value) -> Value {
+    let mut parameters = minimal();
+    for (key, value) in more.as_object().expect("an object") {
+        parameters[key] = value.clone();
+    }
+    parameters
+}
+
+#[test]
+fn a_policy_is_read_from_strings() {
+    let classifier = accepted(&with_all(&json!({
+        "Publish": "on-interval", "PublishIntervalSeconds": "2.5", "PublishThreshold": "0.6", "Hysteresis": "0.1",
+        "HeartbeatSeconds": "60", "MaxMessagesPerSecond": "2", "AllowLabels": "cat; tabby, tabby cat ;dog",
+        "DenyLabels": "person", "Smoothing": "exponential", "SmoothingFrames": "9", "TriggerTopic": "plant/ask",
+        "ThumbnailPixels": "160", "TopK": "3"
+    })));
+    let policy = &classifier.policy;
+    let labels = |set: &std::collections::BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join("|");
+    assert_eq!(policy.when, When::OnInterval(Duration::from_millis(2500)));
+    assert_eq!(policy.smoothing, Smoothing::Exponential(9));
+    assert_eq!(
+        (labels(&policy.labels.allow).as_str(), labels(&policy.labels.deny).as_str()),
+        ("cat|dog|tabby, tabby cat", "person")
+    );
+    assert_eq!((policy.publish_threshold, policy.hysteresis, policy.top_k), (0.6, 0.1, 3));
+    assert_eq!((policy.heartbeat, policy.least_gap), (Some(Duration::from_secs(60)), Some(Duration::from_millis(500))));
+    assert_eq!(classifier.trigger_topic.expect("a topic").as_str(), "plant/ask");
+    assert_eq!(classifier.thumbnail, Some(160));
+    assert_eq!(accepted(&minimal()).policy, PolicySettings::every_frame(5), "nothing said is what it always was");
+    let majority = accepted(&with("Smoothing", json!("majority"))).policy.smoothing;
+    assert_eq!(majority, Smoothing::Majority(5));
+}
+
+#[test]
+fn on_trigger_has_a_topic_of_its_own_and_a_subscription_must_bring_requests() {
+    let parameters = with("Publish", json!("on-trigger"));
+    let read_with = |subscriptions: Value| {
+        let mut document = document(&parameters);
+        let all = document["SubscriptionDefinitionVersion"]["Subscriptions"].as_array_mut().expect("a list");
+        all.extend(subscriptions.as_array().expect("a list").iter().cloned());
+        let mut accepted = read(&group(&document)).expect("accepted");
+        (accepted.document.remove(0), accepted.warnings.to_string())
+    };
+    let (classifier, warnings) = read_with(json!([]));
+    let topic = classifier.trigger_topic.expect("a topic");
+    assert_eq!(topic.as_str(), "margay/core-1/camera/trigger");
+    assert!(warnings.contains("no subscription brings requests on margay/core-1/camera/trigger"), "{warnings}");
+    let from_cloud =
+        |subject: &str| json!([{"Id": "ask", "Source": "cloud", "Subject": subject, "Target": CLASSIFIER}]);
+    assert_eq!(read_with(from_cloud("margay/core-1/camera/trigger")).1, "");
+    let echo = read_with(from_cloud("margay/core-1/#")).1;
+    assert!(echo.contains("subscription ask brings the predictions"), "{echo}");
+}
+
+#[test]
+fn a_subscription_to_a_classifier_that_takes_no_requests_is_warned_about() {
+    let mut document = document(&minimal());
+    let all = document["SubscriptionDefinitionVersion"]["Subscriptions"].as_array_mut().expect("a list");
+    all.push(json!({"Id": "ask", "Source": "cloud", "Subject": "ask", "Target": CLASSIFIER}));
+    let warnings = read(&group(&document)).expect("accepted").warnings.to_string();
+    assert!(warnings.contains("TriggerTopic") && warnings.contains("its messages are missed"), "{warnings}");
+}
+
+#[test]
+fn parameters_that_contradict_each_other_are_refused() {
+    for (more, key) in [
+        (json!({"Publish": "on-interval"}), "PublishIntervalSeconds"),
+        (json!({"Publish": "on-change", "PublishIntervalSeconds": "1"}), "PublishIntervalSeconds"),
+        (json!({"Smoothing": "none", "SmoothingFrames": "3"}), "SmoothingFrames"),
+        (json!({"HeartbeatSeconds": "1", "MaxMessagesPerSecond": "0.5"}), "HeartbeatSeconds"),
+        (json!({"AllowLabels": "a;b", "DenyLabels": "b"}), "DenyLabels"),
+        (json!({"Topic": "a", "TriggerTopic": "a"}), "TriggerTopic"),
+    ] {
+        assert_eq!(one_error(&with_all(&more)).path, format!("{PARAMETERS}.{key}"));
+    }
+    let many = with_all(&json!({"Publish": "x", "Smoothing": "y", "Hysteresis": "z", "ThumbnailPixels": "0"}));
+    assert_eq!(read_one(&many).expect_err("refused").errors().count(), 4, "all at once");
 }
 
 fn without(key: &str) -> Problem {
@@ -322,8 +423,8 @@ fn v1s_connectors_are_named_as_absent_and_need_a_container() {
 proptest! {
     #[test]
     fn any_parameter_is_accepted_or_refused_with_a_problem(
-        key in "MLModelResourceId|MLModelDestinationPath|CameraResourceId|CameraSource|CameraName|FramesPerSecond|Topic|TopK|Threshold|MemoryLimitKB|Repeat|[a-zA-Z]{1,8}",
-        value in "\\PC{0,20}|[0-9.]{0,12}|/[a-z_/]{0,10}|true|false|model|frames",
+        key in "MLModelResourceId|MLModelDestinationPath|CameraResourceId|CameraSource|CameraName|FramesPerSecond|Topic|TopK|Threshold|MemoryLimitKB|Repeat|Publish|PublishIntervalSeconds|PublishThreshold|HeartbeatSeconds|MaxMessagesPerSecond|AllowLabels|DenyLabels|Smoothing|SmoothingFrames|Hysteresis|TriggerTopic|ThumbnailPixels|[a-zA-Z]{1,8}",
+        value in "\\PC{0,20}|[0-9.]{0,12}|/[a-z_/]{0,10}|true|false|model|frames|on-change|on-trigger|majority",
     ) {
         if let Err(problems) = read_one(&with(&key, json!(value))) {
             prop_assert!(problems.refuse());

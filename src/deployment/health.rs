@@ -114,6 +114,7 @@ mod tests {
     use crate::classifier::Restarts;
     use crate::classifier::ledger::Ledger;
     use crate::classifier::message::{Account, Outcome};
+    use crate::classifier::policy::PolicyCounters;
     use crate::payload::Model;
 
     const WINDOW: Duration = Duration::from_secs(60);
@@ -122,7 +123,7 @@ mod tests {
         let mut ledger = Ledger::default();
         for frame in 0..inferred {
             let inferred = serde_json::json!({"outcome": "inferred", "item": 0, "captured_ns": 0,
-                "captured_at_source": "arrival", "predictions": [], "queue_us": 0, "decode_us": 0, "resize_us": 0,
+                "captured_at_source": "arrival", "predictions": [], "threshold": 0.0, "thumbnail": null, "queue_us": 0, "decode_us": 0, "resize_us": 0,
                 "inference_us": 0, "postprocess_us": 0});
             let outcome: Outcome = serde_json::from_value(inferred).unwrap();
             ledger.enter(&Account { from: frame, through: frame, outcome }).unwrap();
@@ -135,6 +136,7 @@ mod tests {
             skipped: 0,
             health: crate::classifier::HealthReport::default(),
             ledger,
+            policy: PolicyCounters::default(),
             model: Some(model),
             workers: Vec::new(),
             restarts: Restarts { capture: 0, capture_reason: None, inference: 0, inference_reason: None },

@@ -51,6 +51,28 @@ fn the_problems_of_both_documents_and_of_connectors_come_together() {
 }
 
 #[test]
+fn more_subjects_than_a_connection_has_room_for_are_warned_about() {
+    let with = |count: usize, jobs: bool| {
+        let mut config: serde_json::Value = serde_json::from_str(CONFIG).expect("the example");
+        config["margay"]["jobs"] = serde_json::json!({ "enabled": jobs });
+        let mut group: serde_json::Value = serde_json::from_str(GROUP).expect("the example");
+        group["ConnectorDefinitionVersion"]["Connectors"][0]["Parameters"]["TriggerTopic"] = "in/0".into();
+        let connector = group["ConnectorDefinitionVersion"]["Connectors"][0]["ConnectorArn"].clone();
+        let subscriptions = group["SubscriptionDefinitionVersion"]["Subscriptions"].as_array_mut().expect("a list");
+        subscriptions.extend((0..count).map(|number| {
+            serde_json::json!({ "Id": format!("in-{number}"), "Source": "cloud", "Target": connector,
+                "Subject": format!("in/{number}") })
+        }));
+        let report = check(&config.to_string(), Path::new(ROOT), &group.to_string());
+        assert!(report.deployable.is_some(), "{}", report.problems);
+        report.problems.to_string()
+    };
+    assert_eq!((with(45, true).as_str(), with(50, false).as_str()), ("", ""));
+    let warning = with(46, true);
+    assert!(warning.contains("has 46 subjects") && warning.contains("room for 45"), "{warning}");
+}
+
+#[test]
 fn a_group_of_another_core_is_refused() {
     let report = check(&CONFIG.replace("thing/gate-camera", "thing/other"), Path::new(ROOT), GROUP);
     assert!(report.problems.to_string().contains("is not this core"), "{}", report.problems);

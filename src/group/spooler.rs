@@ -80,12 +80,7 @@ impl Spooler {
         let storage = variables.field("GG_CONFIG_STORAGE_TYPE").choice(&Storage::NAMES);
         let when_full = variables.field("MARGAY_WHEN_FULL").choice(&WhenFull::NAMES);
         let max_size = read_size(&variables.field("GG_CONFIG_MAX_SIZE_BYTES"));
-        let quality_field = variables.field("GG_CONFIG_SUBSCRIPTION_QUALITY");
-        let quality = quality_field.choice(&SubscriptionQuality::NAMES);
-        if quality == Some(SubscriptionQuality::AtLeastOncePersistent) {
-            let rule = "is about messages from the cloud, of which this version receives none";
-            quality_field.warn(rule, "leave it for a later version");
-        }
+        let quality = variables.field("GG_CONFIG_SUBSCRIPTION_QUALITY").choice(&SubscriptionQuality::NAMES);
         variables.finish(Unknown::Warn);
         Self {
             storage: storage.unwrap_or(default.storage),

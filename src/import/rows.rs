@@ -6,9 +6,7 @@ use super::candidate::{self, Candidate};
 use super::report::Finding;
 use super::survey::Survey;
 use crate::connector::image_classifier;
-use crate::group::{
-    Connector, Function, IsolationMode, Party, ResourceData, Storage, Subscription, SubscriptionQuality,
-};
+use crate::group::{Connector, Function, IsolationMode, Party, ResourceData, Storage, Subscription};
 
 /// Adds a row for every function, connector and subscription, and one for each kind of what else there is.
 pub(super) fn group(survey: &Survey, chosen: Option<&Candidate>, findings: &mut Vec<Finding>) {
@@ -88,7 +86,7 @@ fn of_subscription(subscription: &Subscription, chosen: Option<&Candidate>) -> F
         (source, Party::Cloud) if stands_in(source) => {
             Finding::will_not(row, format!("{way}: the classifier publishes on one topic, which is another"))
         }
-        (Party::Cloud, _) => Finding::will_not(row, format!("{way}: this version receives nothing from the cloud")),
+        (Party::Cloud, _) => Finding::will_not(row, format!("{way}: its target does not run in this version")),
         (Party::Function(_) | Party::Connector(_), _) => {
             Finding::will_not(row, format!("{way}: its source does not run in this version"))
         }
@@ -99,7 +97,7 @@ fn of_subscription(subscription: &Subscription, chosen: Option<&Candidate>) -> F
 fn of_spooler(survey: &Survey) -> Finding {
     let spooler = &survey.group.spooler;
     let bytes = spooler.max_size.bytes();
-    if spooler.storage == Storage::FileSystem || spooler.subscription_quality != SubscriptionQuality::AtMostOnce {
+    if spooler.storage == Storage::FileSystem {
         let says = format!("{bytes} bytes; margay check says what of its settings this version does not have");
         return Finding::decision("spooler", says);
     }

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::connection::{BrokerAddress, ConnectionSettings, ProtocolVersion};
+use super::inflow::Inflow;
 use super::link::{Link, LinkSettings};
 use super::testing_broker::scaled;
 use super::testing_certificates::Authority;
@@ -209,4 +210,63 @@ async fn two_devices_with_one_client_id_are_told_so_in_mqtt_5() {
     let mut settings = mosquitto.link();
     settings.connection.version = ProtocolVersion::V5;
     super::against_localcloud::both_are_told(settings, "client_id_in_use").await;
+}
+
+/// The guide's `AtLeastOncePersistent`, with a broker that keeps its sessions over an end in good order.
+#[tokio::test]
+async fn what_is_sent_while_the_core_is_away_comes_from_a_kept_session_and_only_from_one() {
+    let Some(mut mosquitto) = Mosquitto::start() else { return };
+    for at_least_once in [true, false] {
+        let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
+        let inflow = Inflow {
+            filters: vec!["in/#".parse().unwrap()],
+            at_least_once,
+            intake: Arc::new(move |message| {
+                let _ = sender.send(message.payload);
+            }),
+        };
+        let mut settings = mosquitto.link();
+        settings.connection.client_id = format!("core-{at_least_once}");
+        settings.closed_at_first = true;
+        let begin = || {
+            let link = Link::start(settings.clone());
+            link.exchange_inflow(inflow.clone());
+            link.open();
+            link
+        };
+        let link = begin();
+        granted(&link).await;
+        link.drain(PATIENCE).await;
+        send(&mosquitto, "away").await;
+        mosquitto.end();
+        mosquitto.resume();
+        let link = begin();
+        granted(&link).await;
+        send(&mosquitto, "back").await;
+        let expected: &[&str] = if at_least_once { &["away", "back"] } else { &["back"] };
+        for payload in expected {
+            let message = tokio::time::timeout(PATIENCE, received.recv()).await.expect("a message").unwrap();
+            assert_eq!(message, *payload);
+        }
+        link.drain(PATIENCE).await;
+    }
+}
+
+/// Waits until the broker has granted a filter on the link's connection.
+async fn granted(link: &Link) {
+    let wait = async {
+        while link.history().subscriptions_granted == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("a subscription");
+}
+
+/// Publishes `payload` on `in/x` as another client, and waits until mosquitto has it.
+async fn send(mosquitto: &Mosquitto, payload: &'static str) {
+    let mut settings = mosquitto.link();
+    settings.connection.client_id = "sender".to_owned();
+    let link = Link::start(settings);
+    link.accept("in/x".parse().unwrap(), Bytes::from_static(payload.as_bytes())).unwrap();
+    assert_eq!(link.drain(PATIENCE).await.delivered, 1);
 }

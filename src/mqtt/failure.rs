@@ -112,6 +112,20 @@ pub enum LinkFailure {
         /// What was noticed.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The broker sent what is too large to be read.
+    #[error(
+        "the MQTT broker {broker} sent a message of {actual} bytes, and at most {limit} are read; if it comes again, the \
+         session is given up with what it holds; have its sender publish at most 131072 bytes, or limit the broker's \
+         message size"
+    )]
+    MessageTooLarge {
+        /// The other end.
+        broker: BrokerAddress,
+        /// The most that is read, in bytes.
+        limit: usize,
+        /// What came, in bytes.
+        actual: usize,
+    },
     /// The program failed while it served the connection.
     #[error("serving the connection to the MQTT broker {broker}: an internal error; please report it with the log")]
     Internal {
@@ -133,6 +147,7 @@ impl LinkFailure {
             Self::ClosedByBroker { .. }
             | Self::NotAcknowledged { .. }
             | Self::Interrupted { .. }
+            | Self::MessageTooLarge { .. }
             | Self::Internal { .. } => true,
         }
     }
@@ -148,6 +163,7 @@ impl LinkFailure {
             Self::PublishRefused { .. } => "publish_refused",
             Self::NotAcknowledged { .. } => "not_acknowledged",
             Self::Interrupted { .. } => "interrupted",
+            Self::MessageTooLarge { .. } => "message_too_large",
             Self::Internal { .. } => "internal",
         }
     }

@@ -30,6 +30,11 @@ impl History {
         self.last_failure = Some(text);
     }
 
+    /// Filters that no group wants any more are not refused either.
+    pub(super) fn keep_refused(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.refused_filters.retain(|filter| wanted(filter));
+    }
+
     pub(super) fn granted(&mut self, filter: &str, granted: bool) {
         if granted {
             self.subscriptions_granted += 1;

@@ -17,6 +17,13 @@ use crate::topic::Topic;
 
 mod wire;
 
+/// What the link asks for, below the thing's topics of Jobs.
+const FILTERS: [&str; 5] =
+    ["notify-next", "start-next/accepted", "start-next/rejected", "+/update/accepted", "+/update/rejected"];
+
+/// How many of a connection's subscriptions Jobs take.
+pub const FILTER_COUNT: usize = FILTERS.len();
+
 /// Messages of Jobs that wait to be read; requests are one at a time, so that few come.
 const INBOX: usize = 64;
 
@@ -138,9 +145,7 @@ impl JobsChannel {
     pub fn new(thing: &ThingName) -> (Self, Vec<LinkSubscription>) {
         let (sender, inbox) = mpsc::channel(INBOX);
         let prefix = format!("$aws/things/{thing}/jobs/");
-        let filters =
-            ["notify-next", "start-next/accepted", "start-next/rejected", "+/update/accepted", "+/update/rejected"];
-        let subscriptions = filters.iter().filter_map(|filter| {
+        let subscriptions = FILTERS.iter().filter_map(|filter| {
             let filter = format!("{prefix}{filter}").parse().ok()?;
             Some(LinkSubscription { filter, inbox: sender.clone() })
         });

@@ -16,6 +16,7 @@ use super::connection::ConnectionSettings;
 use super::counters::LinkCounters;
 use super::failure::LinkFailure;
 use super::history::History;
+use super::inflow::{Inflow, Inlet};
 use super::message::{Delivered, MAX_PAYLOAD_BYTES, MessageId, Received};
 use super::presence::{Errand, Presence};
 use super::publisher::Publisher;
@@ -76,8 +77,11 @@ pub struct LinkSettings {
     pub publishes_per_second: Option<NonZeroU32>,
     /// How the core tells that it is there, if it does.
     pub presence: Option<Presence>,
-    /// What is asked for, at most [`MAX_SUBSCRIPTIONS`]; more are left out.
+    /// What is asked for beside the inflow, at most [`MAX_SUBSCRIPTIONS`]; more are left out.
     pub subscriptions: Vec<LinkSubscription>,
+    /// Whether to connect only after [`Link::open`]: a session that the broker kept sends what it holds at once, and who
+    /// takes it must be there by then.
+    pub closed_at_first: bool,
     /// Told of each accepted message.
     pub on_accepted: Option<AcceptanceHook>,
     /// When messages were accepted, as their records on disk tell it.
@@ -99,6 +103,7 @@ impl LinkSettings {
             publishes_per_second: None,
             presence: None,
             subscriptions: Vec::new(),
+            closed_at_first: false,
             on_accepted: None,
             clock: Arc::new(SystemClock::new()),
         }
@@ -118,6 +123,7 @@ impl fmt::Debug for LinkSettings {
             .field("publishes_per_second", &self.publishes_per_second)
             .field("presence", &self.presence)
             .field("subscriptions", &self.subscriptions)
+            .field("closed_at_first", &self.closed_at_first)
             .finish_non_exhaustive()
     }
 }
@@ -181,6 +187,9 @@ pub(super) struct Shared {
     history: Mutex<History>,
     /// Certificate, key and roots of the next connection.
     tls: Mutex<Arc<ClientConfig>>,
+    pub(super) inlet: Inlet,
+    /// Whether the link may connect.
+    pub(super) open: watch::Sender<bool>,
     /// Something was accepted or written, or the link is to stop.
     pub(super) wake: Notify,
     /// Rung when the committer has something to write.
@@ -240,6 +249,8 @@ pub struct Link {
     stop: watch::Sender<Stop>,
     errands: mpsc::Sender<Errand>,
     on_accepted: Option<AcceptanceHook>,
+    /// Filters that the link asks for itself.
+    own_filters: Arc<[TopicFilter]>,
 }
 
 impl fmt::Debug for Link {
@@ -268,11 +279,14 @@ impl Link {
             spool: Mutex::new(spool),
             history: Mutex::default(),
             tls: Mutex::new(settings.connection.tls.clone()),
+            inlet: Inlet::default(),
+            open: watch::Sender::new(!settings.closed_at_first),
             wake: Notify::new(),
             ending: AtomicBool::new(false),
             committed: watch::Sender::new(journal.is_none()),
         });
         let on_accepted = settings.on_accepted.clone();
+        let own_filters = settings.subscriptions.iter().map(|subscription| subscription.filter.clone()).collect();
         if let Some(journal) = journal {
             Committer::start(shared.clone(), journal, on_accepted.clone());
         }
@@ -281,7 +295,7 @@ impl Link {
         let (stop, stop_receiver) = watch::channel(Stop::Never);
         let publisher = Publisher::new(settings, shared.clone(), state_sender, stop_receiver, errand_receiver);
         tokio::spawn(publisher.run());
-        Self { shared, state, stop, errands, on_accepted }
+        Self { shared, state, stop, errands, on_accepted, own_filters }
     }
 
     /// Sends a message on the connection that stands, before those of the spool: QoS 1, not retained, on this connection
@@ -299,6 +313,24 @@ impl Link {
         self.errands.try_send(Errand { topic, payload, retain: false }).map_err(|_| SendError::Busy)?;
         self.shared.wake.notify_one();
         Ok(())
+    }
+
+    /// Lets a link connect that was closed at first.
+    pub fn open(&self) {
+        self.shared.open.send_replace(true);
+    }
+
+    /// Wants `inflow` of the cloud from now on, on the connection that stands and on those to come: what is new in it is
+    /// subscribed to before what is gone is given up, where a connection has room for both. Whether the broker is to
+    /// keep a session takes another connection, which is made at once. Gives the filters for which a connection has no
+    /// room; they are not asked for.
+    pub fn exchange_inflow(&self, inflow: Inflow) -> Vec<TopicFilter> {
+        let beyond = self.shared.inlet.exchange(inflow, MAX_SUBSCRIPTIONS - self.own_filters.len());
+        let wanted = self.shared.inlet.wanted().filters;
+        let known = |filter: &str| wanted.keys().chain(self.own_filters.iter()).any(|known| known.as_str() == filter);
+        self.shared.history().keep_refused(known);
+        self.shared.wake.notify_one();
+        beyond
     }
 
     /// Uses this certificate, key and authorities from the next connection on; the one that stands is left standing.
@@ -415,5 +447,7 @@ fn open_spool(settings: &LinkSettings) -> (Spool, Option<Journal>) {
 
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod inflow;
 #[cfg(test)]
 mod tests;

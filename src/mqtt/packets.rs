@@ -19,13 +19,31 @@ pub(super) enum Cargo {
     Errand(Topic, Instant),
 }
 
+/// What is asked of the broker about a filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum FilterRequest {
+    /// SUBSCRIBE, with QoS 1 or with QoS 0.
+    Subscribe { filter: TopicFilter, at_least_once: bool },
+    /// UNSUBSCRIBE.
+    Unsubscribe(TopicFilter),
+}
+
+impl FilterRequest {
+    /// The filter that it is about.
+    pub(super) fn filter(&self) -> &TopicFilter {
+        match self {
+            Self::Subscribe { filter, .. } | Self::Unsubscribe(filter) => filter,
+        }
+    }
+}
+
 /// The packet ids in use, and what waits for its own.
 #[derive(Debug, Default)]
 pub(super) struct Packets {
     waiting: VecDeque<Cargo>,
     sent: HashMap<PacketId, Cargo>,
-    filters_waiting: VecDeque<TopicFilter>,
-    filters_sent: HashMap<PacketId, TopicFilter>,
+    requests_waiting: VecDeque<FilterRequest>,
+    requests_sent: HashMap<PacketId, FilterRequest>,
 }
 
 impl Packets {
@@ -33,8 +51,8 @@ impl Packets {
         self.waiting.push_back(cargo);
     }
 
-    pub(super) fn subscribe(&mut self, filter: TopicFilter) {
-        self.filters_waiting.push_back(filter);
+    pub(super) fn ask(&mut self, request: FilterRequest) {
+        self.requests_waiting.push_back(request);
     }
 
     pub(super) fn sent(&mut self, packet: PacketId) {
@@ -43,9 +61,9 @@ impl Packets {
         }
     }
 
-    pub(super) fn subscribing(&mut self, packet: PacketId) {
-        if let Some(filter) = self.filters_waiting.pop_front() {
-            self.filters_sent.insert(packet, filter);
+    pub(super) fn asking(&mut self, packet: PacketId) {
+        if let Some(request) = self.requests_waiting.pop_front() {
+            self.requests_sent.insert(packet, request);
         }
     }
 
@@ -54,9 +72,14 @@ impl Packets {
         self.sent.remove(&packet)
     }
 
-    /// The filter that `packet` asked for.
-    pub(super) fn subscribed(&mut self, packet: PacketId) -> Option<TopicFilter> {
-        self.filters_sent.remove(&packet)
+    /// What `packet` asked about a filter.
+    pub(super) fn told(&mut self, packet: PacketId) -> Option<FilterRequest> {
+        self.requests_sent.remove(&packet)
+    }
+
+    /// Requests about filters that were not answered.
+    pub(super) fn request_count(&self) -> usize {
+        self.requests_waiting.len() + self.requests_sent.len()
     }
 
     fn errands(&self) -> impl Iterator<Item = (&Topic, Instant)> {
@@ -78,7 +101,8 @@ impl Packets {
 
     /// Topics and filters of requests that were not answered.
     pub(super) fn unanswered(&self) -> Vec<String> {
-        let filters = self.filters_waiting.iter().chain(self.filters_sent.values()).map(|filter| filter.to_string());
+        let requests = self.requests_waiting.iter().chain(self.requests_sent.values());
+        let filters = requests.map(|request| request.filter().to_string());
         self.errands().map(|(topic, _)| topic.to_string()).chain(filters).collect()
     }
 }

@@ -36,6 +36,10 @@ const SHORT_LIVED: u32 = 4;
 /// other out ever more slowly.
 const UNDISPUTED: Duration = Duration::from_secs(600);
 
+/// Connections in a row that end with a packet too large to be read, after which the broker is to forget the session: it
+/// would send the same message on every connection.
+const FORGET_SESSION: u32 = 2;
+
 /// The link's task.
 pub(super) struct Publisher {
     settings: LinkSettings,
@@ -51,6 +55,18 @@ pub(super) struct Publisher {
     short_lived: u32,
     /// How often the broker said that another connection uses the client id.
     taken_over: u32,
+    /// Connections in a row that ended with a packet that is too large to be read.
+    oversized: u32,
+}
+
+/// What one connection came to.
+enum Outcome {
+    /// The link is to stop.
+    Stopped,
+    /// Another connection is wanted at once.
+    Renewed,
+    /// It failed, or did not come about.
+    Failed(LinkFailure),
 }
 
 impl Publisher {
@@ -75,26 +91,49 @@ impl Publisher {
             backoff,
             short_lived: 0,
             taken_over: 0,
+            oversized: 0,
         }
     }
 
     /// Connects again and again until the link is to stop.
     pub(super) async fn run(mut self) {
+        self.be_opened().await;
         while !self.is_done() {
             self.state.send_replace(LinkState::Connecting { attempt: self.backoff.attempts() + 1 });
-            let Some(failure) = self.connect_once().await else {
-                break;
-            };
-            self.shared.history().failed(failure.kind(), in_words(&failure));
-            self.pause(Arc::new(failure)).await;
+            match self.connect_once().await {
+                Outcome::Stopped => break,
+                Outcome::Renewed => tracing::info!("connecting again, for another kind of session"),
+                Outcome::Failed(failure) => {
+                    self.shared.history().failed(failure.kind(), in_words(&failure));
+                    self.pause(Arc::new(failure)).await;
+                }
+            }
         }
         self.shared.spool().close();
         self.state.send_replace(LinkState::Stopped);
     }
 
-    /// One connection; `None` when it ended because the link is to stop.
-    async fn connect_once(&mut self) -> Option<LinkFailure> {
+    /// Waits until the link may connect, or is to stop.
+    async fn be_opened(&mut self) {
+        let mut open = self.shared.open.subscribe();
+        while !*open.borrow_and_update() && !self.is_done() {
+            let until = match *self.stop.borrow() {
+                Stop::Never => None,
+                Stop::Drained(at_latest) => Some(at_latest),
+            };
+            tokio::select! {
+                _ = open.changed() => {}
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
+                changed = self.stop.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// One connection, to its end.
+    async fn connect_once(&mut self) -> Outcome {
+        let session_wanted = self.shared.inlet.at_least_once().unwrap_or(self.settings.connection.persistent);
         let connection = ConnectionSettings {
+            persistent: session_wanted && self.oversized < FORGET_SESSION,
             tls: self.shared.tls(),
             last_will: self.settings.presence.as_ref().map(Presence::will),
             ..self.settings.connection.clone()
@@ -102,6 +141,7 @@ impl Publisher {
         let around = Surroundings {
             settings: &self.settings,
             connection: &connection,
+            session_wanted,
             shared: &self.shared,
             suspicion: &mut self.suspicion,
             asides: &mut self.asides,
@@ -112,7 +152,7 @@ impl Publisher {
         };
         match contained(Session::run(around)).await {
             Ok(report) => self.learn(report),
-            Err(_) => Some(LinkFailure::Internal { broker: self.settings.connection.broker.clone() }),
+            Err(_) => Outcome::Failed(LinkFailure::Internal { broker: self.settings.connection.broker.clone() }),
         }
     }
 
@@ -145,19 +185,29 @@ impl Publisher {
         }
     }
 
-    fn learn(&mut self, report: Report) -> Option<LinkFailure> {
+    fn learn(&mut self, report: Report) -> Outcome {
         let steady = if self.short_lived >= SHORT_LIVED { UNDISPUTED } else { STEADY };
         if report.admitted_for.is_none_or(|stood| stood >= steady) {
             self.short_lived = 0;
         }
         let broker = self.settings.connection.broker.clone();
+        self.oversized = match &report.ending {
+            Ending::Failed(error) if matches!(**error, WireError::Oversized { .. }) => self.oversized + 1,
+            // What is not a session's message says nothing about those that the broker keeps.
+            _ if report.admitted_for.is_none() => self.oversized,
+            _ => 0,
+        };
         let failure = match report.ending {
-            Ending::Stopped => return None,
+            Ending::Stopped => return Outcome::Stopped,
+            Ending::Renewed => return Outcome::Renewed,
             Ending::NotAcknowledged(topic) => {
                 LinkFailure::NotAcknowledged { broker, topic, after: self.settings.acknowledgement_timeout }
             }
             Ending::Failed(error) if report.admitted_for.is_none() => {
                 ConnectError::new(*error, &self.settings.connection).into()
+            }
+            Ending::Failed(error) if let WireError::Oversized { limit, actual } = *error => {
+                LinkFailure::MessageTooLarge { broker, limit, actual }
             }
             Ending::Failed(error) if error.is_close() => {
                 self.closed_by_broker(*error, &report.outstanding, report.unanswered)
@@ -169,7 +219,7 @@ impl Publisher {
         if succeeded && self.short_lived < SHORT_LIVED {
             self.backoff.reset();
         }
-        Some(failure)
+        Outcome::Failed(failure)
     }
 
     fn closed_by_broker(

@@ -12,10 +12,11 @@ use tokio::time::{Instant, sleep_until};
 use super::asides::Asides;
 use super::connection::ConnectionSettings;
 use super::flight::{Flight, Limits};
+use super::inflow::Asked;
 use super::link::{LinkSettings, LinkState, MAX_SUBSCRIPTIONS, MAX_WINDOW, Shared, Stop};
 use super::message::{Message, MessageId, Received};
 use super::pacer::Pacer;
-use super::packets::{Cargo, Packets};
+use super::packets::{Cargo, FilterRequest, Packets};
 use super::presence::{Errand, Event as Presence};
 use super::suspicion::{Pace, Suspicion};
 use super::wire::{self, Manner, PacketId, Quality, Receiver, Sender, WireError, WireEvent};
@@ -38,6 +39,8 @@ const FAR: Duration = Duration::from_secs(24 * 3600);
 pub(super) enum Ending {
     /// It was to end.
     Stopped,
+    /// The broker is to keep a session from now on, or none any more, which only another connection can say.
+    Renewed,
     /// The connection failed.
     Failed(Box<WireError>),
     /// The oldest message on its way, on this topic, was not acknowledged in time.
@@ -63,6 +66,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) settings: &'a LinkSettings,
     /// Those of this connection.
     pub(super) connection: &'a ConnectionSettings,
+    /// Whether a session was wanted that the broker keeps.
+    pub(super) session_wanted: bool,
     pub(super) shared: &'a Shared,
     pub(super) suspicion: &'a mut Suspicion,
     pub(super) asides: &'a mut Asides,
@@ -77,6 +82,7 @@ pub(super) struct Session<'a> {
     around: Surroundings<'a>,
     sender: Sender,
     packets: Packets,
+    asked: Asked,
     flight: Flight,
     admitted: Option<Instant>,
     acknowledged: u64,
@@ -101,6 +107,7 @@ impl<'a> Session<'a> {
             around,
             sender,
             packets: Packets::default(),
+            asked: Asked::default(),
             flight: Flight::new(limits, Instant::now().into_std()),
             admitted: None,
             acknowledged: 0,
@@ -158,8 +165,9 @@ impl<'a> Session<'a> {
                 None => {}
             },
             WireEvent::Refused(packet, reason) => self.be_refused(packet, reason),
-            WireEvent::Subscribing(packet) => self.packets.subscribing(packet),
+            WireEvent::Asking(packet) => self.packets.asking(packet),
             WireEvent::Subscribed(packet, granted) => self.subscribed(packet, granted.iter().all(|granted| *granted)),
+            WireEvent::Unsubscribed(packet) => self.unsubscribed(packet),
             WireEvent::Received(message) => self.deliver(message),
             WireEvent::Farewell | WireEvent::Other => {}
         }
@@ -174,7 +182,8 @@ impl<'a> Session<'a> {
         self.flight.take_at_most(receive_maximum.map(usize::from));
         // Errands of an earlier connection are stale: who sent them starts anew at each.
         while self.around.errands.try_recv().is_ok() {}
-        self.subscribe(now).await;
+        self.follow_inflow();
+        self.ask_for_filters().await;
         if let Some(presence) = &self.around.settings.presence {
             self.run_errand(presence.errand(Presence::Online)).await;
         }
@@ -183,19 +192,40 @@ impl<'a> Session<'a> {
         tracing::info!(broker = %self.around.connection.broker, "connected to the MQTT broker");
     }
 
-    async fn subscribe(&mut self, now: Instant) {
-        for subscription in &self.around.settings.subscriptions {
-            let filter = &subscription.filter;
-            if self.around.asides.allow(filter.as_str(), now.into_std()) {
-                self.packets.subscribe(filter.clone());
-                // Refused only when the receiver is about to report an end anyway; so everywhere below.
-                let _ = self.sender.subscribe(filter).await;
+    /// Plans what there is to ask for so that the filters of the link and those of the latest inflow stand.
+    fn follow_inflow(&mut self) {
+        let mut wanted = self.around.shared.inlet.wanted();
+        if !self.around.connection.persistent {
+            // A new session holds nothing.
+            wanted.stale.clear();
+        }
+        let fixed = self.around.settings.subscriptions.iter().map(|subscription| subscription.filter.clone());
+        self.asked.follow(wanted, fixed);
+    }
+
+    /// Asks for what is planned, a connection's worth at a time: requests wait in a bounded channel.
+    async fn ask_for_filters(&mut self) {
+        let now = Instant::now().into_std();
+        while self.packets.request_count() < MAX_SUBSCRIPTIONS
+            && let Some(request) = self.asked.next()
+        {
+            if !self.around.asides.allow(request.filter().as_str(), now) {
+                continue;
             }
+            self.packets.ask(request.clone());
+            // Refused only when the receiver is about to report an end anyway; so everywhere below.
+            let _ = match &request {
+                FilterRequest::Subscribe { filter, at_least_once } => {
+                    self.sender.subscribe(filter, *at_least_once).await
+                }
+                FilterRequest::Unsubscribe(filter) => self.sender.unsubscribe(filter).await,
+            };
         }
     }
 
     fn subscribed(&mut self, packet: PacketId, granted: bool) {
-        let Some(filter) = self.packets.subscribed(packet) else { return };
+        let Some(request) = self.packets.told(packet) else { return };
+        let filter = request.filter();
         self.around.asides.answered(filter.as_str());
         self.around.shared.history().granted(filter.as_str(), granted);
         if !granted {
@@ -203,17 +233,28 @@ impl<'a> Session<'a> {
         }
     }
 
+    fn unsubscribed(&mut self, packet: PacketId) {
+        let Some(request) = self.packets.told(packet) else { return };
+        self.around.asides.answered(request.filter().as_str());
+        self.around.shared.inlet.forgotten(request.filter());
+    }
+
+    /// Hands a message to whoever asked for its topic; what nobody did is the router's to count.
     fn deliver(&self, message: Received) {
-        let Ok(topic) = message.topic.parse::<Topic>() else { return };
-        let mut taken = true;
+        let topic = message.topic.parse::<Topic>().ok();
+        let (mut ours, mut taken) = (false, true);
         for subscription in &self.around.settings.subscriptions {
-            if subscription.filter.matches(&topic) {
+            if topic.as_ref().is_some_and(|topic| subscription.filter.matches(topic)) {
+                ours = true;
                 taken &= subscription.inbox.try_send(message.clone()).is_ok();
             }
         }
-        let mut history = self.around.shared.history();
-        history.received += 1;
-        history.not_taken += u64::from(!taken);
+        {
+            let mut history = self.around.shared.history();
+            history.received += 1;
+            history.not_taken += u64::from(!taken);
+        }
+        self.around.shared.inlet.take_in(&message, topic.as_ref(), !ours);
     }
 
     /// The broker refuses one message and keeps the connection (MQTT 5): the message is given up.
@@ -248,6 +289,10 @@ impl<'a> Session<'a> {
         if self.admitted.is_none() || self.farewell.is_some() {
             return;
         }
+        if self.asked.version() != self.around.shared.inlet.version() {
+            self.follow_inflow();
+        }
+        self.ask_for_filters().await;
         while self.packets.errand_count() < MAX_ERRANDS
             && let Ok(errand) = self.around.errands.try_recv()
         {
@@ -320,6 +365,10 @@ impl<'a> Session<'a> {
         let farewell_unread = self.farewell.is_some_and(|asked| now >= asked + FAREWELL);
         if out_of_time || not_needed || farewell_unread {
             return Some(Ending::Stopped);
+        }
+        let session = self.around.shared.inlet.at_least_once();
+        if self.admitted.is_some() && session.is_some_and(|kept| kept != self.around.session_wanted) {
+            return Some(Ending::Renewed);
         }
         let (topic, since) = self.oldest()?;
         let waited = now.saturating_duration_since(Instant::from_std(since));

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use rumqttc::{ConnAck, Connect, ConnectReturnCode, Packet, PubAck, Publish, QoS, SubAck, SubscribeReasonCode};
+use rumqttc::{
+    ConnAck, Connect, ConnectReturnCode, Packet, PubAck, Publish, QoS, SubAck, SubscribeReasonCode, UnsubAck,
+};
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,7 +23,7 @@ use super::connection::{BrokerAddress, ConnectionSettings};
 use super::link::LinkSettings;
 use super::testing_certificates::Authority;
 
-const LARGEST: usize = 1024 * 1024;
+const LARGEST: usize = 4 * 1024 * 1024;
 
 /// `normal`, or the count that `MARGAY_TEST_SCALE` multiplies it to.
 pub(super) fn scaled(normal: u64) -> u64 {
@@ -73,6 +75,10 @@ struct Shared {
     guests: watch::Sender<Vec<(Connect, Vec<u8>)>>,
     /// Filters asked for, with repetitions.
     asked: watch::Sender<Vec<String>>,
+    /// Every SUBSCRIBE and UNSUBSCRIBE, as `+a/# 1` and `-a/#`.
+    requests: watch::Sender<Vec<String>>,
+    /// Packet ids of our messages that the client acknowledged, with repetitions.
+    acknowledged: watch::Sender<Vec<u16>>,
     /// Raised to cut every connection.
     cuts: watch::Sender<u64>,
     injected: broadcast::Sender<Publish>,
@@ -109,6 +115,8 @@ impl TestingBroker {
             taken: watch::Sender::new(Vec::new()),
             guests: watch::Sender::new(Vec::new()),
             asked: watch::Sender::new(Vec::new()),
+            requests: watch::Sender::new(Vec::new()),
+            acknowledged: watch::Sender::new(Vec::new()),
             cuts: watch::Sender::new(0),
             injected: broadcast::Sender::new(1000),
             demands_alpn: !tls.alpn_protocols.is_empty(),
@@ -152,6 +160,16 @@ impl TestingBroker {
     /// The filters asked for so far, with repetitions.
     pub(super) fn asked(&self) -> watch::Receiver<Vec<String>> {
         self.shared.asked.subscribe()
+    }
+
+    /// Every SUBSCRIBE with its quality, and UNSUBSCRIBE, so far: `+a/# 1`, `-a/#`.
+    pub(super) fn requests(&self) -> watch::Receiver<Vec<String>> {
+        self.shared.requests.subscribe()
+    }
+
+    /// The packet ids of our messages that were acknowledged, with repetitions.
+    pub(super) fn acknowledged(&self) -> watch::Receiver<Vec<u16>> {
+        self.shared.acknowledged.subscribe()
     }
 
     /// Listens again after [`stop`](Self::stop), on the same port.
@@ -200,6 +218,11 @@ impl TestingBroker {
 
     /// Sends a message to every connection that has subscribed to anything.
     pub(super) fn inject(&self, topic: &str, payload: &str) {
+        self.inject_bytes(topic, payload.as_bytes());
+    }
+
+    /// The same with any bytes.
+    pub(super) fn inject_bytes(&self, topic: &str, payload: &[u8]) {
         let _ = self.shared.injected.send(Publish::new(topic, QoS::AtLeastOnce, payload));
     }
 
@@ -304,8 +327,19 @@ impl Connection {
             Packet::Subscribe(subscribe) => {
                 let asked = subscribe.filters.iter().map(|filter| filter.path.clone());
                 self.shared.asked.send_modify(|all| all.extend(asked));
+                let requests = subscribe.filters.iter().map(|filter| format!("+{} {}", filter.path, filter.qos as u8));
+                self.shared.requests.send_modify(|all| all.extend(requests));
                 self.injected = Some(self.shared.injected.subscribe());
                 self.send(Packet::SubAck(SubAck::new(subscribe.pkid, vec![manners.on_subscribe?]))).await
+            }
+            Packet::Unsubscribe(unsubscribe) => {
+                let requests = unsubscribe.topics.iter().map(|filter| format!("-{filter}"));
+                self.shared.requests.send_modify(|all| all.extend(requests));
+                self.send(Packet::UnsubAck(UnsubAck::new(unsubscribe.pkid))).await
+            }
+            Packet::PubAck(answer) => {
+                self.shared.acknowledged.send_modify(|all| all.push(answer.pkid));
+                Some(())
             }
             Packet::PingReq => self.send(Packet::PingResp).await,
             Packet::Disconnect => None,

@@ -98,7 +98,7 @@ impl Viewer {
         let mut viewer = Self { settings, filter, sender, receiver, early: VecDeque::new() };
         viewer.be_admitted().await?;
         // A refused request means that the receiver is about to report why.
-        let _ = viewer.sender.subscribe(&viewer.filter).await;
+        let _ = viewer.sender.subscribe(&viewer.filter, true).await;
         viewer.be_granted().await?;
         Ok(viewer)
     }

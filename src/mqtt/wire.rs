@@ -28,8 +28,13 @@ const PACKET_IDS: u16 = 2000;
 /// Fixed header, lengths, properties and packet id of a PUBLISH (MQTT 3.1.1, section 3.3), rounded up.
 const PACKET_OVERHEAD_BYTES: usize = 64;
 
-/// The largest packet that is sent and taken, in bytes.
+/// The largest packet that is sent, in bytes; in MQTT 5 the broker is told to send no larger one.
 const LARGEST_PACKET: usize = MAX_PAYLOAD_BYTES + topic::MAX_BYTES + PACKET_OVERHEAD_BYTES;
+
+/// The largest packet that is read, in bytes. In MQTT 3.1.1 a broker cannot be told how much is taken, and to hang up on
+/// a message would have it sent again on every connection; so what is too large to be routed is read, acknowledged and
+/// refused, up to this size.
+const LARGEST_READ: usize = 1024 * 1024;
 
 /// AWS IoT Core keeps a persistent session for an hour by default.
 const SESSION_EXPIRY: Duration = Duration::from_secs(3600);
@@ -73,11 +78,13 @@ pub(super) enum WireEvent {
     Acknowledged(PacketId),
     /// PUBACK with a reason for which the message will never be taken (MQTT 5).
     Refused(PacketId, &'static str),
-    /// The longest waiting SUBSCRIBE got this packet id and is being written.
-    Subscribing(PacketId),
+    /// The longest waiting SUBSCRIBE or UNSUBSCRIBE got this packet id and is being written.
+    Asking(PacketId),
     /// SUBACK: whether each filter was granted.
     Subscribed(PacketId, Vec<bool>),
-    /// A message for one of our subscriptions; it has been acknowledged.
+    /// UNSUBACK.
+    Unsubscribed(PacketId),
+    /// A message for one of our subscriptions; its acknowledgement is on its way.
     Received(Received),
     /// DISCONNECT has been written: the broker may now close.
     Farewell,
@@ -136,11 +143,19 @@ impl Sender {
         }
     }
 
-    /// Asks for a subscription with QoS 1.
-    pub(super) async fn subscribe(&self, filter: &TopicFilter) -> Result<(), Ended> {
+    /// Asks for a subscription, with QoS 1 or with QoS 0.
+    pub(super) async fn subscribe(&self, filter: &TopicFilter, at_least_once: bool) -> Result<(), Ended> {
         match self {
-            Self::V3(client) => v3::subscribe(client, filter).await,
-            Self::V5(client) => v5::subscribe(client, filter).await,
+            Self::V3(client) => v3::subscribe(client, filter, at_least_once).await,
+            Self::V5(client) => v5::subscribe(client, filter, at_least_once).await,
+        }
+    }
+
+    /// Asks for the end of a subscription.
+    pub(super) async fn unsubscribe(&self, filter: &TopicFilter) -> Result<(), Ended> {
+        match self {
+            Self::V3(client) => client.unsubscribe(filter.as_str()).await.map_err(|_| Ended),
+            Self::V5(client) => client.unsubscribe(filter.as_str()).await.map_err(|_| Ended),
         }
     }
 

@@ -12,6 +12,8 @@ pub struct RouteCounters {
     pub messages: u64,
     /// Their payloads, in bytes.
     pub bytes: u64,
+    /// Of these, messages that its target did not get: it does not run, or had no room.
+    pub missed: u64,
 }
 
 /// One target's queue. `accepted = taken + abandoned + waiting` in every snapshot.

@@ -27,6 +27,7 @@ pub struct Route {
 struct Traffic {
     messages: AtomicU64,
     bytes: AtomicU64,
+    missed: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -89,12 +90,13 @@ impl Routes {
         places.into_iter().map(|(target, _)| self.targets[target].clone()).collect()
     }
 
-    /// Counts a message of `bytes` for each of `selected`.
-    pub(super) fn count(&self, selected: &Selected, bytes: usize) {
+    /// Counts a message of `bytes` for each of `selected`, and as missed for those whose target is in `missed`.
+    pub(super) fn count(&self, selected: &Selected, bytes: usize, missed: &[Endpoint]) {
         for number in &selected.0 {
-            let traffic = &self.entries[*number].traffic;
+            let Entry { route, traffic, .. } = &self.entries[*number];
             traffic.messages.fetch_add(1, Ordering::Relaxed);
             traffic.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+            traffic.missed.fetch_add(u64::from(missed.contains(&route.target)), Ordering::Relaxed);
         }
     }
 
@@ -104,6 +106,7 @@ impl Routes {
             route: route.clone(),
             messages: traffic.messages.load(Ordering::Relaxed),
             bytes: traffic.bytes.load(Ordering::Relaxed),
+            missed: traffic.missed.load(Ordering::Relaxed),
         };
         self.entries.iter().map(read).collect()
     }

@@ -153,7 +153,7 @@ fn worker_pid_of(status: &CoreStatus) -> Option<i32> {
 
 /// Whether the fake camera has come to its stop.
 fn children_idle(worker: Option<i32>) -> bool {
-    worker.is_none_or(|worker| !children_running(worker, "sleep\01000").is_empty())
+    worker.is_none_or(|worker| !children_running(worker, "sleep\x001000").is_empty())
 }
 
 /// The bundled package with another digest: the same archive, compressed differently.

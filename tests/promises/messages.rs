@@ -187,7 +187,7 @@ fn the_groups_topics_are_listed_with_live_counters_while_the_core_runs() {
     let mut device = Device::new();
     let before = lines(&margay(&device, &["topics", "--json"], b""));
     let subscription = json!({ "subscription": "out", "source": CONNECTOR, "subject": "margay/core-1/#",
-        "target": "cloud", "messages": null });
+        "target": "cloud", "messages": null, "missed": null, "target_runs": null });
     assert_eq!(before, [subscription]);
 
     let mut core = device.start();

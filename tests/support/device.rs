@@ -35,6 +35,8 @@ pub struct Device {
     pub camera: PathBuf,
     /// What the core may send to the cloud: the subscription's subject.
     pub subject: String,
+    /// Subscriptions besides that one, to be changed before `write`.
+    pub more_subscriptions: Vec<Value>,
     /// config.json as written, to be changed before `write`.
     pub config: Value,
     /// Variables of the spooler function, if the test sets any.
@@ -59,6 +61,7 @@ impl Device {
             }),
             camera: Path::new("models/signs/frames").canonicalize().unwrap(),
             subject: format!("margay/{THING}/#"),
+            more_subscriptions: Vec::new(),
             runtime,
             cloud,
             folder,
@@ -102,6 +105,8 @@ impl Device {
                         "Timeout": 3, "Environment": { "Variables": variables } } })
             })
             .collect();
+        let out = json!({ "Id": "out", "Source": CONNECTOR, "Target": "cloud", "Subject": self.subject });
+        let subscriptions: Vec<&Value> = std::iter::once(&out).chain(&self.more_subscriptions).collect();
         json!({
             "Group": { "Id": "test", "Name": "test" },
             "CoreDefinitionVersion": { "Cores": [{ "Id": "core", "ThingArn": self.cloud.thing_arn(THING),
@@ -114,8 +119,7 @@ impl Device {
             ] },
             "ConnectorDefinitionVersion": { "Connectors": [
                 { "Id": "classifier", "ConnectorArn": CONNECTOR, "Parameters": self.parameters } ] },
-            "SubscriptionDefinitionVersion": { "Subscriptions": [
-                { "Id": "out", "Source": CONNECTOR, "Target": "cloud", "Subject": self.subject } ] }
+            "SubscriptionDefinitionVersion": { "Subscriptions": subscriptions }
         })
     }
 

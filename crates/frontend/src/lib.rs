@@ -21,6 +21,7 @@ pub mod prepare;
 pub mod problem;
 pub mod still;
 pub mod tensor;
+pub mod thumbnail;
 
 pub use decode::{DecodeError, Decoder, RgbView};
 pub use frame::{FrameView, PixelFormat, Region};
@@ -29,3 +30,4 @@ pub use prepare::{PrepareError, Preparer};
 pub use problem::SpecProblem;
 pub use still::{Still, StillError};
 pub use tensor::{InputTensor, TensorData};
+pub use thumbnail::{Thumbnail, ThumbnailError, Thumbnailer};

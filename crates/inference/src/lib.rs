@@ -31,7 +31,7 @@ pub use inspect::{Coverage, ModelSummary, inspect};
 pub use labels::{Labels, LabelsError};
 pub use margay_frontend::{
     ColorOrder, DecodeError, Element, FrameView, InputSpec, InputTensor, Layout, PixelFormat, Region, ResizeRule,
-    Still, StillError, TensorData, decode, frame, geometry, normalise, prepare, still, tensor,
+    Still, StillError, TensorData, Thumbnailer, decode, frame, geometry, normalise, prepare, still, tensor, thumbnail,
 };
 pub use pipeline::{Classification, ClassifyError, Pipeline, Prediction, StageTimings};
 pub use spec::output::{OutputKind, OutputSpec, Quantisation};

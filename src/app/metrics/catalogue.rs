@@ -17,6 +17,8 @@ catalogue! {
     UPTIME = Gauge "margay_uptime_seconds" [] "Time since the core started.";
     CLOCK_CONFIRMED = Gauge "margay_clock_confirmed" [] "Whether an authenticated server has confirmed the time.";
     CLOCK_CORRECTION = Gauge "margay_clock_correction_seconds" [] "The core's time less the system's.";
+    DEVICE_TEMPERATURE = Gauge "margay_device_temperature_celsius" [] "The processor's temperature, or the warmest of the device's.";
+    DEVICE_THROTTLED = Gauge "margay_device_throttled" [] "Whether the processor is slowed down.";
     CORE_MEMORY = Gauge "process_resident_memory_bytes" [] "Resident memory of the core's process, workers not included.";
     CORE_CPU = Counter "process_cpu_seconds_total" [] "Processor time of the core's process, workers not included.";
     CORE_DESCRIPTORS = Gauge "process_open_fds" [] "Open descriptors of the core's process.";
@@ -43,8 +45,10 @@ catalogue! {
     SUBSCRIPTION_INFO = Gauge "margay_subscription_info" ["subscription", "source", "subject", "target"] "A subscription of the group; always 1.";
     SUBSCRIPTION_MESSAGES = Counter "margay_subscription_messages_total" ["subscription"] "Messages that a subscription selected.";
     SUBSCRIPTION_BYTES = Counter "margay_subscription_bytes_total" ["subscription"] "Bytes of their payloads.";
+    SUBSCRIPTION_MISSED = Counter "margay_subscription_missed_total" ["subscription"] "Messages that a subscription selected and its target did not get.";
     QUEUE_WAITING = Gauge "margay_queue_waiting_messages" ["target"] "Messages that wait for a local target.";
     QUEUE_BYTES = Gauge "margay_queue_bytes" ["target"] "Bytes of the queue's limit in use.";
+    QUEUE_TAKEN = Counter "margay_queue_taken_total" ["target"] "Messages that a local target took.";
     QUEUE_FULL = Counter "margay_queue_full_total" ["target"] "Messages that found the queue full.";
 
     CAPTURED = Counter "margay_frames_captured_total" ["camera"] "Frames captured.";
@@ -53,6 +57,9 @@ catalogue! {
     CONDITION_BEGUN = Counter "margay_camera_conditions_total" ["camera", "condition"] "How often it began.";
     INFERRED = Counter "margay_frames_inferred_total" ["camera"] "Frames classified.";
     DROPPED = Counter "margay_frames_dropped_total" ["camera", "reason"] "Frames captured and not classified, by reason.";
+    PUBLISHED = Counter "margay_frames_published_total" ["camera", "reason"] "Classified frames that were published, by reason.";
+    WITHHELD = Counter "margay_frames_withheld_total" ["camera", "reason"] "Classified frames that were not published, by reason.";
+    TRIGGERS = Counter "margay_triggers_total" ["camera", "outcome"] "Requests for a prediction, by what became of them.";
     MODEL = Gauge "margay_model_info" ["camera", "name", "version", "digest"] "The model that classifies; always 1.";
     STAGE = Histogram "margay_stage_seconds" ["camera", "stage"] "Time of one frame in a stage.";
     TO_INFERENCE = Histogram "margay_capture_to_inference_seconds" ["camera"] "From capture to the moment the prediction was made.";

@@ -21,8 +21,9 @@ impl ImageClassifier {
             source: self.source(),
             access: self.access(),
             model_destination: self.model_destination.clone(),
-            top_k: self.top_k,
+            policy: self.policy.clone(),
             threshold: self.threshold.map(|threshold| threshold.get()),
+            thumbnail: self.thumbnail,
             memory_limit: self.memory_limit.bytes(),
             identity: self.identity(),
             health: self.health,
@@ -125,6 +126,7 @@ mod tests {
     use margay_camera::v4l2::{Adjustments, FormatWish};
 
     use super::*;
+    use crate::classifier::policy::PolicySettings;
     use crate::connector::image_classifier::Picture;
     use crate::group::{ModelSource, RunAs};
     use crate::units::{ByteSize, FramesPerSecond, Probability};
@@ -140,7 +142,9 @@ mod tests {
             frames_per_second: FramesPerSecond::new(2.0).expect("a rate"),
             repeat: true,
             topic: "a/b".parse().expect("a topic"),
-            top_k: 3,
+            trigger_topic: None,
+            policy: PolicySettings::every_frame(3),
+            thumbnail: None,
             threshold: Probability::new(0.5).ok(),
             memory_limit: ByteSize::from_kib(1024),
             run_as,
@@ -162,7 +166,7 @@ mod tests {
         let CameraAccess::Files(bind) = settings.access else { panic!("a bind") };
         let expected = Bind { group: GroupRule::Name("video".to_owned()), ..Bind::read_only("/srv/frames", "/camera") };
         assert_eq!(bind, expected);
-        assert_eq!((settings.top_k, settings.threshold, settings.memory_limit), (3, Some(0.5), 1 << 20));
+        assert_eq!((settings.policy.top_k, settings.threshold, settings.memory_limit), (3, Some(0.5), 1 << 20));
     }
 
     #[test]

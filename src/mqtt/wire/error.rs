@@ -41,6 +41,14 @@ pub(in crate::mqtt) enum WireError {
         /// In bytes.
         limit: u32,
     },
+    /// A packet from the broker is larger than any that is read.
+    #[error("the broker sent a packet of {actual} bytes, and at most {limit} are read")]
+    Oversized {
+        /// In bytes.
+        limit: usize,
+        /// In bytes.
+        actual: usize,
+    },
     /// The other end does not keep to the protocol, or the library lost track.
     #[error(transparent)]
     Broken(Box<dyn Error + Send + Sync>),
@@ -93,7 +101,7 @@ impl WireError {
             Self::Closed | Self::Dismissed { .. } | Self::TooLarge { .. } => true,
             Self::Tls(cause) => matches!(cause, rustls::Error::AlertReceived(_)),
             Self::Io(cause) => crate::mqtt::connect_error::is_end(cause),
-            Self::TimedOut | Self::Proxy { .. } | Self::Refused(_) | Self::Broken(_) => false,
+            Self::TimedOut | Self::Proxy { .. } | Self::Refused(_) | Self::Oversized { .. } | Self::Broken(_) => false,
         }
     }
 }

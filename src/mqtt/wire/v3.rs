@@ -9,7 +9,9 @@ use rumqttc::{
 };
 
 use super::error::{from_io, from_proxy, from_tls};
-use super::{Ended, Failed, LARGEST_PACKET, Manner, PACKET_IDS, Quality, Refusal, WireError, WireEvent, proxy};
+use super::{
+    Ended, Failed, LARGEST_PACKET, LARGEST_READ, Manner, PACKET_IDS, Quality, Refusal, WireError, WireEvent, proxy,
+};
 use crate::mqtt::connection::ConnectionSettings;
 use crate::mqtt::message::Received;
 use crate::topic::{Topic, TopicFilter};
@@ -24,7 +26,7 @@ pub(super) fn open(settings: &ConnectionSettings, requests: usize) -> (Client, B
         .set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(settings.tls.clone())))
         .set_clean_session(!settings.persistent)
         .set_keep_alive(settings.keep_alive.max(Duration::from_secs(1)))
-        .set_max_packet_size(LARGEST_PACKET, LARGEST_PACKET)
+        .set_max_packet_size(LARGEST_READ, LARGEST_PACKET)
         .set_inflight(PACKET_IDS);
     if let Some(will) = &settings.last_will {
         let payload = will.payload.to_vec();
@@ -49,8 +51,9 @@ pub(super) async fn publish(client: &Client, topic: &Topic, payload: Bytes, mann
     client.publish_bytes(topic.as_str(), quality, manner.retain, payload).await.map_err(|_| Ended)
 }
 
-pub(super) async fn subscribe(client: &Client, filter: &TopicFilter) -> Result<(), Ended> {
-    client.subscribe(filter.as_str(), QoS::AtLeastOnce).await.map_err(|_| Ended)
+pub(super) async fn subscribe(client: &Client, filter: &TopicFilter, at_least_once: bool) -> Result<(), Ended> {
+    let quality = if at_least_once { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+    client.subscribe(filter.as_str(), quality).await.map_err(|_| Ended)
 }
 
 pub(super) async fn poll(events: &mut Events) -> Result<WireEvent, Failed> {
@@ -70,7 +73,7 @@ fn translate(event: Event) -> WireEvent {
         Event::Incoming(Incoming::ConnAck(_)) => WireEvent::Admitted { receive_maximum: None },
         Event::Outgoing(Outgoing::Publish(id)) => WireEvent::Sent(id),
         Event::Incoming(Incoming::PubAck(ack)) => WireEvent::Acknowledged(ack.pkid),
-        Event::Outgoing(Outgoing::Subscribe(id)) => WireEvent::Subscribing(id),
+        Event::Outgoing(Outgoing::Subscribe(id) | Outgoing::Unsubscribe(id)) => WireEvent::Asking(id),
         Event::Outgoing(Outgoing::Disconnect) => WireEvent::Farewell,
         Event::Incoming(Incoming::Publish(message)) => WireEvent::Received(Received {
             topic: message.topic,
@@ -82,6 +85,7 @@ fn translate(event: Event) -> WireEvent {
             let granted = answer.return_codes.iter().map(|code| *code != SubscribeReasonCode::Failure);
             WireEvent::Subscribed(answer.pkid, granted.collect())
         }
+        Event::Incoming(Incoming::UnsubAck(answer)) => WireEvent::Unsubscribed(answer.pkid),
         _ => WireEvent::Other,
     }
 }
@@ -97,6 +101,9 @@ fn explain(error: ConnectionError) -> WireError {
         ConnectionError::Proxy(cause) => from_proxy(cause),
         ConnectionError::ConnectionRefused(code) => WireError::Refused(refusal(code)),
         ConnectionError::MqttState(StateError::ConnectionAborted) => WireError::Closed,
+        ConnectionError::MqttState(StateError::Deserialization(rumqttc::Error::PayloadSizeLimitExceeded(size))) => {
+            WireError::Oversized { limit: LARGEST_READ, actual: size }
+        }
         ConnectionError::MqttState(cause) => WireError::Broken(Box::new(cause)),
         other => WireError::Broken(Box::new(other)),
     }

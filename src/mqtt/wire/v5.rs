@@ -53,8 +53,9 @@ pub(super) async fn publish(client: &Client, topic: &Topic, payload: Bytes, mann
     client.publish(topic.as_str(), quality, manner.retain, payload).await.map_err(|_| Ended)
 }
 
-pub(super) async fn subscribe(client: &Client, filter: &TopicFilter) -> Result<(), Ended> {
-    client.subscribe(filter.as_str(), QoS::AtLeastOnce).await.map_err(|_| Ended)
+pub(super) async fn subscribe(client: &Client, filter: &TopicFilter, at_least_once: bool) -> Result<(), Ended> {
+    let quality = if at_least_once { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+    client.subscribe(filter.as_str(), quality).await.map_err(|_| Ended)
 }
 
 pub(super) async fn poll(events: &mut Events) -> Result<WireEvent, Failed> {
@@ -71,10 +72,11 @@ fn translate(event: Event) -> WireEvent {
         }
         Event::Outgoing(Outgoing::Publish(id)) => WireEvent::Sent(id),
         Event::Incoming(Incoming::PubAck(ack)) => acknowledgement(ack.pkid, ack.reason),
-        Event::Outgoing(Outgoing::Subscribe(id)) => WireEvent::Subscribing(id),
+        Event::Outgoing(Outgoing::Subscribe(id) | Outgoing::Unsubscribe(id)) => WireEvent::Asking(id),
         Event::Outgoing(Outgoing::Disconnect) => WireEvent::Farewell,
         Event::Incoming(Incoming::Publish(message)) => WireEvent::Received(Received {
-            topic: String::from_utf8_lossy(&message.topic).into_owned(),
+            // No text is no topic: the router refuses it.
+            topic: String::from_utf8(message.topic.to_vec()).unwrap_or_default(),
             payload: message.payload,
             duplicate: message.dup,
             retained: message.retain,
@@ -83,6 +85,7 @@ fn translate(event: Event) -> WireEvent {
             let granted = answer.return_codes.iter().map(|code| matches!(code, SubscribeReasonCode::Success(_)));
             WireEvent::Subscribed(answer.pkid, granted.collect())
         }
+        Event::Incoming(Incoming::UnsubAck(answer)) => WireEvent::Unsubscribed(answer.pkid),
         _ => WireEvent::Other,
     }
 }

@@ -240,6 +240,11 @@ mod tests {
             model: Model { name: "m".to_owned(), version: "1".to_owned(), digest: "sha256:0".to_owned() },
             predictions: (0..20).map(class).collect(),
             latency_us: Latency { queue: 1, decode: 2, resize: 3, inference: 4, postprocess: 5, total },
+            publication: None,
+            stable: None,
+            trigger: None,
+            thumbnail: None,
+            device: None,
         })
     }
 
