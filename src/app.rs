@@ -1,5 +1,6 @@
 //! The core: its services built from the configuration, its tasks, and their end in good order.
 
+mod camera_health;
 pub mod control;
 pub mod credentials;
 mod device_watch;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::camera_health::HealthPublisher;
 use super::device_watch::DeviceWatch;
 use super::inflow;
 use super::metrics::FrameTimes;
@@ -224,6 +225,15 @@ impl GroupRunner {
         };
         let observe = move |observation| publisher.publish(observation);
         let classifier = Classifier::start(connector.settings(), self.services.clock.clone(), observe)?;
+        let health = HealthPublisher {
+            thing: self.config.core_thing.thing_arn.thing().clone(),
+            camera: connector.camera_name.clone(),
+            source: Endpoint::Connector(connector.arn.to_string()),
+            clock: self.services.clock.clone(),
+            router: self.scene.router.clone(),
+        };
+        // It ends with the classifier.
+        tokio::spawn(health.run(classifier.clone()));
         self.preview.show(place, classifier.ring());
         Ok(Camera { connector: connector.clone(), classifier, times })
     }
