@@ -63,9 +63,12 @@ mod tests {
 
     use super::*;
 
+    /// Takes any bytes, and panics only for a mistake of ours.
+    type Target = fn(&[u8]);
+
     #[test]
     fn the_kept_corpus_is_read_within_bounds() {
-        let targets: [(&str, fn(&[u8])); 3] =
+        let targets: [(&str, Target); 3] =
             [("child", fuzz_child_output), ("head", fuzz_http_head), ("chunks", fuzz_http_chunks)];
         for (folder, target) in targets {
             let folder = format!("{}/corpus/{folder}", env!("CARGO_MANIFEST_DIR"));
