@@ -212,6 +212,8 @@ async fn a_job_that_is_cancelled_or_times_out_under_way_is_let_go() {
     scene.until("progress", "door", "overdue", begun).await;
     scene.cloud.faults().set_clock_offset(time::Duration::hours(2));
     scene.until("the timeout", "door", "overdue", is(JobStatus::TimedOut)).await;
+    // A deployment that ended before the core learned of the timeout would be over, and not taken back.
+    scene.until("progress", "door", "last", begun).await;
     released.send_replace(true);
     scene.until("the end", "door", "last", is(JobStatus::Succeeded)).await;
     assert_eq!(scene.cloud.job_execution("door", "cancelled").unwrap().status, JobStatus::Canceled);
