@@ -89,7 +89,7 @@ fn load(channel: &WorkerChannel) -> Result<Option<Loaded>, InferenceWorkerError>
     let Waited::Message(Received { message, .. }) = channel.receive::<ToInference>(Duration::from_secs(30))? else {
         return Ok(None);
     };
-    let ToInference::Load { directory, classes, threshold, thumbnail, shades } = message else {
+    let ToInference::Load { directory, classes, threshold, thumbnail, shades, view } = message else {
         return Err(InferenceWorkerError::OutOfOrder { message: "another order", when: "before a model to load" });
     };
     let started = Instant::now();
@@ -98,6 +98,8 @@ fn load(channel: &WorkerChannel) -> Result<Option<Loaded>, InferenceWorkerError>
             let load_us = micros(started.elapsed());
             channel.send(&FromInference::Loaded { engine: opened.pipeline.engine_name().to_owned(), load_us })?;
             opened.threshold = threshold.unwrap_or(opened.threshold);
+            // Golden samples have been classified as they are.
+            opened.pipeline = opened.pipeline.with_view(view);
             let thumbnailer = thumbnail.map(|side| Thumbnailer::new(side, MAX_THUMBNAIL_BYTES));
             Ok(Some(Loaded { opened, classes, thumbnailer, shades }))
         }

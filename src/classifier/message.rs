@@ -62,6 +62,8 @@ pub enum ToInference {
         thumbnail: Option<u32>,
         /// What counts as dark and as bright in looks.
         shades: Shades,
+        /// Which part of a frame matters, and how the camera is mounted.
+        view: margay_inference::View,
     },
     /// Frames are to be read from the ring whose memfd comes along, read-only. A ring that came before is final: its
     /// writer is gone, and what it still holds is classified first.

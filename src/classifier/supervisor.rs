@@ -53,6 +53,8 @@ pub struct Settings {
     pub threshold: Option<f32>,
     /// The longer side of a thumbnail of each frame, in pixels, if one is wanted.
     pub thumbnail: Option<u32>,
+    /// Which part of a frame matters, and how the camera is mounted.
+    pub view: margay_inference::View,
     /// The memory limit of each worker, in bytes.
     pub memory_limit: u64,
     /// Whom the workers run as.
@@ -306,6 +308,7 @@ impl Supervisor {
                 dark_below: self.settings.health.dark_below,
                 bright_above: self.settings.health.bright_above,
             },
+            view: self.settings.view,
         };
         self.inference.warm(Server::new(worker, model, reply), &order).await;
         Ok(())

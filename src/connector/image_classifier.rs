@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use margay_inference::View;
 use margay_inference::thumbnail::{MAX_SIDE, MIN_SIDE};
 
 use crate::arn::ConnectorArn;
@@ -19,6 +20,7 @@ mod health;
 mod policy;
 mod settings;
 mod sources;
+mod view;
 
 use sources::read_camera;
 pub use sources::{Camera, Command, CommandCamera, DeviceCamera, Picture, VolumeCamera};
@@ -69,6 +71,8 @@ pub struct ImageClassifier {
     pub thumbnail: Option<u32>,
     /// Classes below it are left out, all but the best one (`Threshold`; by default what the package says).
     pub threshold: Option<Probability>,
+    /// Which part of the camera's picture matters, and how it is mounted (`Region`, `Rotation`, `Mirror`).
+    pub view: View,
     /// The memory limit of each of its workers (`MemoryLimitKB`).
     pub memory_limit: ByteSize,
     /// Whom its workers run as, where the group says it; never root.
@@ -103,6 +107,7 @@ pub(super) fn read(connector: &Connector, group: &Group, notes: &Notes) -> Optio
     let thumbnail = read_thumbnail(&parameters.field("ThumbnailPixels"));
     let threshold = parameters.field("Threshold");
     let threshold = if threshold.is_present() { Some(threshold.parsed()) } else { None };
+    let view = view::read(&mut parameters);
     let memory = parameters.field("MemoryLimitKB").integer(LEAST_MEMORY_KB..=u64::from(u32::MAX), "KB");
     parameters.finish(Unknown::Refuse);
 
@@ -121,6 +126,7 @@ pub(super) fn read(connector: &Connector, group: &Group, notes: &Notes) -> Optio
         policy: policy?,
         thumbnail: thumbnail?,
         threshold: threshold.map_or(Some(None), |read| read.map(Some))?,
+        view: view?,
         memory_limit: ByteSize::from_kib(memory.unwrap_or(MEMORY_KB)),
         run_as: unprivileged(group),
         health: health?,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use margay_camera::source::FolderOrder;
+use margay_inference::{Region, Rotation, View};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -124,6 +125,12 @@ fn what_the_parameters_refer_to_is_in_the_group() {
         ("HealthDarkBelow", json!("256")),
         ("HealthShare", json!("0")),
         ("HealthSilentSeconds", json!("3601")),
+        ("Region", json!("1,2,3")),
+        ("Region", json!("0,0,0,480")),
+        ("Region", json!("0,0,16384,16385")),
+        ("Region", json!("a,0,1,1,1")),
+        ("Rotation", json!("45")),
+        ("Mirror", json!("left")),
         ("Interval", json!("1")),
         ("Publish", json!("sometimes")),
         ("PublishIntervalSeconds", json!("5")),
@@ -227,6 +234,17 @@ fn parameters_that_contradict_each_other_are_refused() {
     let many = with_all(&json!({"Publish": "x", "Smoothing": "y", "Hysteresis": "z", "ThumbnailPixels": "0",
         "TriggerTopic": "x/+"}));
     assert_eq!(read_one(&many).expect_err("refused").errors().count(), 5, "all at once");
+}
+
+#[test]
+fn a_camera_that_hangs_upside_down_is_described() {
+    let mut parameters = with("Region", json!("320, 0, 640, 480"));
+    parameters["Rotation"] = json!("180");
+    parameters["Mirror"] = json!("true");
+    let view = accepted(&parameters).view;
+    let region = Region { x: 320, y: 0, width: 640, height: 480 };
+    assert_eq!(view, View { region: Some(region), rotation: Rotation::Half, mirrored: true });
+    assert_eq!(accepted(&minimal()).view, View::default());
 }
 
 fn without(key: &str) -> Problem {

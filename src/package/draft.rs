@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use margay_inference::spec::input::Anchor;
-use margay_inference::{ColorOrder, Element, InputSpec, Layout, ModelSpec, OutputKind, OutputSpec, ResizeRule};
+use margay_inference::{ColorOrder, Element, InputSpec, Jpeg, Layout, ModelSpec, OutputKind, OutputSpec, ResizeRule};
 
 use super::{FORMAT, Golden, PackagePath, Sha256Digest};
 use crate::units::Probability;
@@ -76,7 +76,7 @@ impl Draft {
 }
 
 fn input(spec: &InputSpec) -> String {
-    let &InputSpec { layout, element, width, height, color, scale, mean, std, resize } = spec;
+    let &InputSpec { layout, element, width, height, color, scale, mean, std, resize, jpeg } = spec;
     let layout = match layout {
         Layout::Nchw => "nchw",
         Layout::Nhwc => "nhwc",
@@ -96,13 +96,17 @@ fn input(spec: &InputSpec) -> String {
             format!("{{ rule = \"letterbox\", pad = {pad}, anchor = \"{anchor}\" }}")
         }
     };
+    let jpeg = match jpeg {
+        Jpeg::Reduced => "",
+        Jpeg::Full => "jpeg = \"full\"\n",
+    };
     let (element, normalisation) = match element {
         Element::F32 => ("f32", format!("scale = {scale:?}\nmean = {mean:?}\nstd = {std:?}\n")),
         Element::U8 => ("u8", String::new()),
     };
     format!(
         "width = {width}\nheight = {height}\nlayout = \"{layout}\"\nelement = \"{element}\"\ncolor = \"{color}\"\n\
-         {normalisation}resize = {resize}\n"
+         {normalisation}resize = {resize}\n{jpeg}"
     )
 }
 
@@ -168,6 +172,7 @@ mod tests {
             resize in rules(),
             is_bytes in any::<bool>(),
             is_bgr in any::<bool>(),
+            is_full in any::<bool>(),
             scale in 1e-6_f32..300.0,
             mean in prop::array::uniform3(-300.0_f32..300.0),
             std in prop::array::uniform3(1e-5_f32..300.0),
@@ -176,7 +181,8 @@ mod tests {
         ) {
             let base = if is_bytes { InputSpec::u8_nhwc(224) } else { InputSpec::imagenet(224) };
             let color = if is_bgr { ColorOrder::Bgr } else { ColorOrder::Rgb };
-            let input = InputSpec { resize, color, ..base };
+            let jpeg = if is_full { Jpeg::Full } else { Jpeg::Reduced };
+            let input = InputSpec { resize, color, jpeg, ..base };
             let input = if is_bytes { input } else { InputSpec { scale, mean, std, ..input } };
             let quantisation = quantisation.map(|(scale, zero_point)| Quantisation { scale, zero_point });
             let kind = if is_bytes { OutputKind::Probabilities } else { OutputKind::Logits };

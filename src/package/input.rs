@@ -1,13 +1,14 @@
 //! `[input]`: how a frame becomes the model's tensor.
 
 use margay_inference::spec::input::{Anchor, MAX_INPUT_SIDE, MAX_SHORT_SIDE};
-use margay_inference::{ColorOrder, Element, InputSpec, Layout, ResizeRule};
+use margay_inference::{ColorOrder, Element, InputSpec, Jpeg, Layout, ResizeRule};
 
 use crate::document::{Field, Object, Unknown};
 
 const LAYOUTS: &[(&str, Layout)] = &[("nchw", Layout::Nchw), ("nhwc", Layout::Nhwc)];
 const ELEMENTS: &[(&str, Element)] = &[("f32", Element::F32), ("u8", Element::U8)];
 const COLORS: &[(&str, ColorOrder)] = &[("rgb", ColorOrder::Rgb), ("bgr", ColorOrder::Bgr)];
+const JPEGS: &[(&str, Jpeg)] = &[("reduced", Jpeg::Reduced), ("full", Jpeg::Full)];
 type Preset = fn(u32) -> InputSpec;
 const PRESETS: &[(&str, Preset)] = &[("imagenet", InputSpec::imagenet), ("u8-nhwc", InputSpec::u8_nhwc)];
 const ANCHORS: &[(&str, Anchor)] = &[("top-left", Anchor::TopLeft), ("center", Anchor::Center)];
@@ -57,6 +58,8 @@ fn read_spec(
     let mean = Overriding::of(&mean, three_numbers(&mean));
     let std = section.field("std");
     let std = Overriding::of(&std, three_numbers(&std));
+    let jpeg = section.field("jpeg");
+    let jpeg = Overriding::of(&jpeg, jpeg.choice(JPEGS));
 
     let (width, height) = size?;
     let base = match preset {
@@ -74,6 +77,7 @@ fn read_spec(
         mean: mean.or(base.mean)?,
         std: std.or(base.std)?,
         resize: resize.or(base.resize)?,
+        jpeg: jpeg.or(base.jpeg)?,
     })
 }
 

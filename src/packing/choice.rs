@@ -132,6 +132,7 @@ fn choose_input(words: &Words, summary: &ModelSummary) -> Result<InputSpec, Stri
         mean: words.mean.unwrap_or(base.mean),
         std: words.std.unwrap_or(base.std),
         resize: words.resize.unwrap_or(ResizeRule::ShortSide { short_side: short_side_for(larger) }),
+        jpeg: base.jpeg,
     })
 }
 

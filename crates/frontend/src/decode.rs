@@ -2,14 +2,22 @@
 //!
 //! Whatever a frame claims about itself is checked against its bytes and against [`MAX_FRAME_SIDE`] and
 //! [`MAX_FRAME_PIXELS`] before memory is taken for it. A JPEG that ends early or that the decoder finds damaged is
-//! refused, not shown in part: a prediction about a grey half-image would look like any other. EXIF orientation is not
-//! applied.
+//! refused, not shown in part: a prediction about a grey half-image would look like any other.
 
+mod baseline;
+mod exif;
 mod jpeg;
 mod yuv;
 
+use serde::{Deserialize, Serialize};
+
+use baseline::{BaselineDecoder, Parsed};
+
 use crate::frame::{FrameView, PixelFormat, Region};
 use crate::geometry::Size;
+use crate::orientation::{Orientation, Rotation};
+use crate::picture::{Picture, region_in};
+use crate::prepare::Need;
 
 /// Largest width or height of a frame, in pixels.
 pub const MAX_FRAME_SIDE: u32 = 16_384;
@@ -111,10 +119,36 @@ impl RgbView<'_> {
     }
 }
 
-/// Decodes frames one after the other into one buffer.
+impl<'a> From<&RgbView<'a>> for Picture<'a> {
+    fn from(view: &RgbView<'a>) -> Self {
+        Self::rgb((view.size, view.region, Orientation::UPRIGHT), view.pixels)
+    }
+}
+
+/// How a camera is mounted, and which part of its picture matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct View {
+    /// The part to classify of frames that name none themselves, in the picture as the camera delivers it.
+    pub region: Option<Region>,
+    /// How far that part is to be turned clockwise, on top of what its EXIF data say.
+    pub rotation: Rotation,
+    /// Whether it is then to be mirrored, left to right.
+    pub mirrored: bool,
+}
+
+impl View {
+    fn orientation(&self) -> Orientation {
+        Orientation::turned(self.rotation, self.mirrored)
+    }
+}
+
+/// Decodes frames one after the other; keeps its memory.
 #[derive(Debug, Default)]
 pub struct Decoder {
     rgb: Vec<u8>,
+    baseline: BaselineDecoder,
+    view: View,
 }
 
 impl Decoder {
@@ -124,7 +158,41 @@ impl Decoder {
         Self::default()
     }
 
-    /// Decodes one frame. Tightly packed RGB is passed through without a copy.
+    /// The same, with what [`Self::open`] is to make of the frames of one camera.
+    #[must_use]
+    pub fn with_view(self, view: View) -> Self {
+        Self { view, ..self }
+    }
+
+    /// Makes a frame ready for a [`crate::Preparer`], whose `need` it is, with no more work than that takes: a raw frame
+    /// is checked, of a JPEG the crop is decoded. EXIF orientation is found, and the preparer follows it.
+    ///
+    /// # Errors
+    /// As for [`Self::decode`].
+    pub fn open<'a>(&'a mut self, frame: &FrameView<'a>, need: &Need) -> Result<Picture<'a>, DecodeError> {
+        let region = frame.region.or(self.view.region);
+        if frame.format != PixelFormat::Jpeg {
+            let size = check_raw(frame)?;
+            let place = (size, region_in(size, region)?, self.view.orientation());
+            let FrameView { format, width, height, stride, bytes, .. } = *frame;
+            let short = DecodeError::Short { format, width, height, needed: u64::from(stride), bytes: bytes.len() };
+            return Picture::raw(frame, place).ok_or(short);
+        }
+        match baseline::parse(frame.bytes) {
+            Parsed::Baseline(header) => {
+                let size = check_size(header.size.width, header.size.height)?;
+                let place = (region_in(size, region)?, header.orientation.then(self.view.orientation()));
+                self.baseline.decode(frame.bytes, &header, place, need)
+            }
+            Parsed::Other(orientation) => {
+                let size = jpeg::decode(frame.bytes, &mut self.rgb)?;
+                let orientation = orientation.then(self.view.orientation());
+                Ok(Picture::rgb((size, region_in(size, region)?, orientation), &self.rgb))
+            }
+        }
+    }
+
+    /// Decodes one frame to RGB, as it is stored. Tightly packed RGB is passed through without a copy.
     ///
     /// # Errors
     /// [`DecodeError`] when the frame is not what it claims, is too large, or is damaged.
@@ -156,12 +224,7 @@ impl Decoder {
 }
 
 fn view(size: Size, region: Option<Region>, pixels: &[u8]) -> Result<RgbView<'_>, DecodeError> {
-    let Size { width, height } = size;
-    let region = region.unwrap_or(Region { x: 0, y: 0, width, height });
-    if !region.lies_within(width, height) {
-        return Err(DecodeError::Region { region, width, height });
-    }
-    Ok(RgbView { size, region, pixels })
+    Ok(RgbView { size, region: region_in(size, region)?, pixels })
 }
 
 fn check_raw(frame: &FrameView<'_>) -> Result<Size, DecodeError> {

@@ -19,7 +19,7 @@ pub struct SourceBox {
 }
 
 /// A rectangle of the tensor, in pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TargetBox {
     /// Distance from the left edge.
     pub left: u32,

@@ -44,6 +44,17 @@ pub enum ColorOrder {
     Bgr,
 }
 
+/// How much of a JPEG's resolution is decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Jpeg {
+    /// A half, a quarter or an eighth of it where that is still no less than the tensor needs.
+    #[default]
+    Reduced,
+    /// All of it, always.
+    Full,
+}
+
 /// How an image of any size becomes the tensor's width × height. Always bilinear with antialiasing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "rule", rename_all = "snake_case", deny_unknown_fields)]
@@ -99,6 +110,9 @@ pub struct InputSpec {
     pub std: [f32; 3],
     /// Resize and crop.
     pub resize: ResizeRule,
+    /// How much of a JPEG's resolution is decoded.
+    #[serde(default)]
+    pub jpeg: Jpeg,
 }
 
 impl InputSpec {
@@ -115,6 +129,7 @@ impl InputSpec {
             mean: [0.485, 0.456, 0.406],
             std: [0.229, 0.224, 0.225],
             resize: ResizeRule::ShortSide { short_side: short_side_for(size) },
+            jpeg: Jpeg::default(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! From the bytes of a camera frame to the tensor that a network takes, without naming any engine.
 //!
 //! ```text
-//! FrameView ─ decode ─► RgbView ─ resize, normalise ─► InputTensor
+//! FrameView ─ open ─► Picture ─ prepare: convert, resize, normalise ─► InputTensor
 //! ```
 //!
 //! [`InputSpec`] says what the tensor is to be, [`Decoder`] and [`Preparer`] own every buffer on the way. What comes in
@@ -14,18 +14,25 @@
 
 pub mod decode;
 pub mod frame;
+pub mod fuzz;
 pub mod geometry;
 pub mod input;
 pub mod normalise;
+pub mod orientation;
+pub mod picture;
+mod plan;
 pub mod prepare;
 pub mod problem;
 pub mod still;
+mod strip;
 pub mod tensor;
 pub mod thumbnail;
 
-pub use decode::{DecodeError, Decoder, RgbView};
+pub use decode::{DecodeError, Decoder, RgbView, View};
 pub use frame::{FrameView, PixelFormat, Region};
-pub use input::{ColorOrder, Element, InputSpec, Layout, ResizeRule};
+pub use input::{ColorOrder, Element, InputSpec, Jpeg, Layout, ResizeRule};
+pub use orientation::{Orientation, Rotation};
+pub use picture::Picture;
 pub use prepare::{PrepareError, Preparer};
 pub use problem::SpecProblem;
 pub use still::{Still, StillError};

@@ -1,75 +1,91 @@
-//! From the resized RGB canvas to the tensor: channel order, layout, scale, mean and deviation in one pass.
+//! From rows of red, green and blue to the tensor: channel order, layout, scale, mean and deviation in one pass.
+
+use margay_kernels::pixels::{Pixels, Scaling};
 
 use crate::input::{ColorOrder, Element, InputSpec, Layout};
 use crate::tensor::{InputTensor, TensorData};
 
 /// One value for each of the 256 bytes a channel can hold.
-type Table<T> = [T; 256];
+type Table = [f32; 256];
 
-/// Writes canvases into tensors of one specification.
+/// Writes rows into tensors of one specification.
 ///
-/// A byte has 256 values, so each channel's arithmetic is done once, here, and looked up for every pixel: the result
-/// is bit for bit `(byte × scale − mean) ÷ std`, without a division a pixel.
+/// A float is bit for bit `(byte × scale − mean) ÷ std`: computed where a channel's elements lie side by side, looked up
+/// where the channels take turns.
 #[derive(Debug, Clone)]
 pub struct Normaliser {
     layout: Layout,
-    color: ColorOrder,
-    tables: Tables,
-}
-
-#[derive(Debug, Clone)]
-enum Tables {
-    F32(Box<[Table<f32>; 3]>),
-    U8(Box<Table<u8>>),
+    pixels: Pixels,
+    /// Which of red, green and blue each channel of the tensor is.
+    colours: [usize; 3],
+    width: usize,
+    height: usize,
+    scalings: [Scaling; 3],
+    /// Only for floats that take turns.
+    tables: Option<Box<[Table; 3]>>,
 }
 
 impl Normaliser {
-    /// Prepares the tables of a validated specification.
+    /// Prepares the arithmetic of a validated specification.
     #[must_use]
-    pub fn new(spec: &InputSpec) -> Self {
-        let tables = match spec.element {
-            Element::F32 => Tables::F32(Box::new(std::array::from_fn(|channel| {
-                std::array::from_fn(|byte| (byte as f32 * spec.scale - spec.mean[channel]) / spec.std[channel])
-            }))),
-            Element::U8 => Tables::U8(Box::new(std::array::from_fn(|byte| byte as u8))),
-        };
-        Self { layout: spec.layout, color: spec.color, tables }
-    }
-
-    /// Writes `canvas` (packed RGB, the tensor's width × height) into `tensor`, which must be of the specification
-    /// that this normaliser was made for.
-    pub fn write(&self, canvas: &[u8], tensor: &mut InputTensor) {
-        match (&self.tables, &mut tensor.data) {
-            (Tables::F32(tables), TensorData::F32(elements)) => {
-                self.scatter(canvas, elements, [&tables[0], &tables[1], &tables[2]]);
-            }
-            (Tables::U8(table), TensorData::U8(elements)) => self.scatter(canvas, elements, [table, table, table]),
-            _ => debug_assert!(false, "the tensor was made for another specification"),
+    pub fn new(spec: &InputSpec, pixels: Pixels) -> Self {
+        let scalings = std::array::from_fn(|channel| Scaling {
+            scale: spec.scale,
+            mean: spec.mean[channel],
+            deviation: spec.std[channel],
+        });
+        let table = |scaling: Scaling| std::array::from_fn(|byte| scaling.apply(byte as u8));
+        let looked_up = spec.element == Element::F32 && spec.layout == Layout::Nhwc;
+        Self {
+            layout: spec.layout,
+            pixels,
+            colours: match spec.color {
+                ColorOrder::Rgb => [0, 1, 2],
+                ColorOrder::Bgr => [2, 1, 0],
+            },
+            width: spec.width as usize,
+            height: spec.height as usize,
+            scalings,
+            tables: looked_up.then(|| Box::new(scalings.map(table))),
         }
     }
 
-    fn scatter<T: Copy>(&self, canvas: &[u8], elements: &mut [T], tables: [&Table<T>; 3]) {
-        let byte_of = match self.color {
-            ColorOrder::Rgb => [0, 1, 2],
-            ColorOrder::Bgr => [2, 1, 0],
-        };
-        match self.layout {
-            Layout::Nhwc => {
-                for (pixel, out) in canvas.chunks_exact(3).zip(elements.chunks_exact_mut(3)) {
+    /// Writes `row` (red, green and blue, of one length) into `tensor`, from column and row `at` on. The tensor must be
+    /// of the specification that this normaliser was made for, and the row must fit.
+    ///
+    /// # Panics
+    /// Where the row does not fit.
+    pub fn write_row(&self, row: [&[u8]; 3], at: (usize, usize), tensor: &mut InputTensor) {
+        let row = self.colours.map(|colour| row[colour]);
+        let first = at.1 * self.width + at.0;
+        match (self.layout, &mut tensor.data) {
+            (Layout::Nchw, TensorData::F32(elements)) => {
+                for (channel, bytes) in row.into_iter().enumerate() {
+                    let to = self.plane(channel) + first;
+                    self.pixels.normalise(bytes, self.scalings[channel], &mut elements[to..][..bytes.len()]);
+                }
+            }
+            (Layout::Nchw, TensorData::U8(elements)) => {
+                for (channel, bytes) in row.into_iter().enumerate() {
+                    elements[self.plane(channel) + first..][..bytes.len()].copy_from_slice(bytes);
+                }
+            }
+            (Layout::Nhwc, TensorData::U8(elements)) => {
+                self.pixels.interleave(row, &mut elements[first * 3..][..row[0].len() * 3]);
+            }
+            (Layout::Nhwc, TensorData::F32(elements)) => {
+                let Some(tables) = &self.tables else { return };
+                for (x, pixel) in elements[first * 3..][..row[0].len() * 3].chunks_exact_mut(3).enumerate() {
                     for channel in 0..3 {
-                        out[channel] = tables[channel][usize::from(pixel[byte_of[channel]])];
-                    }
-                }
-            }
-            Layout::Nchw => {
-                let plane = elements.len() / 3;
-                for (channel, out) in elements.chunks_exact_mut(plane.max(1)).enumerate().take(3) {
-                    for (pixel, out) in canvas.chunks_exact(3).zip(out) {
-                        *out = tables[channel][usize::from(pixel[byte_of[channel]])];
+                        pixel[channel] = tables[channel][usize::from(row[channel][x])];
                     }
                 }
             }
         }
+    }
+
+    fn plane(&self, channel: usize) -> usize {
+        channel * self.width * self.height
     }
 }
 
@@ -78,11 +94,11 @@ mod tests {
     use super::*;
 
     /// Two pixels: red 10, green 20, blue 30, then 40, 50, 60.
-    const CANVAS: [u8; 6] = [10, 20, 30, 40, 50, 60];
+    const ROW: [&[u8]; 3] = [&[10, 40], &[20, 50], &[30, 60]];
 
     fn tensor_of(spec: &InputSpec) -> TensorData {
         let mut tensor = InputTensor::zeroed(spec);
-        Normaliser::new(spec).write(&CANVAS, &mut tensor);
+        Normaliser::new(spec, Pixels::default()).write_row(ROW, (0, 0), &mut tensor);
         tensor.data
     }
 
@@ -109,9 +125,12 @@ mod tests {
     #[test]
     fn a_float_element_is_the_formula_to_the_last_bit() {
         let preset = InputSpec::imagenet(1);
-        let TensorData::F32(floats) = tensor_of(&spec(Layout::Nhwc, ColorOrder::Rgb, preset.clone())) else {
-            panic!("a float specification makes a float tensor")
-        };
-        assert_eq!(floats[1].to_bits(), ((20.0 * preset.scale - preset.mean[1]) / preset.std[1]).to_bits());
+        for (layout, place) in [(Layout::Nhwc, 1), (Layout::Nchw, 2)] {
+            let TensorData::F32(floats) = tensor_of(&spec(layout, ColorOrder::Rgb, preset.clone())) else {
+                panic!("a float specification makes a float tensor")
+            };
+            let expected = (20.0 * preset.scale - preset.mean[1]) / preset.std[1];
+            assert_eq!(floats[place].to_bits(), expected.to_bits());
+        }
     }
 }

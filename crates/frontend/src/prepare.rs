@@ -1,88 +1,208 @@
-//! From a decoded image to the model's tensor: one antialiased resampling, then one pass of normalisation.
+//! From a picture to the model's tensor, row by row: blend, resample, colour, normalise.
+//!
+//! For each row of the target the rows of bytes that make it are blended, whatever they hold; its channels are
+//! resampled, made red, green and blue, and normalised into the tensor while they are in the cache. Only pixels of the
+//! crop are read, and only those of the target are ever converted.
 
-use fast_image_resize::images::{TypedCroppedImage, TypedCroppedImageMut, TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use margay_kernels::pixels::{PADDING, Pixels};
 
-use crate::decode::RgbView;
+use crate::frame::Region;
 use crate::geometry::{Placement, Size};
-use crate::input::{InputSpec, ResizeRule};
+use crate::input::{InputSpec, Jpeg, ResizeRule};
 use crate::normalise::Normaliser;
+use crate::orientation::Orientation;
+use crate::picture::{Colours, MOST, Picture, Shape};
+use crate::plan::Plan;
 use crate::tensor::InputTensor;
 
-/// An image that could not be resampled. It does not occur with images that the decoder returned.
+/// A picture whose bytes are not those of its description. It does not occur with pictures that the decoder returned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an image of {width}x{height} cannot be resampled: {reason}")]
+#[error("a picture of {width}x{height} has fewer bytes than that takes")]
 pub struct PrepareError {
-    /// Width of the part to classify, in pixels.
+    /// Width of the picture, in pixels.
     pub width: u32,
-    /// Height of the part to classify, in pixels.
+    /// Height of the picture, in pixels.
     pub height: u32,
-    /// The resampler's reason.
-    pub reason: String,
 }
 
-/// Makes tensors of one specification; owns the canvas, the tensor and the resampler's scratch memory.
+/// What the decoder is told of the tensor, so that it decodes no more than that needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Need {
+    pub(crate) rule: ResizeRule,
+    pub(crate) tensor: Size,
+    pub(crate) jpeg: Jpeg,
+}
+
+impl Need {
+    /// Where the region of a picture lands, both as they stand upright.
+    pub(crate) fn place(&self, (region, orientation): (Region, Orientation)) -> Placement {
+        let Region { width, height, .. } = region;
+        let (width, height) = if orientation.transposed { (height, width) } else { (width, height) };
+        self.rule.place(Size { width, height }, self.tensor)
+    }
+}
+
+/// Makes tensors of one specification; owns the tensor and all memory on the way.
 #[derive(Debug)]
 pub struct Preparer {
-    rule: ResizeRule,
-    size: Size,
-    resizer: Resizer,
+    need: Need,
+    pixels: Pixels,
     normaliser: Normaliser,
-    /// RGB of the tensor's width × height.
-    canvas: Vec<u8>,
     tensor: InputTensor,
+    /// The plan is of pictures of this shape.
+    shape: Option<Shape>,
+    plan: Plan,
+    rows: Rows,
+    /// Red, green and blue of a target that is still to be turned, one plane after the other.
+    canvas: Vec<u8>,
+}
+
+/// One row at each stage.
+#[derive(Debug, Default)]
+struct Rows {
+    blended: Vec<i16>,
+    spread: Vec<i16>,
+    samples: [Vec<i16>; MOST],
+    colours: [Vec<u8>; 3],
 }
 
 impl Preparer {
-    /// Takes all memory that frames will need, except the resampler's, which grows with the first frame.
+    /// Takes the tensor's memory; the rest follows with the first frame, and again with one of another kind.
     #[must_use]
     pub fn new(spec: &InputSpec) -> Self {
-        let size = Size { width: spec.width, height: spec.height };
+        Self::with_pixels(spec, Pixels::default())
+    }
+
+    /// The same with the loops of another instruction set.
+    #[must_use]
+    pub fn with_pixels(spec: &InputSpec, pixels: Pixels) -> Self {
+        let tensor = Size { width: spec.width, height: spec.height };
         Self {
-            rule: spec.resize,
-            size,
-            resizer: Resizer::new(),
-            normaliser: Normaliser::new(spec),
-            canvas: vec![0; size.width as usize * size.height as usize * 3],
+            need: Need { rule: spec.resize, tensor, jpeg: spec.jpeg },
+            pixels,
+            normaliser: Normaliser::new(spec, pixels),
             tensor: InputTensor::zeroed(spec),
+            shape: None,
+            plan: Plan::default(),
+            rows: Rows::default(),
+            canvas: Vec::new(),
         }
     }
 
-    /// Resizes and normalises one image.
+    /// What [`crate::Decoder::open`] should know.
+    #[must_use]
+    pub fn need(&self) -> Need {
+        self.need
+    }
+
+    /// Resamples and normalises one picture.
     ///
     /// # Errors
-    /// [`PrepareError`] when the resampler refuses the image.
-    pub fn prepare(&mut self, image: &RgbView<'_>) -> Result<&InputTensor, PrepareError> {
-        let (width, height) = (image.region.width, image.region.height);
-        self.resample(image).map_err(|reason| PrepareError { width, height, reason })?;
-        self.normaliser.write(&self.canvas, &mut self.tensor);
+    /// [`PrepareError`] where the picture's bytes end before its description.
+    pub fn prepare<'p>(&mut self, picture: impl Into<Picture<'p>>) -> Result<&InputTensor, PrepareError> {
+        let picture = picture.into();
+        if !picture.is_whole() {
+            let Size { width, height } = picture.size();
+            return Err(PrepareError { width, height });
+        }
+        if self.shape != Some(picture.shape) {
+            self.renew(&picture.shape);
+        }
+        self.plan.strip.restart();
+        let turned = picture.shape.orientation != Orientation::UPRIGHT;
+        let (columns, rows) = self.plan.stored;
+        for y in 0..rows {
+            sample_row(&mut self.plan, self.pixels, &picture, y, &mut self.rows);
+            colour_row(self.pixels, picture.shape.colours, &mut self.rows);
+            let [red, green, blue] = &self.rows.colours;
+            if turned {
+                for (plane, row) in self.canvas.chunks_exact_mut(columns * rows).zip([red, green, blue]) {
+                    plane[y * columns..][..columns].copy_from_slice(row);
+                }
+            } else {
+                let at = (self.plan.target.left as usize, self.plan.target.top as usize + y);
+                self.normaliser.write_row([red, green, blue], at, &mut self.tensor);
+            }
+        }
+        if turned {
+            self.write_turned(picture.shape.orientation);
+        }
         Ok(&self.tensor)
     }
 
-    fn resample(&mut self, image: &RgbView<'_>) -> Result<(), String> {
-        let region = image.region;
-        let Placement { source, target } =
-            self.rule.place(Size { width: region.width, height: region.height }, self.size);
-        if let ResizeRule::Letterbox { pad, .. } = self.rule {
-            self.canvas.fill(pad);
+    /// Makes everything ready for pictures of another shape.
+    fn renew(&mut self, shape: &Shape) {
+        self.plan.renew(shape, self.need.place((shape.region, shape.orientation)));
+        let (columns, rows) = self.plan.stored;
+        self.rows.blended.resize(self.plan.room + PADDING, 0);
+        self.rows.spread.resize(self.plan.room + PADDING, 0);
+        self.rows.samples.iter_mut().for_each(|samples| samples.resize(columns, 0));
+        self.rows.colours.iter_mut().for_each(|colours| colours.resize(columns.max(rows), 0));
+        self.rows.colours.iter_mut().for_each(|colours| colours.truncate(columns));
+        if shape.orientation != Orientation::UPRIGHT {
+            self.canvas.resize(columns * rows * 3, 0);
+            self.canvas.truncate(columns * rows * 3);
         }
-        // The untyped images would have the resampler compiled for every pixel type that it knows.
-        let whole = TypedImageRef::<U8x3>::from_buffer(image.size.width, image.size.height, image.pixels)
-            .map_err(|error| error.to_string())?;
-        let part = TypedCroppedImage::from_ref(&whole, region.x, region.y, region.width, region.height)
-            .map_err(|error| error.to_string())?;
-        let canvas = TypedImage::<U8x3>::from_buffer(self.size.width, self.size.height, &mut self.canvas)
-            .map_err(|error| error.to_string())?;
-        let mut field = TypedCroppedImageMut::new(canvas, target.left, target.top, target.width, target.height)
-            .map_err(|error| error.to_string())?;
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
-            source.left,
-            source.top,
-            source.width,
-            source.height,
-        );
-        self.resizer.resize_typed(&part, &mut field, &options).map_err(|error| error.to_string())
+        if let ResizeRule::Letterbox { pad, .. } = self.need.rule {
+            let border = vec![pad; self.need.tensor.width as usize];
+            for y in 0..self.need.tensor.height as usize {
+                self.normaliser.write_row([&border; 3], (0, y), &mut self.tensor);
+            }
+        }
+        self.shape = Some(*shape);
+    }
+
+    fn write_turned(&mut self, orientation: Orientation) {
+        let (stored, target) = (self.plan.stored, self.plan.target);
+        let planes = self.canvas.chunks_exact(stored.0 * stored.1);
+        for y in 0..target.height as usize {
+            for (colour, plane) in self.rows.colours.iter_mut().zip(planes.clone()) {
+                colour.resize(target.width as usize, 0);
+                for (x, byte) in colour.iter_mut().enumerate() {
+                    let (column, row) = orientation.stored((x, y), stored);
+                    *byte = plane[row * stored.0 + column];
+                }
+            }
+            let [red, green, blue] = &self.rows.colours;
+            let at = (target.left as usize, target.top as usize + y);
+            self.normaliser.write_row([red, green, blue], at, &mut self.tensor);
+        }
+        self.rows.colours.iter_mut().for_each(|colours| colours.resize(stored.0, 0));
+    }
+}
+
+/// Row `y` of the target, as the stored picture has it, into `rows.samples`.
+fn sample_row(plan: &mut Plan, pixels: Pixels, picture: &Picture<'_>, y: usize, rows: &mut Rows) {
+    let (first, weights) = plan.rows.get(y);
+    let bytes = match &picture.shape.colours {
+        Colours::Ycc(matrix) => plan.strip.rows(pixels, picture, matrix, first..first + weights.len()),
+        Colours::Rgb | Colours::Grey => &picture.bytes[0][first * plan.row.stride + plan.row.first_byte..],
+    };
+    let blended = &mut rows.blended;
+    pixels.blend(bytes, plan.row.stride, weights, &mut blended[..plan.row.length]);
+    let used = if picture.shape.colours == Colours::Grey { 1 } else { MOST };
+    for (&offset, samples) in plan.offsets.iter().zip(&mut rows.samples).take(used) {
+        let row = if plan.row.step == 1 {
+            &blended[offset..]
+        } else {
+            pixels.spread(&blended[offset..plan.row.length], plan.row.step, &mut rows.spread[..plan.samples]);
+            &rows.spread
+        };
+        pixels.resample(row, &plan.columns, samples);
+    }
+}
+
+/// Red, green and blue of the row.
+fn colour_row(pixels: Pixels, colours: Colours, rows: &mut Rows) {
+    for (samples, colour) in rows.samples.iter().zip(&mut rows.colours) {
+        pixels.round(samples, colour);
+        if colours == Colours::Grey {
+            break;
+        }
+    }
+    if colours == Colours::Grey {
+        let [grey, others @ ..] = &mut rows.colours;
+        others.iter_mut().for_each(|other| other.copy_from_slice(grey));
     }
 }
 

@@ -1,7 +1,7 @@
 //! From an encoded camera frame to ranked, labelled predictions.
 //!
 //! ```text
-//! FrameView ─ decode ─► RgbView ─ resize, normalise ─► InputTensor ─ Engine ─► outputs ─ rank ─► Classification
+//! FrameView ─ decode ─► Picture ─ resize, normalise ─► InputTensor ─ Engine ─► outputs ─ rank ─► Classification
 //! ```
 //!
 //! [`Pipeline`] owns the way through and every buffer on it; [`ModelSpec`] is the data that describes it. An
@@ -30,8 +30,9 @@ pub use golden::{GoldenError, GoldenSample, verify as verify_golden};
 pub use inspect::{Coverage, ModelSummary, inspect};
 pub use labels::{Labels, LabelsError};
 pub use margay_frontend::{
-    ColorOrder, DecodeError, Element, FrameView, InputSpec, InputTensor, Layout, PixelFormat, Region, ResizeRule,
-    Still, StillError, TensorData, Thumbnailer, decode, frame, geometry, normalise, prepare, still, tensor, thumbnail,
+    ColorOrder, DecodeError, Element, FrameView, InputSpec, InputTensor, Jpeg, Layout, Orientation, PixelFormat,
+    Region, ResizeRule, Rotation, Still, StillError, TensorData, Thumbnailer, View, decode, frame, geometry, normalise,
+    prepare, still, tensor, thumbnail,
 };
 pub use pipeline::{Classification, ClassifyError, Pipeline, Prediction, StageTimings};
 pub use spec::output::{OutputKind, OutputSpec, Quantisation};

@@ -12,7 +12,7 @@ use crate::engine::{Engine, EngineError, LoadError};
 use crate::labels::Labels;
 use crate::rank::{RankError, Ranked, to_probabilities, top_k};
 use crate::spec::ModelSpec;
-use margay_frontend::decode::{DecodeError, Decoder};
+use margay_frontend::decode::{DecodeError, Decoder, View};
 use margay_frontend::frame::FrameView;
 use margay_frontend::prepare::{PrepareError, Preparer};
 use margay_frontend::tensor::InputTensor;
@@ -141,6 +141,13 @@ impl Pipeline {
         self
     }
 
+    /// The same pipeline for the frames of a camera of which only a part matters, or that does not stand upright.
+    #[must_use]
+    pub fn with_view(mut self, view: View) -> Self {
+        self.decoder = self.decoder.with_view(view);
+        self
+    }
+
     /// Name of the engine that runs the model.
     #[must_use]
     pub fn engine_name(&self) -> &str {
@@ -201,9 +208,9 @@ impl Pipeline {
     /// From a frame to probabilities in `outputs`; gives the times so far and when the last of them ended.
     fn score(&mut self, frame: &FrameView<'_>) -> Result<(StageTimings, Duration), ClassifyError> {
         let mut lap = Lap::start(self.clock.as_ref());
-        let image = self.decoder.decode(frame).map_err(ClassifyError::Decode)?;
+        let picture = self.decoder.open(frame, &self.preparer.need()).map_err(ClassifyError::Decode)?;
         let decode_us = lap.take();
-        let tensor = self.preparer.prepare(&image).map_err(ClassifyError::Prepare)?;
+        let tensor = self.preparer.prepare(picture).map_err(ClassifyError::Prepare)?;
         let resize_us = lap.take();
         self.engine.run(tensor, &mut self.outputs).map_err(ClassifyError::Engine)?;
         let inference_us = lap.take();

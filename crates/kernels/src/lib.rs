@@ -11,6 +11,8 @@
 //! The kernels are written once over a small vector trait and compiled for AVX-512, AVX2 with FMA, NEON and the
 //! target's baseline; [`Isa`] says which of them the machine runs. The crate knows nothing of model files, holds `f32`
 //! networks of batch one only, and depends on nothing but the standard library. docs/engine.md explains the design.
+//!
+//! [`pixels`] has the loops of the front-end, which need the same detection; docs/front-end.md explains those.
 
 #![allow(unsafe_code, reason = "kernels work on pointers into the arena; each block says why it is sound")]
 
@@ -20,6 +22,7 @@ mod error;
 mod isa;
 mod kernel;
 mod layout;
+pub mod pixels;
 mod program;
 mod threads;
 mod vector;

@@ -32,6 +32,10 @@ pub(super) fn decode(bytes: &[u8], rgb: &mut Vec<u8>) -> Result<Size, DecodeErro
         .set_strict_mode(true);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().map_err(refused)?;
+    if matches!(decoder.input_colorspace(), Some(ColorSpace::CMYK | ColorSpace::YCCK)) {
+        let reason = "its colours are CMYK, which no camera delivers: convert it to RGB".to_owned();
+        return Err(DecodeError::Jpeg { bytes: bytes.len(), reason });
+    }
     let (width, height) = decoder.dimensions().unwrap_or_default();
     let size = check_size(width as u32, height as u32)?;
     if !has_end(bytes) {

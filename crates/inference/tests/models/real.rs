@@ -7,7 +7,7 @@ use margay_inference::decode::Decoder;
 use margay_inference::engine::tract::TractEngine;
 use margay_inference::prepare::Preparer;
 use margay_inference::{
-    Engine, EngineChoice, GoldenError, GoldenSample, InputSpec, InputTensor, LoadError, ModelSpec, OutputSpec,
+    Engine, EngineChoice, GoldenError, GoldenSample, InputSpec, InputTensor, Jpeg, LoadError, ModelSpec, OutputSpec,
     Pipeline, TensorData, inspect, verify_golden,
 };
 
@@ -17,6 +17,15 @@ const SQUEEZENET: &str = "squeezenet1.1_fp32.onnx";
 const MOBILENET: &str = "mobilenetv2_fp32.onnx";
 const MOBILENET_V1_U8: &str = "mobilenet_v1_0.25_128_qdq.onnx";
 const DETECTOR: &str = "yolox_nano.onnx";
+/// Those that are JPEGs.
+const PHOTOGRAPHS: [&str; 6] = [
+    "coral_cat_720p.jpg",
+    "coral_hot_dog.jpg",
+    "coral_parrot.jpg",
+    "skimage_rocket.jpg",
+    "wonnx_bald_eagle.jpg",
+    "wonnx_pelican.jpg",
+];
 
 fn imagenet() -> ModelSpec {
     ModelSpec { input: InputSpec::imagenet(224), output: OutputSpec::logits() }
@@ -67,6 +76,27 @@ fn a_photograph_becomes_the_reference_tensor_but_for_rounding() {
         };
         let (largest, mean) = difference(found, expected);
         assert!(largest < 0.06 && mean < 0.006, "{photo}: largest {largest}, mean {mean}");
+    }
+}
+
+/// Networks of 224 and of 128 pixels, so that photographs are decoded at a half and at a quarter.
+#[test]
+fn a_photograph_that_is_decoded_at_reduced_size_is_still_the_same_thing() {
+    let Some(models) = shared::models() else { return };
+    let whole =
+        |spec: &ModelSpec| ModelSpec { input: InputSpec { jpeg: Jpeg::Full, ..spec.input.clone() }, ..spec.clone() };
+    let output = OutputSpec { index_offset: 1, ..OutputSpec::u8_probabilities() };
+    let bytes = ModelSpec { output, ..bytes(128) };
+    for (model, spec) in [(SQUEEZENET, imagenet()), (MOBILENET, imagenet()), (MOBILENET_V1_U8, bytes)] {
+        let mut reduced = shared::pipeline(&models, model, &spec);
+        let mut full = shared::pipeline(&models, model, &whole(&spec));
+        for photo in PHOTOGRAPHS {
+            let still = shared::photo(&models, photo);
+            let [reduced, full] =
+                [&mut reduced, &mut full].map(|pipeline| pipeline.classify(&still.frame(), 2).unwrap().predictions);
+            let near = full[0].probability - full[1].probability < 0.02;
+            assert!(near || reduced[0].class == full[0].class, "{model}, {photo}: {reduced:?} instead of {full:?}");
+        }
     }
 }
 
