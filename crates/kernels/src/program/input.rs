@@ -1,7 +1,7 @@
 //! From the caller's numbers to the first tensor.
 
 use super::region::Region;
-use super::step::{Step, Worker, proven};
+use super::step::{Picture, Step, Worker, proven};
 use crate::error::PlanError;
 
 /// The order of a picture's numbers.
@@ -28,6 +28,7 @@ impl Step for InputStep {
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {
+        let Picture::Floats(picture) = worker.picture else { return };
         let (shape, pixel) = (self.output.shape(), self.output.layout.pixel());
         for item in worker.share(shape.channels * shape.height) {
             let (channel, y) = (item / shape.height, item % shape.height);
@@ -35,7 +36,7 @@ impl Step for InputStep {
                 InputOrder::ChannelsFirst => (item * shape.width, 1),
                 InputOrder::ChannelsLast => (y * shape.width * shape.channels + channel, shape.channels),
             };
-            let row = worker.picture[first..].iter().step_by(step).take(shape.width);
+            let row = picture[first..].iter().step_by(step).take(shape.width);
             let to = self.output.element(channel, y, 0);
             for (x, &value) in row.enumerate() {
                 // SAFETY: check() has proven that every row is inside the region; the iterator ends with it.

@@ -126,7 +126,7 @@ fn a_picture_may_come_pixel_by_pixel() {
     let by_pixel: Vec<f32> = (0..60).map(|place| input.data[place % 3 * 20 + place / 3]).collect();
     for isa in Isa::available() {
         for is_planar in [false, true] {
-            let mut builder = ProgramBuilder::new(Options { isa, threads: 2, winograd: false, poisons: true });
+            let mut builder = ProgramBuilder::new(Options { isa, threads: 2, winograd: false, ..Options::default() });
             let view = builder.input(input.shape, InputOrder::ChannelsLast, is_planar).unwrap();
             let mut program = builder.build(view).unwrap();
             let mut found = Vec::new();
