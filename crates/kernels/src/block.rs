@@ -29,7 +29,7 @@ pub(crate) struct Range {
 pub(crate) struct Joint {
     /// The range of the first number before it is joined.
     pub(crate) range: Range,
-    /// The zero of the second one, as its tensor holds it.
+    /// The zero of the second one, as the kernel reads it.
     pub(crate) zero: i32,
     pub(crate) ratios: [f32; 2],
 }

@@ -14,18 +14,18 @@ mod constant;
 mod declined;
 mod lowering;
 mod network;
+mod quantised;
 mod reader;
 
 use std::path::Path;
 
 pub use declined::Declined;
 use margay_frontend::tensor::{InputTensor, TensorData};
-use margay_kernels::{Options, Program};
+use margay_kernels::{Options, Picture, Program};
 
 use super::onnx::OnnxFile;
 use super::{Engine, EngineError, LoadError};
 use crate::spec::ModelSpec;
-use crate::spec::input::Element;
 
 /// Name of the engine.
 pub const ENGINE: &str = "compiled";
@@ -53,9 +53,6 @@ impl CompiledEngine {
     /// # Errors
     /// [`Declined`], as for [`Self::load`].
     pub fn compile(file: &OnnxFile, spec: &ModelSpec, options: Options) -> Result<Self, Declined> {
-        if spec.input.element != Element::F32 || spec.output.quantisation.is_some() {
-            return Err(Declined::model("only models of floats are covered"));
-        }
         let inputs = file.inputs();
         if let Some(problem) = inputs.iter().flat_map(|input| input.differences(&spec.input)).next() {
             return Err(Declined::model(problem.to_string()));
@@ -64,6 +61,9 @@ impl CompiledEngine {
         let network = reader::read(graph, file.opset(), &spec.input)?;
         if network.shapes[network.output].pixels() != 1 {
             return Err(Declined::model("its output is no vector"));
+        }
+        if network.bytes.contains_key(&network.output) != spec.output.quantisation.is_some() {
+            return Err(Declined::model("its output is not stored as its specification says"));
         }
         let program = lowering::lower(&network, options)?;
         Ok(Self { program, shape: spec.input.shape() })
@@ -87,10 +87,13 @@ impl Engine for CompiledEngine {
 
     fn run(&mut self, input: &InputTensor, output: &mut Vec<f32>) -> Result<(), EngineError> {
         let wrong = || EngineError::Input { expected: self.shape.to_vec(), found: input.shape().to_vec() };
-        let TensorData::F32(picture) = input.data() else { return Err(wrong()) };
         if input.shape() != self.shape {
             return Err(wrong());
         }
+        let picture = match input.data() {
+            TensorData::F32(floats) => Picture::from(floats.as_slice()),
+            TensorData::U8(bytes) => Picture::from(bytes.as_slice()),
+        };
         let ran = self.program.run(picture, output);
         ran.map_err(|error| EngineError::Run { engine: ENGINE, reason: error.to_string() })
     }

@@ -7,6 +7,7 @@
 mod convolution;
 mod pointwise;
 mod pooling;
+mod quantised;
 mod reshaping;
 mod shuffling;
 
@@ -21,7 +22,9 @@ use super::attributes::Attributes;
 use super::constant::Constant;
 use super::declined::Declined;
 use super::network::{Network, ValueId};
-use crate::spec::input::{InputSpec, Layout};
+use super::quantised::weights::StoredConstant;
+use super::quantised::{fusion, is_of_runtime, is_operator};
+use crate::spec::input::{Element, InputSpec, Layout};
 
 /// Operator sets whose operators mean what they are taken for here.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=21;
@@ -57,6 +60,8 @@ impl Tensor {
 #[derive(Debug, Clone)]
 enum Known {
     Constant(Arc<Constant>),
+    /// A constant that stands for floats by a quantisation.
+    Weights(Arc<StoredConstant>),
     Tensor(Tensor),
 }
 
@@ -69,6 +74,8 @@ struct Reader<'a> {
     uses: HashMap<&'a str, usize>,
     network: Network,
     weights: usize,
+    /// Whether the model's input is bytes.
+    takes_bytes: bool,
 }
 
 /// Reads a graph of an operator set for pictures as `spec` describes them.
@@ -109,6 +116,7 @@ impl<'a> Reader<'a> {
             Layout::Nchw => InputOrder::ChannelsFirst,
             Layout::Nhwc => InputOrder::ChannelsLast,
         };
+        let takes_bytes = spec.element == Element::U8;
         let mut known = HashMap::new();
         let given = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
         let inputs: Vec<_> = graph.input.iter().filter(|input| !given(&input.name)).collect();
@@ -124,13 +132,19 @@ impl<'a> Reader<'a> {
                 known.insert(tensor.name.as_str(), Known::Constant(Arc::new(constant)));
             }
         }
-        Ok(Self { graph, opset, known, uses, network: Network::new(shape, order), weights: 0 })
+        Ok(Self { graph, opset, known, uses, network: Network::new(shape, order), weights: 0, takes_bytes })
     }
 
     /// What a node's output is.
     fn node(&mut self, node: &'a NodeProto) -> Result<Known, Declined> {
-        if !["", "ai.onnx"].contains(&node.domain.as_str()) {
+        let is_known = ["", "ai.onnx"].contains(&node.domain.as_str()) || is_of_runtime(node);
+        if !is_known {
             return Err(Declined::node(node, format!("the domain {:.80} is not covered", node.domain)));
+        }
+        if node.op_type == "DequantizeLinear"
+            && let Some(weights) = self.dequantised_constant(node)?
+        {
+            return Ok(Known::Weights(Arc::new(weights)));
         }
         if let Some(constant) = self.folded(node)? {
             return Ok(Known::Constant(Arc::new(constant)));
@@ -147,6 +161,9 @@ impl<'a> Reader<'a> {
             "Transpose" => self.transpose(node),
             "Concat" => self.concatenation(node),
             "Softmax" => self.softmax(node),
+            "QuantizeLinear" => self.quantise(node),
+            "DequantizeLinear" => self.dequantise(node),
+            _ if is_operator(node) => self.quantised_operator(node),
             _ => Err(Declined::node(node, "the operator is not covered")),
         };
         tensor.map(Known::Tensor)
@@ -169,6 +186,7 @@ impl<'a> Reader<'a> {
     fn constant_named(&self, name: &str) -> Option<Arc<Constant>> {
         match self.known.get(name)? {
             Known::Constant(constant) => Some(Arc::clone(constant)),
+            Known::Weights(weights) => weights.floats().map(Arc::new),
             Known::Tensor(_) => None,
         }
     }
@@ -197,7 +215,9 @@ impl<'a> Reader<'a> {
                 let is_shared = tensor.is_shared || self.uses.get(name).is_some_and(|&uses| uses > 1);
                 Ok(Tensor { is_shared, ..tensor.clone() })
             }
-            Some(Known::Constant(_)) => Err(Declined::node(node, format!("its input {input} is a constant"))),
+            Some(Known::Constant(_) | Known::Weights(_)) => {
+                Err(Declined::node(node, format!("its input {input} is a constant")))
+            }
             None => Err(Declined::node(node, format!("nothing that is covered supplies its input {input}"))),
         }
     }
@@ -253,6 +273,7 @@ impl<'a> Reader<'a> {
         match self.known.get(output.name.as_str()) {
             Some(Known::Tensor(tensor)) if tensor.padding == [0; 4] && !tensor.is_channels_last => {
                 self.network.output = tensor.value;
+                fusion::fuse(&mut self.network);
                 Ok(self.network)
             }
             _ => Err(Declined::model("its output is not computed from its input")),

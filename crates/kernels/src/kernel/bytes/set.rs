@@ -69,7 +69,7 @@ impl ByteSet {
         if self.is_signed { byte ^ 0x80 } else { byte }
     }
 
-    /// The number that a stored byte is multiplied as.
+    /// The number as which an unsigned byte, once stored, is multiplied.
     pub(crate) fn number(&self, byte: u8) -> i32 {
         i32::from(byte) - if self.is_signed { 128 } else { 0 }
     }
@@ -232,7 +232,7 @@ byte_set!(
     avx2, crate::block::avx2::Avx2Words, features: "avx2,fma",
     blocks: [1], tall: [2],
     pixels: [1, 2, 3, 4] up to 4,
-    depthwise: [1, 2, 3, 4] up to 4,
+    depthwise: [1, 2] up to 2,
     narrow: Some(&super::avx2_narrow::SET)
 );
 

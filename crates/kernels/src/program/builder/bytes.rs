@@ -83,19 +83,19 @@ impl ProgramBuilder {
     pub fn byte_convolution(&mut self, layer: &ByteConvolution<'_>) -> Result<(), PlanError> {
         let (input, output) = (self.shape(layer.input), self.shape(layer.output));
         check_convolution(layer, input, output)?;
-        let stored = self.stored_zero(convolution::STEP, layer.input)?;
+        let zero = self.zero(convolution::STEP, layer.input)?;
         let is_planar = self.tensors[layer.input.tensor].layout.is_planar;
         let mut inputs = vec![layer.input];
         let finishing = self.finishing(layer, &mut inputs)?;
         let by_channel = layer.groups == input.channels && layer.groups == output.channels;
         let work = match finishing {
             Finishing::Bytes(range) if by_channel && !is_planar && depthwise::suits(&layer.window) => {
-                ByteWork::Depthwise(depthwise::pack(layer, input.channels, stored, range, self.bytes)?)
+                ByteWork::Depthwise(depthwise::pack(layer, input.channels, zero, range, self.bytes)?)
             }
             finishing => {
                 let (inputs, outputs) = (input.channels, output.channels);
                 let setting =
-                    Setting { inputs, outputs, zero: stored, is_planar, is_tall: output.pixels() == 1 };
+                    Setting { inputs, outputs, zero, is_planar, is_tall: output.pixels() == 1 };
                 ByteWork::Convolution(convolution::pack(layer, setting, finishing, self.bytes)?)
             }
         };
@@ -115,7 +115,7 @@ impl ProgramBuilder {
                 check_scale(step, scales[1])?;
                 let joint = Joint {
                     range: range(between.zero, [0, 255], self.bytes),
-                    zero: self.bytes.number(self.stored_zero(step, residual)?),
+                    zero: self.bytes.number(self.zero(step, residual)?),
                     ratios: [between.scale / scales[1], scales[0] / scales[1]],
                 };
                 check_ratios(step, joint.ratios)?;

@@ -115,7 +115,7 @@ impl PackedBytes {
 pub(crate) struct Setting {
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
-    /// The byte that stands for zero in the input, as it is stored.
+    /// The unsigned byte that stands for zero in the input.
     pub(crate) zero: u8,
     /// Whether the input is a picture.
     pub(crate) is_planar: bool,
