@@ -1,4 +1,4 @@
-//! The compiled engine: float classifiers as programs of our own kernels.
+//! The compiled engine: classifiers of floats and quantised ones as programs of our own kernels.
 //!
 //! ```text
 //! ONNX ─ reader ─► Network ─ lowering ─► margay_kernels::Program
@@ -35,6 +35,7 @@ pub const ENGINE: &str = "compiled";
 pub struct CompiledEngine {
     program: Program,
     shape: [usize; 4],
+    is_quantised: bool,
 }
 
 impl CompiledEngine {
@@ -66,7 +67,14 @@ impl CompiledEngine {
             return Err(Declined::model("its output is not stored as its specification says"));
         }
         let program = lowering::lower(&network, options)?;
-        Ok(Self { program, shape: spec.input.shape() })
+        let is_quantised = !network.bytes.is_empty();
+        Ok(Self { program, shape: spec.input.shape(), is_quantised })
+    }
+
+    /// Whether the model computes with bytes, so that its numbers are steps wide.
+    #[must_use]
+    pub fn is_quantised(&self) -> bool {
+        self.is_quantised
     }
 
     /// Memory of the tensors and weights, in bytes.

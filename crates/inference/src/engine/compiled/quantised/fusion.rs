@@ -93,6 +93,11 @@ impl<'a> Fusion<'a> {
         let (floats, output) = (node.inputs[0], node.output);
         if let Some((bytes, from)) = self.bytes_of(floats) {
             if from == to {
+                // Only scores show whether bytes are signed.
+                if output == self.network.output {
+                    let stored = self.network.bytes.get(&output).copied();
+                    self.network.bytes.extend(stored.map(|stored| (bytes, stored)));
+                }
                 return self.substitute(output, bytes);
             }
             let table = table(from, to, Activation::Identity);

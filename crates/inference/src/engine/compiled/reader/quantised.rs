@@ -99,7 +99,7 @@ impl<'a> Reader<'a> {
     /// Floats to bytes.
     pub(super) fn quantise(&mut self, node: &'a NodeProto) -> Result<Tensor, Declined> {
         Self::check_conversion(node)?;
-        let tensor = self.tensor(node, 0)?;
+        let tensor = self.any_order(node, 0)?;
         let stored = self.parameters(node, 1, 2)?;
         Ok(self.as_bytes(&tensor, stored))
     }
@@ -110,7 +110,13 @@ impl<'a> Reader<'a> {
         let layer = Layer::Bytes(ByteLayer::Quantise(stored.quantised));
         let value = self.network.add(layer, vec![tensor.value], shape);
         self.network.bytes.insert(value, stored);
-        Tensor::plain(value, tensor.dims.clone())
+        Tensor { is_channels_last: tensor.is_channels_last, ..Tensor::plain(value, tensor.dims.clone()) }
+    }
+
+    /// An input that the model computes, without padding, with the channels wherever they are.
+    fn any_order(&self, node: &NodeProto, input: usize) -> Result<Tensor, Declined> {
+        let tensor = self.any_tensor(node, input)?;
+        if tensor.padding == [0; 4] { Ok(tensor) } else { Err(Declined::node(node, "padding before it is not covered")) }
     }
 
     /// Bytes to floats.
@@ -121,7 +127,7 @@ impl<'a> Reader<'a> {
 
     /// An input of bytes as floats, by the parameters that other inputs give.
     fn as_floats(&mut self, node: &NodeProto, input: usize, [scale, zero]: [usize; 2]) -> Result<Tensor, Declined> {
-        let tensor = self.tensor(node, input)?;
+        let tensor = self.any_order(node, input)?;
         let stored = self.parameters(node, scale, zero)?;
         match self.network.bytes.get(&tensor.value) {
             // What the bytes of the model's input mean is said where they are read.
@@ -134,7 +140,7 @@ impl<'a> Reader<'a> {
         let shape = self.network.shapes[tensor.value];
         let layer = Layer::Bytes(ByteLayer::Dequantise(stored.quantised));
         let value = self.network.add(layer, vec![tensor.value], shape);
-        Ok(Tensor::plain(value, tensor.dims))
+        Ok(Tensor { is_channels_last: tensor.is_channels_last, ..Tensor::plain(value, tensor.dims) })
     }
 
     /// The bytes and their meaning, where an input is bytes turned into floats.
