@@ -13,6 +13,8 @@ pub enum ByteIsa {
     AvxVnni,
     /// 512-bit vectors with VNNI (x86_64).
     Avx512Vnni,
+    /// The same with VBMI (x86_64).
+    Avx512Vbmi,
     /// 128-bit vectors of 64-bit Arm, present on all of it.
     Neon,
     /// 128-bit vectors with dot products (Arm v8.2 on).
@@ -29,6 +31,9 @@ impl ByteIsa {
             use std::arch::is_x86_feature_detected as has;
             let has_avx512 = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
             if has_avx512 && has!("avx512vnni") && has!("fma") {
+                if has!("avx512vbmi") {
+                    found.push(Self::Avx512Vbmi);
+                }
                 found.push(Self::Avx512Vnni);
             }
             if has!("avx2") && has!("avxvnni") && has!("fma") {
@@ -63,6 +68,7 @@ impl fmt::Display for ByteIsa {
             Self::Avx2 => "avx2",
             Self::AvxVnni => "avx-vnni",
             Self::Avx512Vnni => "avx512-vnni",
+            Self::Avx512Vbmi => "avx512-vbmi",
             Self::Neon => "neon",
             Self::NeonDot => "neon-dotprod",
         })

@@ -1,12 +1,52 @@
-//! Sixteen sums of AVX-512 with VNNI: one register.
+//! Sixteen sums of AVX-512 with VNNI: one register. Where there is VBMI, too, bytes are put in another order at once.
 
 use std::arch::x86_64::*;
 
 use super::{Block, Form, Joint, Range};
+use crate::kernel::bytes::rows::TableCall;
+use crate::layout::LANES;
 
-/// Sixteen sums.
+/// Sixteen sums; `VBMI` says whether the machine has that.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Vnni512(__m512i);
+pub(crate) struct Vnni512<const VBMI: bool>(__m512i);
+
+/// The order in which four pixels' sixteen bytes are sixteen channels' four bytes.
+static BY_CHANNEL: [u8; 64] = {
+    let mut order = [0; 64];
+    let mut place = 0;
+    while place < 64 {
+        order[place] = (place % 4 * 16 + place / 4) as u8;
+        place += 1;
+    }
+    order
+};
+
+/// A row of bytes by a table, 64 at a time.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`); the machine has VBMI.
+#[inline(always)]
+pub(crate) unsafe fn look_up(call: &TableCall<'_>) {
+    // SAFETY: the caller's promise; a table has 256 bytes.
+    unsafe {
+        let table: *const u8 = call.table.as_ptr();
+        let (a, b) = (_mm512_loadu_si512(table.cast()), _mm512_loadu_si512(table.add(64).cast()));
+        let (c, d) = (_mm512_loadu_si512(table.add(128).cast()), _mm512_loadu_si512(table.add(192).cast()));
+        let bytes = call.pixels * LANES;
+        let mut from = 0;
+        while from < bytes {
+            let left = bytes - from;
+            let mask = if left < 64 { (1 << left) - 1 } else { u64::MAX };
+            let places = _mm512_maskz_loadu_epi8(mask, call.input.add(from).cast());
+            // The lowest seven bits choose within each half, the highest between them.
+            let low = _mm512_permutex2var_epi8(a, places, b);
+            let high = _mm512_permutex2var_epi8(c, places, d);
+            let found = _mm512_mask_blend_epi8(_mm512_movepi8_mask(places), low, high);
+            _mm512_mask_storeu_epi8(call.output.add(from).cast(), mask, found);
+            from += 64;
+        }
+    }
+}
 
 /// The whole numbers nearest to floats.
 #[inline(always)]
@@ -15,7 +55,7 @@ unsafe fn nearest(floats: __m512) -> __m512i {
     unsafe { _mm512_cvtps_epi32(floats) }
 }
 
-impl Block for Vnni512 {
+impl<const VBMI: bool> Block for Vnni512<VBMI> {
     type Input = __m512i;
     type Weights = __m512i;
 
@@ -44,6 +84,10 @@ impl Block for Vnni512 {
     unsafe fn neighbours(from: *const u8) -> Self::Input {
         // SAFETY: the machine has AVX-512, and 64 bytes stand behind the pointer.
         unsafe {
+            if VBMI {
+                let order = _mm512_loadu_si512(BY_CHANNEL.as_ptr().cast());
+                return _mm512_permutexvar_epi8(order, _mm512_loadu_si512(from.cast()));
+            }
             // Four channels of all four pixels into each quarter, then channel by channel within it.
             let quarters = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
             let transposed = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));

@@ -16,7 +16,7 @@ use crate::kernel::bytes::set::ByteSet;
 use convolution::{ByteConvolutionStep, PackedBytes};
 use depthwise::{ByteDepthwiseStep, PackedByteDepthwise};
 use edges::{Arrival, DequantiseStep, PictureStep, QuantiseStep};
-use rows::{ByteChannelStep, ByteMeanStep, BytePoolStep, ByteSumStep, TableStep};
+use rows::{ByteChannelStep, ByteMeanStep, BytePoolStep, ByteProductStep, ByteSumStep, TableStep};
 
 /// How bytes stand for numbers: `number = (byte − zero) · scale`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,6 +37,7 @@ pub(crate) enum ByteWork {
     Depthwise(PackedByteDepthwise),
     Table(Box<[u8; 256]>),
     Sum { zeros: [i32; 2], joint: Joint },
+    Product { zeros: [i32; 3], ratio: f32, limits: [u8; 2] },
     Pool(Window),
     Mean { zeros: [u8; 2], factor: f32 },
     Channels(Vec<(usize, usize)>),
@@ -80,6 +81,10 @@ impl ByteWork {
             Self::Table(table) => Box::new(TableStep { input, output, table, set }),
             Self::Sum { zeros, joint } => {
                 Box::new(ByteSumStep { inputs: [input, second.unwrap_or(input)], output, zeros, joint, set })
+            }
+            Self::Product { zeros, ratio, limits } => {
+                let inputs = [input, second.unwrap_or(input)];
+                Box::new(ByteProductStep { inputs, output, zeros, ratio, limits, set })
             }
             Self::Pool(window) => Box::new(BytePoolStep { window, input, output, set }),
             Self::Mean { zeros, factor } => Box::new(ByteMeanStep { input, output, zeros, factor, set }),

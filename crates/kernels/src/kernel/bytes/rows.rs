@@ -137,6 +137,84 @@ pub(crate) unsafe fn sum<const SIGNED: bool>(call: &SumRowCall) {
     }
 }
 
+/// The product of two rows of bytes, or of a row and sixteen channels.
+#[derive(Debug)]
+pub(crate) struct ProductRowCall {
+    pub(crate) inputs: [*const u8; 2],
+    /// Bytes of the second input from a pixel to the next: none, where it is the same for all.
+    pub(crate) second_pixel: usize,
+    /// Unsigned zeros of the inputs and of the output.
+    pub(crate) zeros: [i32; 3],
+    /// Steps of the output for a product of steps.
+    pub(crate) ratio: f32,
+    /// Unsigned.
+    pub(crate) limits: [u8; 2],
+    pub(crate) output: *mut u8,
+    pub(crate) pixels: usize,
+}
+
+/// A compiled product.
+pub(crate) type ProductRowKernel = unsafe fn(&ProductRowCall);
+
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+pub(crate) unsafe fn product<const SIGNED: bool>(call: &ProductRowCall) {
+    let [first_zero, second_zero, zero] = call.zeros;
+    let low = (i32::from(call.limits[0]) - zero) as f32;
+    let high = (i32::from(call.limits[1]) - zero) as f32;
+    for pixel in 0..call.pixels {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let first = call.inputs[0].cast::<Pixel>().add(pixel).read_unaligned();
+            let second = call.inputs[1].add(pixel * call.second_pixel).cast::<Pixel>().read_unaligned();
+            let mut bytes: Pixel = [0; LANES];
+            for lane in 0..LANES {
+                let a = i32::from(first[lane] ^ flip(SIGNED)) - first_zero;
+                let b = i32::from(second[lane] ^ flip(SIGNED)) - second_zero;
+                let steps = (a * b) as f32 * call.ratio;
+                let steps = if steps > low { steps } else { low };
+                let steps = if steps < high { steps } else { high };
+                bytes[lane] = (nearest(steps) + zero) as u8 ^ flip(SIGNED);
+            }
+            call.output.cast::<Pixel>().add(pixel).write_unaligned(bytes);
+        }
+    }
+}
+
+/// A row of a picture of up to four channels, whose floats become bytes side by side.
+#[derive(Debug)]
+pub(crate) struct PixelsCall<'a> {
+    /// A row for each channel, all of one length.
+    pub(crate) rows: &'a [&'a [f32]],
+    pub(crate) scale: f32,
+    /// The unsigned byte that stands for 0.
+    pub(crate) zero: u8,
+    /// Four bytes for each pixel.
+    pub(crate) output: *mut u8,
+}
+
+/// A compiled conversion of pictures.
+pub(crate) type PixelsKernel = unsafe fn(&PixelsCall<'_>);
+
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+pub(crate) unsafe fn pixels<const SIGNED: bool>(call: &PixelsCall<'_>) {
+    for (channel, row) in call.rows.iter().enumerate() {
+        let shift = 8 * channel as u32;
+        for (x, &number) in row.iter().enumerate() {
+            let byte = u32::from(quantised(number, call.scale, call.zero) ^ flip(SIGNED)) << shift;
+            // SAFETY: the caller's promise.
+            unsafe {
+                let to = call.output.cast::<u32>().add(x);
+                let others = if channel == 0 { 0 } else { to.read_unaligned() };
+                to.write_unaligned(others | byte);
+            }
+        }
+    }
+}
+
 /// The greatest bytes of windows: one row of one channel block, as `kernel/pool.rs` has it.
 #[derive(Debug)]
 pub(crate) struct BytePoolCall {

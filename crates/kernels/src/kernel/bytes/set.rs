@@ -2,8 +2,9 @@
 
 use super::depthwise::{ByteDepthwiseCall, ByteDepthwiseKernel, depthwise, depthwise_pairs};
 use super::rows::{
-    ByteMeanCall, ByteMeanKernel, BytePoolCall, BytePoolKernel, ConvertCall, ConvertKernel, SumRowCall, SumRowKernel,
-    TableCall, TableKernel, dequantise, greatest, look_up, mean, quantise, sum,
+    ByteMeanCall, ByteMeanKernel, BytePoolCall, BytePoolKernel, ConvertCall, ConvertKernel, ProductRowCall,
+    ProductRowKernel, PixelsCall, PixelsKernel, SumRowCall, SumRowKernel, TableCall, TableKernel, dequantise, greatest,
+    look_up, mean, pixels, product, quantise, sum,
 };
 use super::tile::{ByteTileCall, ByteTileKernel, tile};
 use crate::block::{Block, Form};
@@ -38,6 +39,8 @@ pub(crate) struct ByteSet {
     pub(crate) dequantise: ConvertKernel,
     pub(crate) look_up: TableKernel,
     pub(crate) sum: SumRowKernel,
+    pub(crate) product: ProductRowKernel,
+    pub(crate) picture: PixelsKernel,
     pub(crate) greatest: BytePoolKernel,
     pub(crate) mean: ByteMeanKernel,
     /// A set that is faster, where all weights of a layer fit its form.
@@ -50,6 +53,8 @@ impl ByteSet {
     /// The kernels may be called on a machine that has the instruction set, such as those of [`ByteIsa::available`].
     pub(crate) fn of(isa: ByteIsa) -> &'static Self {
         match isa {
+            #[cfg(target_arch = "x86_64")]
+            ByteIsa::Avx512Vbmi => &avx512_vbmi::SET,
             #[cfg(target_arch = "x86_64")]
             ByteIsa::Avx512Vnni => &avx512_vnni::SET,
             #[cfg(target_arch = "x86_64")]
@@ -83,7 +88,7 @@ macro_rules! byte_set {
         blocks: [$($blocks:literal),*], tall: [$($tall:literal),*],
         pixels: [$($pixels:literal),*] up to $most:literal,
         depthwise: [$($depthwise:literal),*] up to $most_depthwise:literal,
-        narrow: $narrow:expr
+        narrow: $narrow:expr, table: $table:path
     ) => {
         mod $name {
             use super::*;
@@ -125,13 +130,25 @@ macro_rules! byte_set {
             $(#[target_feature(enable = $features)])?
             unsafe fn look_up_kernel(call: &TableCall<'_>) {
                 // SAFETY: the caller's promise.
-                unsafe { look_up(call) }
+                unsafe { $table(call) }
             }
 
             $(#[target_feature(enable = $features)])?
             unsafe fn sum_row_kernel(call: &SumRowCall) {
                 // SAFETY: the caller's promise.
                 unsafe { sum::<SIGNED>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn product_row_kernel(call: &ProductRowCall) {
+                // SAFETY: the caller's promise.
+                unsafe { product::<SIGNED>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn picture_kernel(call: &PixelsCall<'_>) {
+                // SAFETY: the caller's promise.
+                unsafe { pixels::<SIGNED>(call) }
             }
 
             $(#[target_feature(enable = $features)])?
@@ -201,6 +218,8 @@ macro_rules! byte_set {
                 dequantise: dequantise_kernel,
                 look_up: look_up_kernel,
                 sum: sum_row_kernel,
+                product: product_row_kernel,
+                picture: picture_kernel,
                 greatest: greatest_kernel,
                 mean: mean_kernel,
                 narrow: $narrow,
@@ -211,12 +230,62 @@ macro_rules! byte_set {
 
 #[cfg(target_arch = "x86_64")]
 byte_set!(
-    avx512_vnni, crate::block::avx512::Vnni512, features: "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma",
+    avx512_vnni, crate::block::avx512::Vnni512<false>, features: "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma",
     blocks: [2, 1], tall: [8, 4],
     pixels: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] up to 14,
     depthwise: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] up to 14,
-    narrow: None
+    narrow: None, table: look_up
 );
+
+/// As with VNNI alone, but for what VBMI makes faster.
+#[cfg(target_arch = "x86_64")]
+mod avx512_vbmi {
+    use super::*;
+
+    type WithVbmi = crate::block::avx512::Vnni512<true>;
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
+    unsafe fn byte_depthwise_kernel<const PIXELS: usize>(call: &ByteDepthwiseCall) {
+        // SAFETY: the caller's promise.
+        unsafe { depthwise::<WithVbmi, PIXELS>(call) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
+    unsafe fn byte_pairs_kernel<const PIXELS: usize>(call: &ByteDepthwiseCall) {
+        // SAFETY: the caller's promise.
+        unsafe { depthwise_pairs::<WithVbmi, PIXELS>(call) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    unsafe fn look_up_kernel(call: &TableCall<'_>) {
+        // SAFETY: the caller's promise.
+        unsafe { crate::block::avx512::look_up(call) }
+    }
+
+    macro_rules! by_pixels {
+        ($kernel:ident, $pixels:expr, $($number:literal)*) => {
+            match $pixels {
+                $($number => Some($kernel::<$number> as ByteDepthwiseKernel),)*
+                _ => None,
+            }
+        };
+    }
+
+    fn depthwise_of(pixels: usize) -> Option<ByteDepthwiseKernel> {
+        by_pixels!(byte_depthwise_kernel, pixels, 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+    }
+
+    fn pairs_of(pixels: usize) -> Option<ByteDepthwiseKernel> {
+        by_pixels!(byte_pairs_kernel, pixels, 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+    }
+
+    pub(super) static SET: ByteSet = ByteSet {
+        depthwise: depthwise_of,
+        depthwise_pairs: pairs_of,
+        look_up: look_up_kernel,
+        ..avx512_vnni::SET
+    };
+}
 
 #[cfg(target_arch = "x86_64")]
 byte_set!(
@@ -224,7 +293,7 @@ byte_set!(
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5, 6] up to 6,
     depthwise: [1, 2, 3, 4, 5, 6] up to 6,
-    narrow: None
+    narrow: None, table: look_up
 );
 
 #[cfg(target_arch = "x86_64")]
@@ -233,7 +302,7 @@ byte_set!(
     blocks: [1], tall: [2],
     pixels: [1, 2, 3, 4] up to 4,
     depthwise: [1, 2] up to 2,
-    narrow: Some(&super::avx2_narrow::SET)
+    narrow: Some(&super::avx2_narrow::SET), table: look_up
 );
 
 #[cfg(target_arch = "x86_64")]
@@ -242,7 +311,7 @@ byte_set!(
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5] up to 5,
     depthwise: [1, 2, 3, 4] up to 4,
-    narrow: None
+    narrow: None, table: look_up
 );
 
 #[cfg(target_arch = "aarch64")]
@@ -251,7 +320,7 @@ byte_set!(
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5] up to 5,
     depthwise: [1, 2, 3, 4] up to 4,
-    narrow: None
+    narrow: None, table: crate::block::neon::look_up
 );
 
 #[cfg(target_arch = "aarch64")]
@@ -260,7 +329,7 @@ byte_set!(
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5, 6] up to 6,
     depthwise: [1, 2, 3, 4] up to 4,
-    narrow: None
+    narrow: None, table: crate::block::neon::look_up
 );
 
 byte_set!(
@@ -268,5 +337,5 @@ byte_set!(
     blocks: [1], tall: [2],
     pixels: [1, 2] up to 2,
     depthwise: [1, 2] up to 2,
-    narrow: None
+    narrow: None, table: look_up
 );

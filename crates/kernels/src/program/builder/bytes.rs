@@ -172,6 +172,33 @@ impl ProgramBuilder {
         self.push(Work::Bytes(ByteWork::Sum { zeros, joint }), inputs.to_vec(), output)
     }
 
+    /// The product of a tensor of bytes and another of its shape, or a vector of its channels, as bytes between two given
+    /// ones. The scales are those of the inputs and of the output.
+    ///
+    /// # Errors
+    /// [`PlanError::Step`]: shapes or kinds of tensors differ, or a scale is no positive number.
+    pub fn byte_product(
+        &mut self,
+        inputs: [View; 2],
+        output: View,
+        scales: [f32; 3],
+        limits: [u8; 2],
+    ) -> Result<(), PlanError> {
+        const STEP: &str = "quantised product";
+        self.same_shape(STEP, inputs[0], output)?;
+        self.same_channels(STEP, inputs[1], output)?;
+        if self.shape(inputs[1]).pixels() != 1 {
+            self.same_shape(STEP, inputs[1], output)?;
+        }
+        check_scale(STEP, scales[2])?;
+        // Products of steps are below 2¹⁶, and so stay below 2³¹.
+        let ratio = scales[0] * scales[1] / scales[2];
+        check_ratios(STEP, [ratio, 1.0])?;
+        let zeros = [self.zero(STEP, inputs[0])?, self.zero(STEP, inputs[1])?, self.zero(STEP, output)?];
+        let zeros = zeros.map(i32::from);
+        self.push(Work::Bytes(ByteWork::Product { zeros, ratio, limits }), inputs.to_vec(), output)
+    }
+
     /// The greatest byte of every window.
     ///
     /// # Errors

@@ -2,9 +2,9 @@
 
 use super::Quantised;
 use crate::error::PlanError;
-use crate::kernel::bytes::rows::{ConvertCall, quantised};
+use crate::kernel::bytes::rows::{ConvertCall, PixelsCall, quantised};
 use crate::kernel::bytes::set::ByteSet;
-use crate::layout::LANES;
+use crate::layout::{LANES, MAX_PICTURE_CHANNELS};
 use crate::program::input::InputOrder;
 use crate::program::region::Region;
 use crate::program::step::{Picture, Step, Worker, proven};
@@ -66,6 +66,26 @@ impl Step for PictureStep {
     unsafe fn run(&self, worker: &Worker<'_>) {
         let shape = self.output.shape();
         for item in worker.share(shape.height) {
+            if let (Arrival::Floats(as_bytes), Picture::Floats(picture)) = (&self.arrival, worker.picture)
+                && self.output.layout.is_planar
+                && self.order == InputOrder::ChannelsFirst
+            {
+                let mut rows: [&[f32]; MAX_PICTURE_CHANNELS] = [&[]; MAX_PICTURE_CHANNELS];
+                for (channel, row) in rows.iter_mut().enumerate().take(shape.channels) {
+                    let first = (channel * shape.height + item) * shape.width;
+                    *row = &picture[first..first + shape.width];
+                }
+                // SAFETY: check() has proven that every row is inside the region, and that four channels are enough.
+                unsafe {
+                    (self.set.picture)(&PixelsCall {
+                        rows: &rows[..shape.channels],
+                        scale: as_bytes.scale,
+                        zero: as_bytes.zero,
+                        output: worker.at(self.output.at(0, item, 0)).cast(),
+                    });
+                }
+                continue;
+            }
             for channel in 0..shape.channels {
                 // SAFETY: the caller's promise; no other thread writes this row. Pictures have been measured.
                 unsafe {

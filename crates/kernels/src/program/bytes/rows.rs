@@ -2,7 +2,7 @@
 
 use crate::block::Joint;
 use crate::error::PlanError;
-use crate::kernel::bytes::rows::{ByteMeanCall, BytePoolCall, SumRowCall, TableCall};
+use crate::kernel::bytes::rows::{ByteMeanCall, BytePoolCall, ProductRowCall, SumRowCall, TableCall};
 use crate::kernel::bytes::set::ByteSet;
 use crate::layout::LANES;
 use crate::program::pooling::clipped;
@@ -95,6 +95,58 @@ impl Step for ByteSumStep {
                     ],
                     zeros: self.zeros,
                     joint: self.joint,
+                    output: worker.at(self.output.at(block, y, 0)).cast(),
+                    pixels: shape.width,
+                });
+            }
+        }
+    }
+}
+
+/// The product of two tensors, or of a tensor and a vector of its channels, with every offset settled.
+#[derive(Debug)]
+pub(crate) struct ByteProductStep {
+    pub(crate) inputs: [Region; 2],
+    pub(crate) output: Region,
+    /// Of the inputs and of the output, unsigned.
+    pub(crate) zeros: [i32; 3],
+    pub(crate) ratio: f32,
+    pub(crate) limits: [u8; 2],
+    pub(crate) set: &'static ByteSet,
+}
+
+impl ByteProductStep {
+    /// Whether the second input has one pixel for all.
+    fn is_by_channel(&self) -> bool {
+        self.inputs[1].shape().pixels() == 1
+    }
+}
+
+impl Step for ByteProductStep {
+    fn check(&self) -> Result<(), PlanError> {
+        for region in [&self.inputs[0], &self.inputs[1], &self.output] {
+            check_rows(region, self.output.blocks())?;
+        }
+        check_sides(&self.inputs[0], &self.output)?;
+        if self.is_by_channel() { Ok(()) } else { check_sides(&self.inputs[1], &self.output) }
+    }
+
+    unsafe fn run(&self, worker: &Worker<'_>) {
+        let shape = self.output.shape();
+        let is_by_channel = self.is_by_channel();
+        for item in worker.share(self.output.blocks() * shape.height) {
+            let (block, y) = (item / shape.height, item % shape.height);
+            // SAFETY: check() has proven that every row is inside its region.
+            unsafe {
+                (self.set.product)(&ProductRowCall {
+                    inputs: [
+                        worker.at(self.inputs[0].at(block, y, 0)).cast_const().cast(),
+                        worker.at(self.inputs[1].at(block, if is_by_channel { 0 } else { y }, 0)).cast_const().cast(),
+                    ],
+                    second_pixel: if is_by_channel { 0 } else { LANES },
+                    zeros: self.zeros,
+                    ratio: self.ratio,
+                    limits: self.limits,
                     output: worker.at(self.output.at(block, y, 0)).cast(),
                     pixels: shape.width,
                 });

@@ -73,6 +73,9 @@ pub(super) fn step(
         ByteLayer::Sum { from: [first, other], to, limits } => {
             builder.byte_sum([input, second], output, [first.scale, other.scale, to.scale], *limits)
         }
+        ByteLayer::Product { from: [first, other], to, limits } => {
+            builder.byte_product([input, second], output, [first.scale, other.scale, to.scale], *limits)
+        }
         ByteLayer::Pool(window) => builder.byte_pool(input, output, *window),
         ByteLayer::Mean { from, to } => builder.byte_mean(input, output, [from.scale, to.scale]),
     }

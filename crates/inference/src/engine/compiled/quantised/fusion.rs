@@ -132,6 +132,11 @@ impl<'a> Fusion<'a> {
                     self.set(place, ByteLayer::Sum { from: [first, second], to, limits }, vec![a, b]);
                 }
             }
+            (
+                Layer::Combine { how: Combination::Product, activation }
+                | Layer::ByChannel { how: Combination::Product, activation },
+                Some(&[first, second]),
+            ) => self.product(place, [first, second], activation, to),
             (Layer::Average, Some(&[(bytes, from)])) => {
                 self.set(place, ByteLayer::Mean { from, to }, vec![bytes]);
             }
@@ -144,6 +149,36 @@ impl<'a> Fusion<'a> {
                 (node.layer, node.inputs) = (layer, inputs);
             }
             _ => {}
+        }
+    }
+
+    /// A product as a layer over bytes; of a byte and a function of the same one, such as a gate, it is a table.
+    fn product(
+        &mut self,
+        place: usize,
+        bytes: [(ValueId, Quantised); 2],
+        activation: Activation,
+        to: Quantised,
+    ) {
+        for ((x, from), (gate, gate_from)) in [(bytes[0], bytes[1]), (bytes[1], bytes[0])] {
+            let Some(Node { layer: Layer::Bytes(ByteLayer::Table(gates)), inputs, .. }) = self.producer(gate) else {
+                continue;
+            };
+            if inputs[0] == x {
+                let number = |byte: u8, by: Quantised| f32::from(i16::from(byte) - i16::from(by.zero)) * by.scale;
+                let gated = |byte: u8| number(byte, from) * number(gates[usize::from(byte)], gate_from);
+                let table = (0..=255).map(|byte| byte_of(activation.of(gated(byte)), to)).collect::<Vec<u8>>();
+                let mut all = Box::new([0; 256]);
+                all.copy_from_slice(&table);
+                return self.set(place, ByteLayer::Table(all), vec![x]);
+            }
+        }
+        // The vector, if there is one, comes second.
+        let pixels = bytes.map(|(value, _)| self.network.shapes[value].pixels());
+        let [first, second] = if pixels[0] < pixels[1] { [bytes[1], bytes[0]] } else { bytes };
+        if let Some(limits) = limits(activation, to) {
+            let layer = ByteLayer::Product { from: [first.1, second.1], to, limits };
+            self.set(place, layer, vec![first.0, second.0]);
         }
     }
 

@@ -54,6 +54,8 @@ pub(in super::super) enum ByteLayer {
     Table(Box<[u8; 256]>),
     /// The sum of two tensors as bytes between the two given ones.
     Sum { from: [Quantised; 2], to: Quantised, limits: [u8; 2] },
+    /// The product of two tensors, or of one and a vector of its channels, as bytes between the two given ones.
+    Product { from: [Quantised; 2], to: Quantised, limits: [u8; 2] },
     /// The greatest byte of each window.
     Pool(Window),
     /// The mean of every channel.
