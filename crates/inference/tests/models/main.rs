@@ -10,6 +10,7 @@
 mod compiled;
 mod networks;
 mod protobuf;
+mod quantised;
 mod real;
 mod shared;
 mod small;

@@ -154,6 +154,40 @@ fn a_residual_is_added_to_the_rounded_sums() {
 }
 
 #[test]
+fn products_of_tensors_and_with_vectors() {
+    let mut random = Random::new(23);
+    let input = Bytes::random(shape(37, 5, 9), 100, &mut random);
+    let layer = ByteLayer::random(37, 37, 1, Window::square(3, 1, 1), 127, &mut random);
+    let ratio = 0.02_f32 * 0.015 / 0.03;
+    let product = |other: &Bytes, by_channel: bool| {
+        Bytes::from_elements(input.shape, 90, |c, y, x| {
+            let (a, at) = (input.at(c, y as isize, x as isize), if by_channel { (0, 0) } else { (y, x) });
+            saturated((a * other.at(c, at.0 as isize, at.1 as isize)) as f32 * ratio, 90, [60, 255])
+        })
+    };
+    let whole = layer.bytes(&input);
+    let mean = Bytes::from_elements(shape(37, 1, 1), 11, |c, _, _| {
+        let steps: i32 = (0..45).map(|place| i32::from(input.data[c * 45 + place]) - 100).sum();
+        saturated(steps as f32 * (0.02 / (0.03_f32 * 45.0)), 11, [0, 255])
+    });
+    for (other, by_channel) in [(&whole, false), (&mean, true)] {
+        check("product", &input, false, &product(other, by_channel), |builder, view| {
+            let second = if by_channel {
+                let vector = builder.byte_tensor(shape(37, 1, 1), 11)?;
+                builder.byte_mean(view, builder.whole(vector), [0.02, 0.03])?;
+                builder.whole(vector)
+            } else {
+                layer.add(builder, view)?
+            };
+            let output = builder.byte_tensor(input.shape, 90)?;
+            let output = builder.whole(output);
+            builder.byte_product([view, second], output, [0.02, 0.015, 0.03], [60, 255])?;
+            Ok(output)
+        });
+    }
+}
+
+#[test]
 fn scores_come_out_as_floats() {
     let mut random = Random::new(9);
     for (channels, classes) in [(64, 33), (24, 1000), (3, 5)] {

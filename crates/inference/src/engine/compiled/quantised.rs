@@ -11,11 +11,13 @@ pub(super) mod weights;
 use tract_onnx::pb::NodeProto;
 
 /// Operators over bytes that carry their own conversions: ONNX's, and those that ONNX Runtime adds.
-const OPERATORS: [(&str, &str); 6] = [
+const OPERATORS: [(&str, &str); 8] = [
     ("", "QLinearConv"),
     ("", "QLinearMatMul"),
     ("com.microsoft", "QGemm"),
     ("com.microsoft", "QLinearAdd"),
+    ("com.microsoft", "QLinearMul"),
+    ("com.microsoft", "QLinearConcat"),
     ("com.microsoft", "QLinearGlobalAveragePool"),
     ("com.microsoft", "QLinearSigmoid"),
 ];

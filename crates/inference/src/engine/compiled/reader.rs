@@ -153,6 +153,7 @@ impl<'a> Reader<'a> {
             "Conv" => self.convolution(node),
             "Gemm" | "MatMul" => self.fully_connected(node),
             "Pad" => self.pad(node),
+            "MaxPool" if self.reads_bytes(node) => self.byte_pooling(node),
             "MaxPool" | "AveragePool" | "GlobalAveragePool" | "GlobalMaxPool" | "ReduceMean" => self.pooling(node),
             "Relu" | "Clip" | "LeakyRelu" | "HardSigmoid" | "HardSwish" | "Sigmoid" => self.activation(node),
             "Add" | "Mul" | "Sub" | "Div" => self.arithmetic(node),

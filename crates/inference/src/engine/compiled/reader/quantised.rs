@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use margay_kernels::{Activation, Combination, Quantised, Shape, Window};
+use margay_kernels::{Activation, Combination, PoolKind, Quantised, Shape, Window};
 use tract_onnx::pb::NodeProto;
 
 use super::convolution::Filters;
+use super::pooling::windows;
 use super::{Known, Reader, Tensor};
 use crate::engine::compiled::attributes::Attributes;
 use crate::engine::compiled::constant::{Constant, Elements};
@@ -221,6 +222,28 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether a node's first input is bytes.
+    pub(super) fn reads_bytes(&self, node: &NodeProto) -> bool {
+        let known = node.input.first().and_then(|name| self.known.get(name.as_str()));
+        matches!(known, Some(Known::Tensor(tensor)) if self.network.bytes.contains_key(&tensor.value))
+    }
+
+    /// The greatest bytes of windows.
+    pub(super) fn byte_pooling(&mut self, node: &'a NodeProto) -> Result<Tensor, Declined> {
+        let (tensor, shape) = self.picture(node, 0)?;
+        let attributes = Attributes::of(node);
+        let (layer, output) = windows(node, &attributes, shape)?;
+        attributes.finish()?;
+        let (Layer::Pool { kind: PoolKind::Maximum, window }, Some(&stored)) =
+            (layer, self.network.bytes.get(&tensor.value))
+        else {
+            return Err(Declined::node(node, "of bytes it is not covered"));
+        };
+        let value = self.network.add(Layer::Bytes(ByteLayer::Pool(window)), vec![tensor.value], output);
+        self.network.bytes.insert(value, stored);
+        Ok(Tensor::plain(value, vec![1, output.channels, output.height, output.width]))
+    }
+
     /// An operator over bytes that carries its own conversions.
     pub(super) fn quantised_operator(&mut self, node: &'a NodeProto) -> Result<Tensor, Declined> {
         let (floats, to) = match node.op_type.as_str() {
@@ -239,10 +262,20 @@ impl<'a> Reader<'a> {
                 }
                 (self.byte_product(node, is_transposed)?, [7, 8])
             }
-            "QLinearAdd" => {
+            "QLinearAdd" | "QLinearMul" => {
                 Attributes::of(node).finish()?;
                 let tensors = [self.as_floats(node, 0, [1, 2])?, self.as_floats(node, 3, [4, 5])?];
-                (self.combined(node, tensors, Combination::Sum)?, [6, 7])
+                let how = if node.op_type == "QLinearAdd" { Combination::Sum } else { Combination::Product };
+                (self.combined(node, tensors, how)?, [6, 7])
+            }
+            "QLinearConcat" => {
+                let attributes = Attributes::of(node);
+                let axis = attributes.int("axis", 1);
+                attributes.finish()?;
+                let inputs = (2..node.input.len()).step_by(3);
+                let tensors = inputs.map(|input| self.as_floats(node, input, [input + 1, input + 2]));
+                let tensors = tensors.collect::<Result<Vec<_>, _>>()?;
+                (self.concatenated(node, &tensors, axis)?, [0, 1])
             }
             "QLinearGlobalAveragePool" => {
                 let attributes = Attributes::of(node);
