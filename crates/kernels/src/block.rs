@@ -8,6 +8,8 @@
 //! As for [`crate::vector::Vector`], all methods are `unsafe` with one condition: *the machine has the instruction set of
 //! the implementing type*. Those with a pointer want as many elements behind it as they say, of any alignment.
 
+#![allow(clippy::needless_range_loop, reason = "indices over registers, of which the compiler leaves none")]
+
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]

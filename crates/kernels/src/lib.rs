@@ -36,7 +36,7 @@ pub use program::builder::bytes::byte_of;
 pub use program::builder::{Options, ProgramBuilder, TensorId, View};
 pub use program::bytes::Quantised;
 pub use program::bytes::convolution::{ByteConvolution, ByteFinish};
-pub use program::bytes::edges::Arrival;
+pub use program::bytes::edges::{Arrival, ByteInput};
 pub use program::convolution::Convolution;
 pub use program::input::InputOrder;
 pub use program::step::Picture;

@@ -12,6 +12,7 @@ use margay_inference::{
 };
 use margay_kernels::{ByteIsa, Options};
 
+use crate::networks::Random;
 use crate::{networks, shared};
 
 /// Sides of the small networks' pictures, and their scores.
@@ -136,7 +137,10 @@ fn real_models_see_on_photographs_what_onnx_runtime_sees() {
             let mut scores = Vec::new();
             engine.run(tensor, &mut scores).unwrap();
             assert_eq!(first(&scores), class + spec.output.index_offset as usize, "{model} on {photo}");
-            assert!(matches!((tensor.data(), spec.output.quantisation), (TensorData::U8(_), Some(_)) | (TensorData::F32(_), None)));
+            assert!(matches!(
+                (tensor.data(), spec.output.quantisation),
+                (TensorData::U8(_), Some(_)) | (TensorData::F32(_), None)
+            ));
         }
     }
 }
@@ -146,7 +150,11 @@ fn real_models_see_on_photographs_what_onnx_runtime_sees() {
 fn what_is_not_covered_is_named() {
     let spec = networks::spec(SIDE, SIDE);
     let mut file = OnnxFile::read(&golden("qdq-unsigned.onnx")).unwrap();
-    let declined = CompiledEngine::compile(&file, &ModelSpec { output: OutputSpec::u8_probabilities(), ..spec.clone() }, Options::default());
+    let declined = CompiledEngine::compile(
+        &file,
+        &ModelSpec { output: OutputSpec::u8_probabilities(), ..spec.clone() },
+        Options::default(),
+    );
     assert!(declined.unwrap_err().reason.contains("not stored as"));
     file = OnnxFile::decode(Path::new("renamed"), &renamed("HardSigmoid", "HardShrinks")).unwrap();
     let declined = CompiledEngine::compile(&file, &spec, Options::default()).unwrap_err();
@@ -159,4 +167,25 @@ fn renamed(from: &str, to: &str) -> Vec<u8> {
     let at = bytes.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
     bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
     bytes
+}
+
+/// Changed bytes make an error, a model that is left to tract, or a result; never a panic, and never a wrong access.
+#[test]
+fn two_thousand_damaged_quantised_files_are_compiled_or_declined() {
+    let names = ["qdq-unsigned", "qdq-signed", "qdq-by-tensor", "qoperator"];
+    let files = names.map(|name| fs::read(golden(&format!("{name}.onnx"))).unwrap());
+    let (spec, mut random, mut ran) = (networks::spec(SIDE, SIDE), Random::new(78), 0);
+    let picture = InputTensor::zeroed(&spec.input);
+    for round in 0..2000 {
+        let mut file = files[round % files.len()].clone();
+        for _ in 0..1 + random.below(8) {
+            let place = random.below(file.len() as u64) as usize;
+            file[place] = random.below(256) as u8;
+        }
+        let Ok(file) = OnnxFile::decode(Path::new("model.onnx"), &file) else { continue };
+        let Ok(mut engine) = CompiledEngine::compile(&file, &spec, Options::default()) else { continue };
+        engine.run(&picture, &mut Vec::new()).unwrap();
+        ran += 1;
+    }
+    assert!(ran > 200, "only {ran} of 2000 damaged files still ran");
 }

@@ -226,10 +226,7 @@ unsafe fn dot_narrow(sums: Pair, input: Pair, weights: Pair) -> Pair {
 unsafe fn dot_vnni(sums: Pair, input: Pair, weights: Pair) -> Pair {
     // SAFETY: the machine has AVX-VNNI.
     unsafe {
-        [
-            _mm256_dpbusd_avx_epi32(sums[0], input[0], weights[0]),
-            _mm256_dpbusd_avx_epi32(sums[1], input[1], weights[1]),
-        ]
+        [_mm256_dpbusd_avx_epi32(sums[0], input[0], weights[0]), _mm256_dpbusd_avx_epi32(sums[1], input[1], weights[1])]
     }
 }
 

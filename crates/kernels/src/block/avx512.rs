@@ -90,7 +90,8 @@ impl<const VBMI: bool> Block for Vnni512<VBMI> {
             }
             // Four channels of all four pixels into each quarter, then channel by channel within it.
             let quarters = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            let transposed = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+            let transposed =
+                _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
             let pixels = _mm512_permutexvar_epi32(quarters, _mm512_loadu_si512(from.cast()));
             _mm512_shuffle_epi8(pixels, transposed)
         }

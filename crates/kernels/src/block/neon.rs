@@ -19,7 +19,8 @@ pub(crate) unsafe fn look_up(call: &TableCall<'_>) {
     // SAFETY: the caller's promise; a table has 256 bytes.
     unsafe {
         let table = call.table.as_ptr();
-        let parts = [vld1q_u8_x4(table), vld1q_u8_x4(table.add(64)), vld1q_u8_x4(table.add(128)), vld1q_u8_x4(table.add(192))];
+        let parts =
+            [vld1q_u8_x4(table), vld1q_u8_x4(table.add(64)), vld1q_u8_x4(table.add(128)), vld1q_u8_x4(table.add(192))];
         for pixel in 0..call.pixels {
             let places = vld1q_u8(call.input.add(pixel * LANES));
             // Places beyond a part change nothing.

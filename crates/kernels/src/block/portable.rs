@@ -98,8 +98,7 @@ impl Block for Portable {
         unsafe {
             let factors = factors.cast::<[f32; 16]>().read_unaligned();
             let addends = addends.cast::<[f32; 16]>().read_unaligned();
-            let floats: [f32; 16] =
-                std::array::from_fn(|lane| self.0[lane] as f32 * factors[lane] + addends[lane]);
+            let floats: [f32; 16] = std::array::from_fn(|lane| self.0[lane] as f32 * factors[lane] + addends[lane]);
             to.cast::<[f32; 16]>().write_unaligned(floats);
         }
     }

@@ -1,8 +1,8 @@
 //! What steps over bytes should compute, in the order of the definition.
 
 use margay_kernels::{
-    Arrival, ByteConvolution, ByteFinish, ByteIsa, InputOrder, Options, PlanError, ProgramBuilder, Quantised, Shape,
-    View, Window,
+    Arrival, ByteConvolution, ByteFinish, ByteInput, ByteIsa, InputOrder, Options, PlanError, ProgramBuilder,
+    Quantised, Shape, View, Window,
 };
 
 use crate::reference::{Random, outputs, shape};
@@ -59,14 +59,7 @@ pub struct ByteLayer {
 
 impl ByteLayer {
     /// Weights of up to `largest`, whose sums fill about the range of a byte.
-    pub fn random(
-        inputs: usize,
-        outputs: usize,
-        groups: usize,
-        window: Window,
-        largest: i16,
-        random: &mut Random,
-    ) -> Self {
+    pub fn random([inputs, outputs, groups]: [usize; 3], window: Window, largest: i16, random: &mut Random) -> Self {
         let of_filter = inputs / groups * window.kernel[0] * window.kernel[1];
         let span = 2 * largest as u32 + 1;
         let weights = (0..outputs * of_filter).map(|_| (random.next() % span) as i16 - largest).collect();
@@ -112,8 +105,7 @@ impl ByteLayer {
     /// What comes out as floats.
     pub fn floats(&self, input: &Bytes, addends: &[f32]) -> Vec<f32> {
         let Shape { height, width, .. } = self.shape(input.shape);
-        let places =
-            (0..self.outputs).flat_map(|c| (0..height).flat_map(move |y| (0..width).map(move |x| [c, y, x])));
+        let places = (0..self.outputs).flat_map(|c| (0..height).flat_map(move |y| (0..width).map(move |x| [c, y, x])));
         places.map(|place| self.sum(input, place) as f32 * self.factors[place[0]] + addends[place[0]]).collect()
     }
 
@@ -176,14 +168,17 @@ pub fn check_floats(
         let options = Options { byte_isa, threads, poisons: true, ..Options::default() };
         let mut builder = ProgramBuilder::new(options);
         let arrival = Arrival::Bytes(vec![same()]);
-        let view = builder.picture(input.shape, InputOrder::ChannelsFirst, is_planar, input.zero, arrival).unwrap();
+        let (shape, zero) = (input.shape, input.zero);
+        let order = InputOrder::ChannelsFirst;
+        let view = builder.picture(ByteInput { shape, order, is_planar, zero, arrival }).unwrap();
         let output = network(&mut builder, view).unwrap_or_else(|error| panic!("{name}: {error}"));
         let mut program = builder.build(output).unwrap_or_else(|error| panic!("{name}: {error}"));
         for _ in 0..2 {
             let mut found = Vec::new();
             program.run(input.data.as_slice(), &mut found).unwrap();
             assert_eq!(found.len(), expected.len(), "{name}");
-            let differs = found.iter().zip(expected).position(|(found, expected)| found.to_bits() != expected.to_bits());
+            let differs =
+                found.iter().zip(expected).position(|(found, expected)| found.to_bits() != expected.to_bits());
             if let Some(place) = differs {
                 let (found, expected) = (found[place], expected[place]);
                 panic!("{name}, {byte_isa}, {threads} threads, element {place}: {found} is not {expected}");

@@ -1,7 +1,7 @@
 //! Steps over bytes of every kind.
 
 use margay_kernels::{
-    Arrival, ByteFinish, InputOrder, Options, PlanError, ProgramBuilder, Quantised, Shape, Window, byte_of,
+    Arrival, ByteFinish, ByteInput, InputOrder, Options, PlanError, ProgramBuilder, Quantised, Shape, Window, byte_of,
 };
 
 use crate::byte_reference::{ByteLayer, Bytes, check, check_floats, same, saturated, sum};
@@ -16,7 +16,7 @@ fn convolution(inputs: Shape, channels: usize, groups: usize, window: Window, la
     let mut random = Random::new((inputs.elements() * channels) as u64);
     for zero in [0, 131] {
         let input = Bytes::random(inputs, zero, &mut random);
-        let layer = ByteLayer::random(inputs.channels, channels, groups, window, largest, &mut random);
+        let layer = ByteLayer::random([inputs.channels, channels, groups], window, largest, &mut random);
         let expected = layer.bytes(&input);
         for is_planar in [false, true] {
             if !is_planar || inputs.channels <= 4 {
@@ -97,7 +97,7 @@ fn bytes_are_held_between_limits() {
     let mut random = Random::new(3);
     for (channels, groups, window) in [(24, 1, Window::square(1, 1, 0)), (24, 24, Window::square(3, 1, 1))] {
         let input = Bytes::random(shape(24, 6, 9), 7, &mut random);
-        let layer = ByteLayer::random(24, channels, groups, window, 127, &mut random);
+        let layer = ByteLayer::random([24, channels, groups], window, 127, &mut random);
         let layer = ByteLayer { limits: [120, 201], ..layer };
         check("limits", &input, false, &layer.bytes(&input), |builder, view| layer.add(builder, view));
     }
@@ -117,7 +117,7 @@ fn halves_are_rounded_to_even() {
 fn sums_far_beyond_a_byte_are_saturated() {
     let mut random = Random::new(5);
     let input = Bytes::random(shape(64, 3, 3), 128, &mut random);
-    let mut layer = ByteLayer::random(64, 32, 1, Window::square(1, 1, 0), 127, &mut random);
+    let mut layer = ByteLayer::random([64, 32, 1], Window::square(1, 1, 0), 127, &mut random);
     for factor in &mut layer.factors {
         *factor = 90.0;
     }
@@ -129,7 +129,7 @@ fn a_residual_is_added_to_the_rounded_sums() {
     let mut random = Random::new(7);
     for (channels, height, width) in [(16, 7, 7), (40, 5, 19), (33, 3, 3), (64, 1, 1)] {
         let input = Bytes::random(shape(channels, height, width), 100, &mut random);
-        let layer = ByteLayer::random(channels, channels, 1, Window::square(3, 1, 1), 127, &mut random);
+        let layer = ByteLayer::random([channels, channels, 1], Window::square(3, 1, 1), 127, &mut random);
         let scales = [0.037, 0.041];
         let between = Quantised { scale: 0.029, zero: layer.zero };
         let ratios = [between.scale / scales[1], scales[0] / scales[1]];
@@ -157,7 +157,7 @@ fn a_residual_is_added_to_the_rounded_sums() {
 fn products_of_tensors_and_with_vectors() {
     let mut random = Random::new(23);
     let input = Bytes::random(shape(37, 5, 9), 100, &mut random);
-    let layer = ByteLayer::random(37, 37, 1, Window::square(3, 1, 1), 127, &mut random);
+    let layer = ByteLayer::random([37, 37, 1], Window::square(3, 1, 1), 127, &mut random);
     let ratio = 0.02_f32 * 0.015 / 0.03;
     let product = |other: &Bytes, by_channel: bool| {
         Bytes::from_elements(input.shape, 90, |c, y, x| {
@@ -192,7 +192,7 @@ fn scores_come_out_as_floats() {
     let mut random = Random::new(9);
     for (channels, classes) in [(64, 33), (24, 1000), (3, 5)] {
         let input = Bytes::random(shape(channels, 1, 1), 100, &mut random);
-        let layer = ByteLayer::random(channels, classes, 1, Window::square(1, 1, 0), 127, &mut random);
+        let layer = ByteLayer::random([channels, classes, 1], Window::square(1, 1, 0), 127, &mut random);
         let addends = random.numbers(classes);
         check_floats("scores", &input, false, &layer.floats(&input, &addends), |builder, view| {
             let output = builder.tensor(shape(classes, 1, 1))?;
@@ -273,7 +273,15 @@ fn floats_become_bytes_and_bytes_floats() {
             builder.quantise(floats, builder.whole(bytes), as_bytes.scale).unwrap();
             builder.whole(bytes)
         } else {
-            builder.picture(shape, InputOrder::ChannelsFirst, false, 90, Arrival::Floats(as_bytes)).unwrap()
+            builder
+                .picture(ByteInput {
+                    shape,
+                    order: InputOrder::ChannelsFirst,
+                    is_planar: false,
+                    zero: 90,
+                    arrival: Arrival::Floats(as_bytes),
+                })
+                .unwrap()
         };
         let floats = builder.tensor(shape).unwrap();
         let floats = builder.whole(floats);
@@ -290,12 +298,12 @@ fn a_chain_of_layers_reuses_memory_without_leaving_traces() {
     let mut random = Random::new(11);
     let input = Bytes::random(shape(3, 39, 43), 131, &mut random);
     let layers = [
-        ByteLayer::random(3, 24, 1, Window::square(3, 2, 1), 127, &mut random),
-        ByteLayer::random(24, 24, 24, Window::square(5, 1, 2), 127, &mut random),
-        ByteLayer::random(24, 200, 1, Window::square(1, 1, 0), 127, &mut random),
-        ByteLayer::random(200, 450, 1, Window::square(3, 2, 1), 127, &mut random),
-        ByteLayer::random(450, 450, 450, Window::square(3, 1, 1), 255, &mut random),
-        ByteLayer::random(450, 10, 1, Window::square(3, 1, 0), 127, &mut random),
+        ByteLayer::random([3, 24, 1], Window::square(3, 2, 1), 127, &mut random),
+        ByteLayer::random([24, 24, 24], Window::square(5, 1, 2), 127, &mut random),
+        ByteLayer::random([24, 200, 1], Window::square(1, 1, 0), 127, &mut random),
+        ByteLayer::random([200, 450, 1], Window::square(3, 2, 1), 127, &mut random),
+        ByteLayer::random([450, 450, 450], Window::square(3, 1, 1), 255, &mut random),
+        ByteLayer::random([450, 10, 1], Window::square(3, 1, 0), 127, &mut random),
     ];
     let expected = layers.iter().fold(input.clone(), |input, layer| layer.bytes(&input));
     check("chain", &input, true, &expected, |builder, view| {
@@ -309,7 +317,15 @@ fn what_could_overflow_or_does_not_fit_is_refused() {
     let started = || {
         let mut builder = ProgramBuilder::new(Options::default());
         let arrival = Arrival::Bytes(vec![same()]);
-        let view = builder.picture(shape(16, 4, 4), InputOrder::ChannelsFirst, false, 0, arrival).unwrap();
+        let view = builder
+            .picture(ByteInput {
+                shape: shape(16, 4, 4),
+                order: InputOrder::ChannelsFirst,
+                is_planar: false,
+                zero: 0,
+                arrival,
+            })
+            .unwrap();
         (builder, view)
     };
     let reason = |layer: &ByteLayer| {
@@ -319,7 +335,7 @@ fn what_could_overflow_or_does_not_fit_is_refused() {
             other => panic!("{other}"),
         }
     };
-    let layer = ByteLayer::random(16, 16, 1, Window::square(1, 1, 0), 127, &mut random);
+    let layer = ByteLayer::random([16, 16, 1], Window::square(1, 1, 0), 127, &mut random);
     assert!(reason(&ByteLayer { bias: vec![i32::MAX; 16], ..layer.clone() }).contains("can sum up to"));
     assert!(reason(&ByteLayer { factors: vec![1e9; 16], ..layer.clone() }).contains("can sum up to"));
     assert!(reason(&ByteLayer { factors: vec![f32::NAN; 16], ..layer.clone() }).contains("can sum up to"));

@@ -93,9 +93,9 @@ impl Constant {
         match &self.elements {
             Elements::Floats(_) => None,
             Elements::Integers(values) => values.get(place).and_then(|&value| i32::try_from(value).ok()),
-            Elements::Bytes { bytes, is_signed } => bytes.get(place).map(|&byte| {
-                if *is_signed { i32::from(byte.cast_signed()) } else { i32::from(byte) }
-            }),
+            Elements::Bytes { bytes, is_signed } => {
+                bytes.get(place).map(|&byte| if *is_signed { i32::from(byte.cast_signed()) } else { i32::from(byte) })
+            }
         }
     }
 

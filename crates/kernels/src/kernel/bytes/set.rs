@@ -2,9 +2,9 @@
 
 use super::depthwise::{ByteDepthwiseCall, ByteDepthwiseKernel, depthwise, depthwise_pairs};
 use super::rows::{
-    ByteMeanCall, ByteMeanKernel, BytePoolCall, BytePoolKernel, ConvertCall, ConvertKernel, ProductRowCall,
-    ProductRowKernel, PixelsCall, PixelsKernel, SumRowCall, SumRowKernel, TableCall, TableKernel, dequantise, greatest,
-    look_up, mean, pixels, product, quantise, sum,
+    ByteMeanCall, ByteMeanKernel, BytePoolCall, BytePoolKernel, ConvertCall, ConvertKernel, PixelsCall, PixelsKernel,
+    ProductRowCall, ProductRowKernel, SumRowCall, SumRowKernel, TableCall, TableKernel, dequantise, greatest, look_up,
+    mean, pixels, product, quantise, sum,
 };
 use super::tile::{ByteTileCall, ByteTileKernel, tile};
 use crate::block::{Block, Form};
@@ -279,12 +279,8 @@ mod avx512_vbmi {
         by_pixels!(byte_pairs_kernel, pixels, 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
     }
 
-    pub(super) static SET: ByteSet = ByteSet {
-        depthwise: depthwise_of,
-        depthwise_pairs: pairs_of,
-        look_up: look_up_kernel,
-        ..avx512_vnni::SET
-    };
+    pub(super) static SET: ByteSet =
+        ByteSet { depthwise: depthwise_of, depthwise_pairs: pairs_of, look_up: look_up_kernel, ..avx512_vnni::SET };
 }
 
 #[cfg(target_arch = "x86_64")]

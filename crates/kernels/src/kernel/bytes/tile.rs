@@ -150,7 +150,8 @@ unsafe fn store<B: Block, const BLOCKS: usize, const PIXELS: usize>(
             let (from, to) = if pixel < half { (0, half) } else { (half, PIXELS) };
             if (pixel - from).is_multiple_of(4) {
                 let row = &sums[block];
-                let four = [row[pixel], row[least(pixel + 1, to)], row[least(pixel + 2, to)], row[least(pixel + 3, to)]];
+                let four =
+                    [row[pixel], row[least(pixel + 1, to)], row[least(pixel + 2, to)], row[least(pixel + 3, to)]];
                 // SAFETY: the caller's promise.
                 unsafe {
                     let place = place::<PIXELS, _>(&call.output, block * call.output_block, pixel, LANES);

@@ -7,26 +7,19 @@ use crate::kernel::bytes::rows::quantised;
 use crate::layout::{Element, Layout, MAX_PICTURE_CHANNELS, Shape};
 use crate::program::arena::Floats;
 use crate::program::bytes::convolution::{self, ByteConvolution, ByteFinish, Finishing, Setting};
-use crate::program::bytes::edges::Arrival;
+use crate::program::bytes::edges::{Arrival, ByteInput};
 use crate::program::bytes::{ByteWork, Quantised, depthwise, range};
 use crate::program::input::InputOrder;
 use crate::program::window::Window;
 
 impl ProgramBuilder {
-    /// The program's input as bytes that stand for numbers by `zero`. A planar one, of at most [`MAX_PICTURE_CHANNELS`]
-    /// channels, can be read by dense convolutions only, which then read it faster.
+    /// The program's input as bytes.
     ///
     /// # Errors
     /// [`PlanError`]: the shape is beyond the limits, there is an input already, or the tables are not one for all
     /// channels or one for each.
-    pub fn picture(
-        &mut self,
-        shape: Shape,
-        order: InputOrder,
-        is_planar: bool,
-        zero: u8,
-        arrival: Arrival,
-    ) -> Result<View, PlanError> {
+    pub fn picture(&mut self, input: ByteInput) -> Result<View, PlanError> {
+        let ByteInput { shape, order, is_planar, zero, arrival } = input;
         let refuse = |reason: String| Err(PlanError::step("input", reason));
         if !self.plans.is_empty() {
             return refuse("it must be the first step".to_owned());
@@ -94,8 +87,7 @@ impl ProgramBuilder {
             }
             finishing => {
                 let (inputs, outputs) = (input.channels, output.channels);
-                let setting =
-                    Setting { inputs, outputs, zero, is_planar, is_tall: output.pixels() == 1 };
+                let setting = Setting { inputs, outputs, zero, is_planar, is_tall: output.pixels() == 1 };
                 ByteWork::Convolution(convolution::pack(layer, setting, finishing, self.bytes)?)
             }
         };

@@ -191,8 +191,7 @@ fn bands(
     set: &ByteSet,
 ) -> Result<(Vec<Band>, usize), PlanError> {
     let outputs = filters.outputs;
-    let sizes: Vec<usize> =
-        if setting.is_tall { [set.tall_blocks, set.blocks].concat() } else { set.blocks.to_vec() };
+    let sizes: Vec<usize> = if setting.is_tall { [set.tall_blocks, set.blocks].concat() } else { set.blocks.to_vec() };
     let is_whole = filters.to_group == outputs;
     let [rows, columns] = filters.window.kernel;
     let mut bands = Vec::new();

@@ -116,9 +116,8 @@ fn at(filters: &Filters<'_>, channel: usize, four: Four, form: Form) -> [i16; TA
 
 /// Whether all fours can be packed in a set's form, in one pass.
 fn fits(filters: &Filters<'_>, set: &ByteSet) -> bool {
-    let takes = |channel: usize| {
-        places(&filters.window, 1).all(|four| set.form.takes(at(filters, channel, four, Form::Words)))
-    };
+    let takes =
+        |channel: usize| places(&filters.window, 1).all(|four| set.form.takes(at(filters, channel, four, Form::Words)));
     (0..filters.outputs).all(takes)
 }
 
@@ -184,7 +183,10 @@ impl ByteDepthwiseStep {
                     rows: packed.window.kernel[0],
                     passes: packed.passes,
                     fours: fours(&packed.window),
-                    weights: packed.weights.as_ptr().add(block * block_bytes(&packed.window, packed.passes, packed.set)),
+                    weights: packed
+                        .weights
+                        .as_ptr()
+                        .add(block * block_bytes(&packed.window, packed.passes, packed.set)),
                     bias: packed.bias.as_ptr().add(block * LANES),
                     factors: packed.factors.as_ptr().add(block * LANES),
                     output: worker.at(self.output.at(block, y, part.x)).cast(),
@@ -200,7 +202,11 @@ impl Step for ByteDepthwiseStep {
         let (packed, blocks) = (&self.packed, self.output.blocks());
         let are_blocked = [&self.input, &self.output].iter().all(|it| it.layout.is_bytes() && !it.layout.is_planar);
         proven(are_blocked && packed.window.dilation[1] == 1, STEP, "kinds of tensors")?;
-        proven(blocks * block_bytes(&packed.window, packed.passes, packed.set) <= packed.weights.len(), STEP, "weights")?;
+        proven(
+            blocks * block_bytes(&packed.window, packed.passes, packed.set) <= packed.weights.len(),
+            STEP,
+            "weights",
+        )?;
         proven(blocks * LANES <= packed.bias.len() && blocks * LANES <= packed.factors.len(), STEP, "bias")?;
         proven(blocks == self.input.blocks(), STEP, "input blocks")?;
         let pixel = self.input.layout.pixel();
@@ -211,7 +217,10 @@ impl Step for ByteDepthwiseStep {
             for part in &self.parts {
                 let first = self.window(y, part).ok_or(PlanError::Extent { step: STEP, access: "before the halo" })?;
                 let end = first + last + (part.pixels - 1) * self.step() + reach;
-                let window = first + last + (part.pixels - 1) * self.step() + (packed.window.kernel[0] - 1) * self.row()
+                let window = first
+                    + last
+                    + (part.pixels - 1) * self.step()
+                    + (packed.window.kernel[0] - 1) * self.row()
                     + packed.window.kernel[1] * pixel;
                 // What is read behind the window is multiplied by 0, and lies in the slack at most.
                 proven(self.input.holds(first, window), STEP, "input")?;

@@ -4,7 +4,7 @@ use super::Quantised;
 use crate::error::PlanError;
 use crate::kernel::bytes::rows::{ConvertCall, PixelsCall, quantised};
 use crate::kernel::bytes::set::ByteSet;
-use crate::layout::{LANES, MAX_PICTURE_CHANNELS};
+use crate::layout::{LANES, MAX_PICTURE_CHANNELS, Shape};
 use crate::program::input::InputOrder;
 use crate::program::region::Region;
 use crate::program::step::{Picture, Step, Worker, proven};
@@ -16,6 +16,22 @@ pub enum Arrival {
     Floats(Quantised),
     /// Bytes, each of which becomes another: a table for each channel. One for all channels serves any number of them.
     Bytes(Vec<[u8; 256]>),
+}
+
+/// The input of a program that begins with bytes.
+#[derive(Debug, Clone)]
+pub struct ByteInput {
+    /// Its shape.
+    pub shape: Shape,
+    /// The order in which the caller gives it.
+    pub order: InputOrder,
+    /// Whether it is kept pixel after pixel, of at most [`MAX_PICTURE_CHANNELS`] channels: only dense convolutions can read
+    /// it then, which are faster at that.
+    pub is_planar: bool,
+    /// The byte that stands for 0.
+    pub zero: u8,
+    /// What the caller gives.
+    pub arrival: Arrival,
 }
 
 /// The first step of a program of bytes, with every offset settled.

@@ -1,7 +1,8 @@
 //! Steps over bytes, the picture that becomes bytes at once, and scores that are bytes.
 
 use margay_kernels::{
-    Activation, Arrival, ByteConvolution, ByteFinish, MAX_PICTURE_CHANNELS, PlanError, ProgramBuilder, Quantised, View,
+    Activation, Arrival, ByteConvolution, ByteFinish, ByteInput, MAX_PICTURE_CHANNELS, PlanError, ProgramBuilder,
+    Quantised, View,
 };
 
 use super::super::network::{Layer, Node, ValueId};
@@ -38,7 +39,7 @@ impl Lowering<'_> {
             && (2..=MAX_PICTURE_CHANNELS).contains(&shape.channels)
             && readers(nodes, value).all(is_dense);
         let zero = self.network.bytes.get(&value).map_or(0, |stored| stored.quantised.zero);
-        let view = self.builder.picture(shape, self.network.order, is_planar, zero, arrival)?;
+        let view = self.builder.picture(ByteInput { shape, order: self.network.order, is_planar, zero, arrival })?;
         self.views.insert(value, view);
         Ok(Some(value))
     }

@@ -110,19 +110,10 @@ impl<'a> Fusion<'a> {
         let Node { layer, inputs, .. } = self.network.nodes[at].clone();
         let bytes: Option<Vec<_>> = inputs.iter().map(|&input| self.bytes_of(input)).collect();
         match (layer, bytes.as_deref()) {
-            (Layer::Bytes(ByteLayer::Convolution(mut filters)), _) => {
-                let (Finish::Floats(addends), Some(limits)) = (&filters.finish, limits(filters.activation, to)) else {
-                    return;
-                };
-                if addends.is_empty() {
-                    filters.finish = Finish::Bytes(to, limits);
-                    filters.activation = Activation::Identity;
-                    self.network.nodes[at].layer = Layer::Bytes(ByteLayer::Convolution(filters));
-                    self.rename(at, output, place);
-                }
-            }
+            (Layer::Bytes(ByteLayer::Convolution(_)), _) => self.rounded(at, place, to),
             (Layer::Affine { factors, addends, activation }, Some(&[(bytes, from)])) => {
-                let is_bare = factors.iter().all(|&factor| factor == 1.0) && addends.iter().all(|&addend| addend == 0.0);
+                let is_bare =
+                    factors.iter().all(|&factor| factor == 1.0) && addends.iter().all(|&addend| addend == 0.0);
                 if is_bare {
                     self.set(place, ByteLayer::Table(table(from, to, activation)), vec![bytes]);
                 }
@@ -152,14 +143,18 @@ impl<'a> Fusion<'a> {
         }
     }
 
+    /// Has a convolution of bytes give the bytes that the conversion at a later place makes of its floats.
+    fn rounded(&mut self, at: usize, later: usize, to: Quantised) {
+        let output = self.network.nodes[later].output;
+        let Layer::Bytes(ByteLayer::Convolution(filters)) = &mut self.network.nodes[at].layer else { return };
+        let is_plain = matches!(&filters.finish, Finish::Floats(addends) if addends.is_empty());
+        let Some(limits) = limits(filters.activation, to).filter(|_| is_plain) else { return };
+        (filters.finish, filters.activation) = (Finish::Bytes(to, limits), Activation::Identity);
+        self.rename(at, output, later);
+    }
+
     /// A product as a layer over bytes; of a byte and a function of the same one, such as a gate, it is a table.
-    fn product(
-        &mut self,
-        place: usize,
-        bytes: [(ValueId, Quantised); 2],
-        activation: Activation,
-        to: Quantised,
-    ) {
+    fn product(&mut self, place: usize, bytes: [(ValueId, Quantised); 2], activation: Activation, to: Quantised) {
         for ((x, from), (gate, gate_from)) in [(bytes[0], bytes[1]), (bytes[1], bytes[0])] {
             let Some(Node { layer: Layer::Bytes(ByteLayer::Table(gates)), inputs, .. }) = self.producer(gate) else {
                 continue;

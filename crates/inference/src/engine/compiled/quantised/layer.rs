@@ -53,13 +53,24 @@ pub(in super::super) enum ByteLayer {
     /// Every byte by a table.
     Table(Box<[u8; 256]>),
     /// The sum of two tensors as bytes between the two given ones.
-    Sum { from: [Quantised; 2], to: Quantised, limits: [u8; 2] },
+    Sum {
+        from: [Quantised; 2],
+        to: Quantised,
+        limits: [u8; 2],
+    },
     /// The product of two tensors, or of one and a vector of its channels, as bytes between the two given ones.
-    Product { from: [Quantised; 2], to: Quantised, limits: [u8; 2] },
+    Product {
+        from: [Quantised; 2],
+        to: Quantised,
+        limits: [u8; 2],
+    },
     /// The greatest byte of each window.
     Pool(Window),
     /// The mean of every channel.
-    Mean { from: Quantised, to: Quantised },
+    Mean {
+        from: Quantised,
+        to: Quantised,
+    },
 }
 
 impl ByteLayer {

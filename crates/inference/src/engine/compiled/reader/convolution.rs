@@ -121,12 +121,12 @@ impl<'a> Reader<'a> {
             return Err(Declined::node(node, "its window is larger than the picture"));
         };
         let output = Shape { channels: outputs, height, width };
-        let geometry = Geometry { window: padded.window, groups, output };
+        let geometry = Geometry { window: padded.window, groups, output, bias };
         let weights = match filters {
             Filters::Floats(weights) => Arc::clone(weights),
             Filters::Bytes(stored) => {
                 let weights = stored.centred().unwrap_or_default();
-                match self.byte_convolution(node, tensor, (stored, weights, 0), geometry, bias)? {
+                match self.byte_convolution(node, tensor, (stored, weights, 0), geometry)? {
                     Some(tensor) => return Ok(tensor),
                     None => stored.floats().map(Arc::new).ok_or_else(|| Declined::node(node, "its weights"))?,
                 }
@@ -160,7 +160,7 @@ impl<'a> Reader<'a> {
         if !is_plain {
             return Err(Declined::node(node, "its factors or its first input's transposition are not covered"));
         }
-        self.product_of(node, &tensor, &filters, is_transposed, 2)
+        self.product_of(node, &tensor, (&filters, 2), is_transposed)
     }
 
     /// The product of a vector and a matrix, and a bias as one of the node's inputs.
@@ -168,9 +168,8 @@ impl<'a> Reader<'a> {
         &mut self,
         node: &'a NodeProto,
         tensor: &Tensor,
-        filters: &Filters,
+        (filters, bias): (&Filters, usize),
         is_transposed: bool,
-        bias: usize,
     ) -> Result<Tensor, Declined> {
         let shape = self.network.shapes[tensor.value];
         let [rows, columns] = filters.dims()[..] else {
@@ -188,8 +187,8 @@ impl<'a> Reader<'a> {
             Filters::Bytes(stored) => {
                 let weights = in_rows(&stored.centred().unwrap_or_default(), outputs, is_transposed);
                 let weights = (stored.as_ref(), weights, usize::from(!is_transposed));
-                let geometry = Geometry { window, groups: 1, output };
-                match self.byte_convolution(node, tensor, weights, geometry, bias)? {
+                let geometry = Geometry { window, groups: 1, output, bias };
+                match self.byte_convolution(node, tensor, weights, geometry)? {
                     Some(tensor) => return Ok(Tensor { dims: vec![1, outputs], ..tensor }),
                     None => stored.floats().map(Arc::new).ok_or_else(|| Declined::node(node, "its weights"))?,
                 }

@@ -25,6 +25,8 @@ pub(super) struct Geometry {
     pub(super) window: Window,
     pub(super) groups: usize,
     pub(super) output: Shape,
+    /// Which of the node's inputs the bias is.
+    pub(super) bias: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -117,7 +119,11 @@ impl<'a> Reader<'a> {
     /// An input that the model computes, without padding, with the channels wherever they are.
     fn any_order(&self, node: &NodeProto, input: usize) -> Result<Tensor, Declined> {
         let tensor = self.any_tensor(node, input)?;
-        if tensor.padding == [0; 4] { Ok(tensor) } else { Err(Declined::node(node, "padding before it is not covered")) }
+        if tensor.padding == [0; 4] {
+            Ok(tensor)
+        } else {
+            Err(Declined::node(node, "padding before it is not covered"))
+        }
     }
 
     /// Bytes to floats.
@@ -171,10 +177,9 @@ impl<'a> Reader<'a> {
         tensor: &Tensor,
         (stored, weights, axis): (&StoredConstant, Vec<i16>, usize),
         geometry: Geometry,
-        bias: usize,
     ) -> Result<Option<Tensor>, Declined> {
         let Some((bytes, from)) = self.dequantised(tensor.value) else { return Ok(None) };
-        let Geometry { window, groups, output } = geometry;
+        let Geometry { window, groups, output, bias } = geometry;
         let Some(scales) = stored.scales_along(axis, output.channels) else { return Ok(None) };
         let (bias, addends) = self.biases(node, bias, from, &scales)?;
         self.spend(node, weights.len())?;
@@ -317,6 +322,6 @@ impl<'a> Reader<'a> {
         let integers = self.constant(node, 3).ok_or_else(|| Declined::node(node, "its weights are no constant"))?;
         let weights = Arc::new(self.stored_constant(node, integers, [4, 5], i64::from(!is_transposed))?);
         let bias = if node.op_type == "QGemm" { 6 } else { usize::MAX };
-        self.product_of(node, &tensor, &Filters::Bytes(weights), is_transposed, bias)
+        self.product_of(node, &tensor, (&Filters::Bytes(weights), bias), is_transposed)
     }
 }
