@@ -9,7 +9,6 @@ use crate::program::arena::Floats;
 use crate::program::bytes::convolution::{self, ByteConvolution, ByteFinish, Finishing, Setting};
 use crate::program::bytes::edges::{Arrival, ByteInput};
 use crate::program::bytes::{ByteWork, Quantised, depthwise, range};
-use crate::program::input::InputOrder;
 use crate::program::window::Window;
 
 impl ProgramBuilder {
