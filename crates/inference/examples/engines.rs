@@ -16,7 +16,6 @@ use std::path::Path;
 use std::time::Instant;
 
 use margay_inference::engine::compiled::CompiledEngine;
-use margay_inference::engine::onnx::OnnxFile;
 use margay_inference::engine::tract::TractEngine;
 use margay_inference::{Engine, InputSpec, InputTensor, ModelSpec, OutputSpec};
 use margay_kernels::{ByteIsa, Isa, Options};
@@ -96,7 +95,7 @@ fn load(engine: &str, model: &Path, spec: &ModelSpec, threads: usize) -> Result<
                 options.isa = isa.unwrap_or(options.isa);
                 options.byte_isa = byte_isa.unwrap_or(options.byte_isa);
             }
-            Ok(Box::new(CompiledEngine::compile(&OnnxFile::read(model)?, spec, options)?))
+            Ok(Box::new(CompiledEngine::load_with(model, spec, options)??))
         }
         _ => Err(format!("there is no engine {engine}").into()),
     }

@@ -9,6 +9,8 @@
 //! bytes, and its halo holds the byte that stands for zero. A planar one of bytes holds a picture of up to four channels
 //! pixel after pixel, each as four bytes.
 
+use std::fmt;
+
 use crate::error::PlanError;
 
 /// Channels in a block.
@@ -29,6 +31,12 @@ pub struct Shape {
     pub height: usize,
     /// Columns.
     pub width: usize,
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} × {} × {}", self.channels, self.height, self.width)
+    }
 }
 
 impl Shape {

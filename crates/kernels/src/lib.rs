@@ -16,6 +16,7 @@
 
 mod activation;
 mod block;
+mod bounds;
 mod byte_isa;
 mod error;
 mod isa;

@@ -6,8 +6,10 @@ pub(crate) mod bytes;
 pub(crate) mod channels;
 pub(crate) mod convolution;
 pub(crate) mod depthwise;
+pub(crate) mod expansion;
 pub(crate) mod halo;
 pub(crate) mod input;
+pub(crate) mod packed;
 pub(crate) mod pointwise;
 pub(crate) mod pooling;
 pub(crate) mod region;
@@ -18,6 +20,7 @@ pub(crate) mod window;
 pub(crate) mod winograd;
 
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use crate::layout::Shape;
 use crate::threads::Threads;
@@ -41,6 +44,7 @@ pub struct Program {
     output: Region,
     threads: Threads,
     poisons: bool,
+    checks: bool,
 }
 
 /// Numbers that do not fit the program.
@@ -100,21 +104,17 @@ impl Program {
     /// # Errors
     /// [`RunError`] when the picture has another number of elements, or other elements.
     pub fn run<'a>(&mut self, picture: impl Into<Picture<'a>>, output: &mut Vec<f32>) -> Result<(), RunError> {
-        let (expected, picture) = (self.input.elements(), picture.into());
-        if picture.len() != expected {
-            return Err(RunError::Count { expected, found: picture.len() });
-        }
-        if picture.is_bytes() != self.takes_bytes {
-            return Err(RunError::Kind { takes_bytes: self.takes_bytes });
-        }
+        let picture = self.admitted(picture.into())?;
         if self.poisons {
             self.arena.fill(f32::NAN);
         }
         let (arena, stages, count) = (ArenaPointer(self.arena.as_mut_ptr()), &self.stages, self.threads.count());
+        let checks = self.checks;
         self.threads.run(&|number, barrier| {
-            let worker = Worker { arena, picture, number, count };
+            let worker = Worker { arena, picture, number, count, checks };
             for stage in stages {
                 for step in stage {
+                    worker.enter(step.as_ref());
                     // SAFETY: every step was checked against this arena when the program was built; the stages before
                     // are finished by all threads, and steps of one stage write to places of their own.
                     unsafe { step.run(&worker) };
@@ -124,6 +124,41 @@ impl Program {
         });
         self.read_output(output);
         Ok(())
+    }
+
+    /// Runs the network on one picture, and says what each stage is and how long it took, on one thread. For whoever wants
+    /// to know where the time goes; otherwise as [`Self::run`].
+    ///
+    /// # Errors
+    /// As for [`Self::run`].
+    pub fn profile<'a>(&mut self, picture: impl Into<Picture<'a>>) -> Result<Vec<(String, Duration)>, RunError> {
+        let picture = self.admitted(picture.into())?;
+        let worker =
+            Worker { arena: ArenaPointer(self.arena.as_mut_ptr()), picture, number: 0, count: 1, checks: self.checks };
+        let mut times = Vec::with_capacity(self.stages.len());
+        for stage in &self.stages {
+            let started = Instant::now();
+            for step in stage {
+                worker.enter(step.as_ref());
+                // SAFETY: as in run(), with one thread.
+                unsafe { step.run(&worker) };
+            }
+            let name = stage.first().map(|step| step.describe()).unwrap_or_default();
+            times.push((name, started.elapsed()));
+        }
+        Ok(times)
+    }
+
+    /// A picture that fits the program.
+    fn admitted<'a>(&self, picture: Picture<'a>) -> Result<Picture<'a>, RunError> {
+        let expected = self.input.elements();
+        if picture.len() != expected {
+            return Err(RunError::Count { expected, found: picture.len() });
+        }
+        if picture.is_bytes() != self.takes_bytes {
+            return Err(RunError::Kind { takes_bytes: self.takes_bytes });
+        }
+        Ok(picture)
     }
 
     fn read_output(&self, output: &mut Vec<f32>) {

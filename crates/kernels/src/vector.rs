@@ -12,6 +12,7 @@ pub(crate) mod avx512;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 pub(crate) mod portable;
+pub(crate) mod scalar;
 
 use crate::activation::Activation;
 
@@ -32,15 +33,24 @@ pub(crate) trait Vector: Copy {
     unsafe fn max(self, other: Self) -> Self;
     /// The lesser of both; `other` where one is no number.
     unsafe fn min(self, other: Self) -> Self;
+    /// Whether a multiplication can take one lane of a vector for all, so that inputs are loaded four at a time.
+    const BY_LANE: bool = false;
+    /// `self · factors[LANE] + addend`, where [`Self::BY_LANE`].
+    unsafe fn fma_lane<const LANE: i32>(self, factors: Self, addend: Self) -> Self {
+        let _ = factors;
+        addend
+    }
     /// `self · factor + addend`, rounded once where the instruction set can.
     unsafe fn fma(self, factor: Self, addend: Self) -> Self;
+    /// 1 / x of normal numbers whose reciprocal is one, to about 2 units in the last place.
+    unsafe fn reciprocal(self) -> Self;
     /// The nearest whole numbers.
     unsafe fn round(self) -> Self;
     /// 2 to the power of whole numbers between -126 and 127.
     unsafe fn power_of_two(self) -> Self;
 }
 
-/// e to the power of each element, to about 2 units in the last place; elements are held between -87 and 88.
+/// e to the power of each element, to about 4 units in the last place; elements are held between -87 and 87.
 ///
 /// # Safety
 /// As for [`Vector`].
@@ -48,17 +58,16 @@ pub(crate) trait Vector: Copy {
 pub(crate) unsafe fn exp<V: Vector>(x: V) -> V {
     // SAFETY: the caller's promise is the one that every method asks for.
     unsafe {
-        let x = V::splat(88.0).min(V::splat(-87.0).max(x));
-        let whole = x.mul(V::splat(std::f32::consts::LOG2_E)).round();
-        // ln 2 in two parts, of which the first has few enough bits to be multiplied without rounding.
-        let rest = whole.fma(V::splat(-0.693_359_4), x);
-        let rest = whole.fma(V::splat(2.121_944_4e-4), rest);
-        let mut series = V::splat(1.987_569_1e-4);
-        for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_66, 0.5] {
+        let x = V::splat(87.0).min(V::splat(-87.0).max(x));
+        let binary = V::splat(std::f32::consts::LOG2_E);
+        let whole = x.mul(binary).round();
+        let rest = x.fma(binary, V::splat(0.0).sub(whole));
+        // 2 to the power of what is left, between -1/2 and 1/2: Taylor's series, its end bent towards the interval's.
+        let mut series = V::splat(1.339_887_4e-3);
+        for coefficient in [9.618_437e-3, 5.550_332_4e-2, 2.402_264_8e-1, std::f32::consts::LN_2, 1.0] {
             series = series.fma(rest, V::splat(coefficient));
         }
-        let power = series.fma(rest.mul(rest), rest).add(V::splat(1.0));
-        power.mul(whole.power_of_two())
+        series.mul(whole.power_of_two())
     }
 }
 
@@ -79,8 +88,8 @@ pub(crate) unsafe fn activate<V: Vector>(activation: Activation, x: V) -> V {
             Activation::LeakyRelu { slope } => zero.min(x).fma(V::splat(slope), zero.max(x)),
             Activation::HardSigmoid { alpha, beta } => gate(alpha, beta),
             Activation::HardSwish { alpha, beta } => x.mul(gate(alpha, beta)),
-            Activation::Sigmoid => one.div(one.add(exp(zero.sub(x)))),
-            Activation::Swish => x.div(one.add(exp(zero.sub(x)))),
+            Activation::Sigmoid => one.add(exp(zero.sub(x))).reciprocal(),
+            Activation::Swish => x.mul(one.add(exp(zero.sub(x))).reciprocal()),
         }
     }
 }

@@ -12,14 +12,17 @@ mod arithmetic;
 mod attributes;
 mod constant;
 mod declined;
+mod fuzzed;
 mod lowering;
 mod network;
 mod quantised;
 mod reader;
 
 use std::path::Path;
+use std::time::Duration;
 
 pub use declined::Declined;
+pub use fuzzed::fuzz_model;
 use margay_frontend::tensor::{InputTensor, TensorData};
 use margay_kernels::{Options, Picture, Program};
 
@@ -39,14 +42,22 @@ pub struct CompiledEngine {
 }
 
 impl CompiledEngine {
-    /// Compiles a model for one thread on the fastest instruction set of the machine.
+    /// Compiles a model, whose weights are read one by one, for one thread on the fastest instruction set of the machine.
     ///
     /// # Errors
     /// [`LoadError`] when the file cannot be read. The inner result is [`Declined`] when the model is not covered, or
     /// not what the specification describes, which tract then says better.
     pub fn load(path: &Path, spec: &ModelSpec) -> Result<Result<Self, Declined>, LoadError> {
-        let file = OnnxFile::read(path)?;
-        Ok(Self::compile(&file, spec, Options::default()))
+        Self::load_with(path, spec, Options::default())
+    }
+
+    /// As [`Self::load`], with options.
+    ///
+    /// # Errors
+    /// As for [`Self::load`].
+    pub fn load_with(path: &Path, spec: &ModelSpec, options: Options) -> Result<Result<Self, Declined>, LoadError> {
+        let file = OnnxFile::read_without_weights(path)?;
+        Ok(Self::compile(&file, spec, options))
     }
 
     /// Compiles a model that was read.
@@ -59,15 +70,15 @@ impl CompiledEngine {
             return Err(Declined::model(problem.to_string()));
         }
         let graph = file.proto.graph.as_ref().ok_or_else(|| Declined::model("it holds no graph"))?;
-        let network = reader::read(graph, file.opset(), &spec.input)?;
+        let network = reader::read(graph, file.weights.as_ref(), file.opset(), &spec.input)?;
         if network.shapes[network.output].pixels() != 1 {
             return Err(Declined::model("its output is no vector"));
         }
         if network.bytes.contains_key(&network.output) != spec.output.quantisation.is_some() {
             return Err(Declined::model("its output is not stored as its specification says"));
         }
-        let program = lowering::lower(&network, options)?;
         let is_quantised = !network.bytes.is_empty();
+        let program = lowering::lower(network, options)?;
         Ok(Self { program, shape: spec.input.shape(), is_quantised })
     }
 
@@ -81,6 +92,15 @@ impl CompiledEngine {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.program.bytes()
+    }
+
+    /// One run, stage by stage: what each is and how long it took.
+    ///
+    /// # Errors
+    /// [`EngineError::Run`]: the picture has another size.
+    pub fn profile(&mut self, picture: &[f32]) -> Result<Vec<(String, Duration)>, EngineError> {
+        let ran = self.program.profile(picture);
+        ran.map_err(|error| EngineError::Run { engine: ENGINE, reason: error.to_string() })
     }
 }
 

@@ -1,5 +1,7 @@
 //! An ONNX file in memory: read within a limit, decoded, not yet interpreted.
 
+pub(crate) mod sparse;
+
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -7,6 +9,7 @@ use std::path::{Path, PathBuf};
 use tract_onnx::pb::{ModelProto, tensor_proto};
 use tract_onnx::prelude::Framework;
 
+use self::sparse::Weights;
 use super::reason::{ENGINE, one_line};
 use super::signature::TensorSignature;
 use super::{LoadError, Stage};
@@ -19,6 +22,8 @@ pub const MAX_MODEL_BYTES: u64 = 512 << 20;
 pub struct OnnxFile {
     pub(crate) path: PathBuf,
     pub(crate) proto: ModelProto,
+    /// The weights that are not in `proto`, of a file that was read without them.
+    pub(crate) weights: Option<Weights>,
 }
 
 impl OnnxFile {
@@ -30,6 +35,24 @@ impl OnnxFile {
         Self::decode(path, &read_bounded(path, MAX_MODEL_BYTES)?)
     }
 
+    /// As [`Self::read`], but leaves large weights in the file until they are asked for, where its structure allows that:
+    /// for an engine that takes them one by one.
+    ///
+    /// # Errors
+    /// As for [`Self::read`].
+    pub(crate) fn read_without_weights(path: &Path) -> Result<Self, LoadError> {
+        let failed = |source| LoadError::Read { path: path.to_owned(), source };
+        let file = File::open(path).map_err(failed)?;
+        let length = file.metadata().map_err(failed)?.len();
+        if length > MAX_MODEL_BYTES {
+            return Err(LoadError::TooLarge { path: path.to_owned(), limit: MAX_MODEL_BYTES });
+        }
+        match sparse::read(file, length) {
+            Some((rest, weights)) => Ok(Self { weights: Some(weights), ..Self::decode(path, &rest)? }),
+            None => Self::read(path),
+        }
+    }
+
     /// Decodes a file that is in memory; `path` says where it came from.
     ///
     /// # Errors
@@ -37,7 +60,7 @@ impl OnnxFile {
     pub fn decode(path: &Path, mut bytes: &[u8]) -> Result<Self, LoadError> {
         let proto =
             tract_onnx::onnx().proto_model_for_read(&mut bytes).map_err(|error| refused(path, one_line(&error)))?;
-        let file = Self { path: path.to_owned(), proto };
+        let file = Self { path: path.to_owned(), proto, weights: None };
         file.check_graph()?;
         Ok(file)
     }

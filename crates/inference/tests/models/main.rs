@@ -8,6 +8,7 @@
 )]
 
 mod compiled;
+mod families;
 mod networks;
 mod protobuf;
 mod quantised;

@@ -6,6 +6,8 @@ use crate::vector::Vector;
 /// What one call computes: some neighbouring pixels of one channel block.
 #[derive(Debug)]
 pub(crate) struct DepthwiseCall<'a> {
+    /// How many, for which kernels have a constant.
+    pub(crate) pixels: usize,
     /// The first pixel's window.
     pub(crate) input: *const f32,
     /// Floats from a row of the input to the next.

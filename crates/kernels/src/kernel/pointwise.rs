@@ -43,19 +43,39 @@ pub(crate) type PointwiseKernel = unsafe fn(&PointwiseCall);
 /// As for every kernel (`kernel.rs`).
 #[inline(always)]
 pub(crate) unsafe fn pointwise<V: Vector>(call: &PointwiseCall) {
+    // SAFETY: the caller's promise. Each arm is a loop of its own, in which the choice is settled.
+    unsafe {
+        match (call.operand, call.activation) {
+            (Operand::Nothing, Activation::Swish) => each::<V>(call, Operand::Nothing, Activation::Swish),
+            (Operand::Nothing, Activation::Sigmoid) => each::<V>(call, Operand::Nothing, Activation::Sigmoid),
+            (Operand::Nothing, Activation::HardSwish { alpha, beta }) => {
+                each::<V>(call, Operand::Nothing, Activation::HardSwish { alpha, beta });
+            }
+            (Operand::Channels(channels, Combination::Product), Activation::Identity) => {
+                each::<V>(call, Operand::Channels(channels, Combination::Product), Activation::Identity);
+            }
+            (operand, activation) => each::<V>(call, operand, activation),
+        }
+    }
+}
+
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn each<V: Vector>(call: &PointwiseCall, operand: Operand, activation: Activation) {
     for lane in (0..LANES).step_by(V::LANES) {
         for pixel in 0..call.pixels {
             let place = pixel * LANES + lane;
             // SAFETY: the caller's promise.
             unsafe {
                 let x = V::load(call.input.add(place));
-                let x = match call.operand {
+                let x = match operand {
                     Operand::Nothing => x,
                     Operand::Row(row, how) => combine(x, V::load(row.add(place)), how),
                     Operand::Channels(channels, how) => combine(x, V::load(channels.add(lane)), how),
                     Operand::Affine(factors, addends) => x.fma(V::load(factors.add(lane)), V::load(addends.add(lane))),
                 };
-                activate(call.activation, x).store(call.output.add(place));
+                activate(activation, x).store(call.output.add(place));
             }
         }
     }

@@ -7,6 +7,7 @@ use super::pool::{PoolCall, PoolKernel, pool};
 use super::tile::{TileCall, TileKernel, tile};
 use super::winograd::{PatchCall, PatchKernel, SumCall, SumKernel, transform_patch, transform_sums};
 use crate::isa::Isa;
+use crate::layout::LANES;
 
 /// Pixels of a tile whose step is none of [`TILE_STEPS`]: without a constant, every pixel holds a register of its own.
 pub(crate) const LOOSE_PIXELS: usize = 2;
@@ -14,6 +15,9 @@ pub(crate) const LOOSE_PIXELS: usize = 2;
 /// Floats between windows for which there are kernels of full size: every second planar pixel, blocked neighbours, and
 /// every second blocked pixel.
 pub(crate) const TILE_STEPS: [usize; 3] = [2, 16, 32];
+
+/// Channels of half a block, for which there are tiles of their own: many networks have 24 or 40 channels.
+pub(crate) const HALF: usize = LANES / 2;
 
 /// Compiled kernels and their sizes.
 #[derive(Debug)]
@@ -24,7 +28,7 @@ pub(crate) struct KernelSet {
     pub(crate) tall_blocks: &'static [usize],
     /// Pixels of a tile at most, where its step is one of [`TILE_STEPS`].
     pub(crate) pixels: usize,
-    /// The tile of so many blocks, pixels, and floats of step.
+    /// The tile of so many channels ([`HALF`], or whole blocks), pixels, and floats of step.
     pub(crate) tile: fn(usize, usize, usize) -> Option<TileKernel>,
     /// Pixels of a depthwise call at most.
     pub(crate) depthwise_pixels: usize,
@@ -56,12 +60,14 @@ impl KernelSet {
 
 /// The module of an instruction set: every generic kernel, compiled with its features.
 ///
-/// `blocks` and `tall` give the tiles' heights in channel blocks with the vectors that make them; a tile's sums,
-/// `vectors · pixels`, fill the registers but for one row of weights and one of input.
+/// `blocks` and `tall` give the tiles' heights in channel blocks with the vectors that make them, `half` the vector and how
+/// many of it make half a block; a tile's sums, `vectors · pixels`, fill the registers but for one row of weights and one
+/// of input.
 macro_rules! kernel_set {
     (
         $name:ident, $vector:ty, $(features: $features:literal,)?
         blocks: [$($blocks:literal => $vectors:literal),*], tall: [$($tall:literal => $tall_vectors:literal),*],
+        half: $half:ty => $half_vectors:literal,
         pixels: [$($pixels:literal),*] up to $most:literal,
         depthwise: [$($depthwise:literal),*] up to $most_depthwise:literal
     ) => {
@@ -130,8 +136,35 @@ macro_rules! kernel_set {
                 }
             }
 
-            fn tile_of_blocks(blocks: usize, pixels: usize, step: usize) -> Option<TileKernel> {
-                match (blocks, pixels) {
+            $(#[target_feature(enable = $features)])?
+            unsafe fn half_tile_kernel<const PIXELS: usize, const STEP: usize>(call: &TileCall<'_>) {
+                // SAFETY: the caller's promise.
+                unsafe { tile::<$half, $half_vectors, PIXELS, STEP>(call) }
+            }
+
+            fn half_tile_of<const STEP: usize>(pixels: usize) -> Option<TileKernel> {
+                match pixels {
+                    $($pixels => Some(half_tile_kernel::<$pixels, STEP>),)*
+                    _ => None,
+                }
+            }
+
+            fn half_tile_of_step(pixels: usize, step: usize) -> Option<TileKernel> {
+                match (step, pixels) {
+                    (2, _) => half_tile_of::<2>(pixels),
+                    (16, _) => half_tile_of::<16>(pixels),
+                    (32, _) => half_tile_of::<32>(pixels),
+                    (_, 1) => Some(half_tile_kernel::<1, 0>),
+                    (_, 2) => Some(half_tile_kernel::<2, 0>),
+                    _ => None,
+                }
+            }
+
+            fn tile_of_channels(channels: usize, pixels: usize, step: usize) -> Option<TileKernel> {
+                if channels == HALF {
+                    return half_tile_of_step(pixels, step);
+                }
+                match (channels / LANES, pixels) {
                     $(($blocks, _) => tile_of_step::<$vectors>(pixels, step),)*
                     $(($tall, 1) => Some(tile_kernel::<$tall_vectors, 1, 0>),)*
                     _ => None,
@@ -160,7 +193,7 @@ macro_rules! kernel_set {
                 blocks: &[$($blocks),*],
                 tall_blocks: &[$($tall),*],
                 pixels: $most,
-                tile: tile_of_blocks,
+                tile: tile_of_channels,
                 depthwise_pixels: $most_depthwise,
                 depthwise: depthwise_of_side,
                 pool: pool_kernel,
@@ -177,6 +210,7 @@ macro_rules! kernel_set {
 kernel_set!(
     avx512, crate::vector::avx512::Avx512, features: "avx512f,avx512bw,avx512dq,avx512vl,fma",
     blocks: [2 => 2, 1 => 1], tall: [8 => 8, 4 => 4],
+    half: crate::vector::avx2::Avx2 => 1,
     pixels: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] up to 14,
     depthwise: [1, 2, 3, 4, 5, 6, 7, 8] up to 8
 );
@@ -185,6 +219,7 @@ kernel_set!(
 kernel_set!(
     avx2, crate::vector::avx2::Avx2, features: "avx2,fma",
     blocks: [1 => 2], tall: [4 => 8],
+    half: crate::vector::avx2::Avx2 => 1,
     pixels: [1, 2, 3, 4, 5, 6] up to 6,
     depthwise: [1, 2, 3, 4] up to 4
 );
@@ -193,6 +228,7 @@ kernel_set!(
 kernel_set!(
     neon, crate::vector::neon::Neon,
     blocks: [1 => 4], tall: [4 => 16],
+    half: crate::vector::neon::Neon => 2,
     pixels: [1, 2, 3, 4, 5] up to 5,
     depthwise: [1, 2, 3, 4, 5, 6, 7, 8] up to 8
 );
@@ -200,6 +236,7 @@ kernel_set!(
 kernel_set!(
     portable, crate::vector::portable::Portable,
     blocks: [1 => 4], tall: [2 => 8],
+    half: crate::vector::portable::Portable => 2,
     pixels: [1, 2] up to 2,
     depthwise: [1, 2] up to 2
 );

@@ -26,6 +26,9 @@ pub(crate) type Halves<T> = [T; 2];
 /// What one call computes.
 #[derive(Debug)]
 pub(crate) struct TileCall<'a> {
+    /// Pixels and channels of the tile, for which kernels have constants.
+    pub(crate) pixels: usize,
+    pub(crate) channels: usize,
     /// Each half's first window.
     pub(crate) input: Halves<*const f32>,
     pub(crate) runs: &'a [Run],
@@ -69,7 +72,23 @@ pub(crate) unsafe fn tile<V: Vector, const VECTORS: usize, const PIXELS: usize, 
         for run in call.runs {
             let mut first = call.input[0].add(run.offset as usize);
             let mut second = call.input[1].add(run.offset as usize);
-            for _ in 0..run.length {
+            let mut length = run.length;
+            while V::BY_LANE && length >= QUAD as u32 {
+                let mut inputs = [V::splat(0.0); PIXELS];
+                for pixel in 0..PIXELS {
+                    let input = if pixel < half { first.add(pixel * step) } else { second.add((pixel - half) * step) };
+                    inputs[pixel] = V::load(input);
+                }
+                accumulate::<V, VECTORS, PIXELS, 0>(&mut sums, &inputs, weights);
+                accumulate::<V, VECTORS, PIXELS, 1>(&mut sums, &inputs, weights.add(VECTORS * V::LANES));
+                accumulate::<V, VECTORS, PIXELS, 2>(&mut sums, &inputs, weights.add(2 * VECTORS * V::LANES));
+                accumulate::<V, VECTORS, PIXELS, 3>(&mut sums, &inputs, weights.add(3 * VECTORS * V::LANES));
+                weights = weights.add(QUAD * VECTORS * V::LANES);
+                first = first.add(QUAD);
+                second = second.add(QUAD);
+                length -= QUAD as u32;
+            }
+            for _ in 0..length {
                 let mut row = [V::splat(0.0); VECTORS];
                 for vector in 0..VECTORS {
                     row[vector] = V::load(weights.add(vector * V::LANES));
@@ -86,6 +105,22 @@ pub(crate) unsafe fn tile<V: Vector, const VECTORS: usize, const PIXELS: usize, 
                 second = second.add(1);
             }
         }
+        finish(call, &mut sums);
+    }
+}
+
+/// What happens to the sums before they leave the registers.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn finish<V: Vector, const VECTORS: usize, const PIXELS: usize>(
+    call: &TileCall<'_>,
+    sums: &mut [[V; PIXELS]; VECTORS],
+) {
+    let half = PIXELS / 2;
+    // SAFETY: the caller's promise.
+    unsafe {
         if let Some(residual) = call.residual {
             for vector in 0..VECTORS {
                 for pixel in 0..PIXELS {
@@ -108,6 +143,30 @@ pub(crate) unsafe fn tile<V: Vector, const VECTORS: usize, const PIXELS: usize, 
                 let to =
                     call.output[usize::from(pixel >= half)].add(place::<V>(vector, pixel, half, call.output_block));
                 sums[vector][pixel].store(to);
+            }
+        }
+    }
+}
+
+/// Input floats that a vector holds whose lanes are taken one by one.
+const QUAD: usize = 4;
+
+/// Adds the products with one lane of the inputs.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn accumulate<V: Vector, const VECTORS: usize, const PIXELS: usize, const LANE: i32>(
+    sums: &mut [[V; PIXELS]; VECTORS],
+    inputs: &[V; PIXELS],
+    weights: *const f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for vector in 0..VECTORS {
+            let row = V::load(weights.add(vector * V::LANES));
+            for pixel in 0..PIXELS {
+                sums[vector][pixel] = row.fma_lane::<LANE>(inputs[pixel], sums[vector][pixel]);
             }
         }
     }

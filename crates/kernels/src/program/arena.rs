@@ -23,6 +23,11 @@ impl Floats {
         self.0.len() * LANES
     }
 
+    /// Its place in memory, for a checked run: the address of the first float, and how many there are.
+    pub(crate) fn place(&self) -> (usize, usize) {
+        (self.as_ptr().addr(), self.len())
+    }
+
     pub(crate) fn fill(&mut self, value: f32) {
         self.0.fill(Line([value; LANES]));
     }

@@ -6,10 +6,12 @@ use super::arena::{Floats, Life, place};
 use super::bytes::ByteWork;
 use super::bytes::edges::Arrival;
 use super::channels::ChannelStep;
-use super::convolution::{self, Convolution, ConvolutionStep, Packed};
+use super::convolution::{CONVOLUTION, Convolution, ConvolutionStep};
 use super::depthwise::{self, DepthwiseStep, PackedDepthwise};
+use super::expansion::{self, ExpansionStep};
 use super::halo::Halo;
 use super::input::{InputOrder, InputStep};
+use super::packed::{self, Packed};
 use super::pointwise::{Other, PointwiseStep};
 use super::pooling::{AverageStep, PoolStep};
 use super::region::Region;
@@ -23,6 +25,7 @@ use crate::byte_isa::ByteIsa;
 use crate::error::PlanError;
 use crate::isa::Isa;
 use crate::kernel::bytes::set::ByteSet;
+use crate::kernel::interpreter;
 use crate::kernel::pointwise::Combination;
 use crate::kernel::pool::PoolKind;
 use crate::kernel::set::KernelSet;
@@ -47,12 +50,16 @@ pub struct Options {
     /// Whether the memory is filled with numbers that are none before every run, so that nothing that was not computed
     /// goes unnoticed.
     pub poisons: bool,
+    /// Whether every access to memory is checked, one float at a time: the program is planned for the instruction set,
+    /// which the machine need not have, and interpreted, thousands of times slower, with the same results. Memory beyond
+    /// the step's own ends the run with a panic. For tests; one thread.
+    pub checks: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let (isa, byte_isa) = (Isa::best(), ByteIsa::best());
-        Self { isa, byte_isa, threads: 1, winograd: true, poisons: cfg!(debug_assertions) }
+        Self { isa, byte_isa, threads: 1, winograd: true, poisons: cfg!(debug_assertions), checks: false }
     }
 }
 
@@ -83,6 +90,8 @@ enum Work {
     Convolution(Packed),
     Depthwise(PackedDepthwise),
     Winograd(PackedWinograd),
+    /// A dense and a depthwise convolution, and the tensor between them.
+    Expansion(Packed, PackedDepthwise, usize),
     Pool(PoolKind, Window),
     Average,
     Combine(Combination, Activation),
@@ -135,8 +144,9 @@ impl ProgramBuilder {
         let isa = if Isa::available().contains(&options.isa) { options.isa } else { Isa::best() };
         let of_bytes = ByteIsa::available();
         let byte_isa = if of_bytes.contains(&options.byte_isa) { options.byte_isa } else { ByteIsa::best() };
-        let (set, bytes) = (KernelSet::of(isa), ByteSet::of(byte_isa));
-        Self { options, set, bytes, tensors: Vec::new(), plans: Vec::new(), weights: 0 }
+        let set = if options.checks { interpreter::set(options.isa) } else { KernelSet::of(isa) };
+        let options = Options { threads: if options.checks { 1 } else { options.threads }, ..options };
+        Self { options, set, bytes: ByteSet::of(byte_isa), tensors: Vec::new(), plans: Vec::new(), weights: 0 }
     }
 
     /// The program's input, in the order in which the caller gives it. A planar one can be read by dense convolutions
@@ -208,8 +218,8 @@ impl ProgramBuilder {
     /// [`PlanError`]: shapes, weights and window do not fit each other, or are beyond the limits.
     pub fn convolution(&mut self, layer: &Convolution<'_>) -> Result<(), PlanError> {
         let (input, output) = (self.shape(layer.input), self.shape(layer.output));
-        let refuse = |reason: String| Err(PlanError::step(convolution::STEP, reason));
-        layer.window.check(convolution::STEP)?;
+        let refuse = |reason: String| Err(PlanError::step(CONVOLUTION, reason));
+        layer.window.check(CONVOLUTION)?;
         let groups = layer.groups;
         if groups == 0 || !input.channels.is_multiple_of(groups) || !output.channels.is_multiple_of(groups) {
             return refuse(format!("{} to {} channels in {groups} groups", input.channels, output.channels));
@@ -233,7 +243,7 @@ impl ProgramBuilder {
             Work::Winograd(winograd::pack(layer, [input.channels, output.channels], self.set)?)
         } else {
             let channels = [input.channels, output.channels];
-            Work::Convolution(convolution::pack(layer, channels, is_planar, output.pixels() == 1, self.set)?)
+            Work::Convolution(packed::pack(layer, channels, is_planar, output.pixels() == 1, self.set)?)
         };
         if let Work::Convolution(Packed { weights, .. })
         | Work::Depthwise(PackedDepthwise { weights, .. })
@@ -352,7 +362,7 @@ impl ProgramBuilder {
     ///
     /// # Errors
     /// [`PlanError`]: there is no input, or the memory is beyond the limit.
-    pub fn build(self, output: View) -> Result<Program, PlanError> {
+    pub fn build(mut self, output: View) -> Result<Program, PlanError> {
         let (input, takes_bytes) = match self.plans.first() {
             Some(Plan { work: Work::Input(_), output, .. }) => (output, false),
             Some(Plan { work: Work::Bytes(ByteWork::Picture(_, arrival)), output, .. }) => {
@@ -365,11 +375,19 @@ impl ProgramBuilder {
             return Err(PlanError::step("program", "its output are bytes"));
         }
         let input = self.shape(*input);
+        self.join_expansions(output);
         let threads = Threads::new(self.options.threads);
         let (mut lives, tensors) = (self.lives(output)?, self.tensors.len());
         for (stage, plan) in self.plans.iter().enumerate() {
             // Every stage has its scratch memory, if only of no floats.
-            let floats = if let Work::Winograd(packed) = &plan.work { packed.scratch() * threads.count() } else { 0 };
+            let floats = match &plan.work {
+                Work::Winograd(packed) => packed.scratch(),
+                Work::Expansion(dense, filter, between) => {
+                    expansion::buffer(dense, filter, &self.tensors[*between].layout).1
+                }
+                _ => 0,
+            };
+            let floats = floats.saturating_mul(threads.count());
             lives.push(Life { floats, first: stage, last: stage });
         }
         let (places, floats) = place(&lives)?;
@@ -382,12 +400,46 @@ impl ProgramBuilder {
         let mut stages = Vec::with_capacity(self.plans.len());
         for (number, plan) in self.plans.into_iter().enumerate() {
             let scratch = [places[tensors + number], threads.count()];
-            let stage = stage(plan, &region, scratch, (self.set, self.bytes))?;
+            let stage = stage(plan, (&region, &layouts), scratch, (self.set, self.bytes))?;
             stage.iter().try_for_each(|step| step.check())?;
             stages.push(stage);
         }
-        let (arena, poisons) = (Floats::zeroed(floats), self.options.poisons);
-        Ok(Program { arena, stages, input, takes_bytes, output: region(output), threads, poisons })
+        let Options { poisons, checks, .. } = self.options;
+        let (arena, output) = (Floats::zeroed(floats), region(output));
+        Ok(Program { arena, stages, input, takes_bytes, output, threads, poisons, checks })
+    }
+
+    /// Makes one step of each dense convolution whose whole output only the depthwise one behind it reads, where that is
+    /// faster.
+    fn join_expansions(&mut self, output: View) {
+        let mut readers = vec![0; self.tensors.len()];
+        readers[output.tensor] += 1;
+        self.plans.iter().flat_map(|plan| &plan.inputs).for_each(|view| readers[view.tensor] += 1);
+        let mut joined: Vec<Plan> = Vec::with_capacity(self.plans.len());
+        for plan in std::mem::take(&mut self.plans) {
+            let Plan { work: Work::Depthwise(filter), inputs, output } = plan else {
+                joined.push(plan);
+                continue;
+            };
+            let between = inputs[0];
+            let shape = self.tensors[between.tensor].layout.shape;
+            let is_whole = between.channels == shape.channels && readers[between.tensor] == 1;
+            match joined.pop() {
+                Some(Plan { work: Work::Convolution(dense), inputs, output: found })
+                    if found == between
+                        && is_whole
+                        && inputs.len() == 1
+                        && expansion::suits(&dense, self.shape(inputs[0]), shape) =>
+                {
+                    joined.push(Plan { work: Work::Expansion(dense, filter, between.tensor), inputs, output });
+                }
+                other => {
+                    joined.extend(other);
+                    joined.push(Plan { work: Work::Depthwise(filter), inputs, output });
+                }
+            }
+        }
+        self.plans = joined;
     }
 
     fn add(&mut self, shape: Shape, is_planar: bool, element: Element) -> Result<TensorId, PlanError> {
@@ -486,6 +538,8 @@ impl ProgramBuilder {
             }
         }
         lives[output.tensor].last = self.plans.len();
+        // Tensors that no step touches, such as those between joined convolutions, need no memory.
+        lives.iter_mut().filter(|life| life.first == usize::MAX).for_each(|life| life.floats = 0);
         debug_assert!(lives.iter().all(|life| life.floats <= MAX_FLOATS), "{lives:?}");
         Ok(lives)
     }
@@ -495,7 +549,7 @@ impl ProgramBuilder {
 /// share it.
 fn stage(
     plan: Plan,
-    region: &dyn Fn(View) -> Region,
+    (region, layouts): (&dyn Fn(View) -> Region, &[Layout]),
     scratch: [usize; 2],
     (set, bytes): (&'static KernelSet, &'static ByteSet),
 ) -> Result<Stage, PlanError> {
@@ -510,6 +564,9 @@ fn stage(
         Work::Convolution(packed) => Box::new(ConvolutionStep::new(packed, input, output, second, set)?),
         Work::Depthwise(packed) => Box::new(DepthwiseStep::new(packed, input, output, set)?),
         Work::Winograd(packed) => Box::new(WinogradStep::new(packed, [input, output], second, scratch, set)?),
+        Work::Expansion(dense, filter, between) => {
+            Box::new(ExpansionStep::new((dense, filter), [input, output], layouts[between], scratch, set)?)
+        }
         Work::Pool(kind, window) => Box::new(PoolStep { kind, window, input, output, set }),
         Work::Average => Box::new(AverageStep { input, output, set }),
         Work::Combine(how, activation) => pointwise(Other::Tensor(operand, how), activation),

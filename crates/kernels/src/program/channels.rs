@@ -2,6 +2,7 @@
 
 use super::region::Region;
 use super::step::{Step, Worker, proven};
+use crate::bounds::{Access, Touched};
 use crate::error::PlanError;
 
 const STEP: &str = "channel order";
@@ -29,6 +30,15 @@ impl Step for ChannelStep {
         Ok(())
     }
 
+    fn touches(&self) -> Touched {
+        let reads = self.inputs.iter().map(Region::floats).collect();
+        Touched { reads, writes: vec![self.output.floats()], ..Touched::default() }
+    }
+
+    fn describe(&self) -> String {
+        format!("{STEP} {}", self.output.shape())
+    }
+
     unsafe fn run(&self, worker: &Worker<'_>) {
         let (shape, pixel) = (self.output.shape(), self.output.layout.pixel());
         for to in worker.share(self.order.len()) {
@@ -37,7 +47,10 @@ impl Step for ChannelStep {
                 let (source, target) = (self.inputs[input].element(from, y, 0), self.output.element(to, y, 0));
                 for x in 0..shape.width {
                     // SAFETY: check() has proven that both channels are inside their regions.
-                    unsafe { *worker.at(target + x * pixel) = *worker.at(source + x * pixel) };
+                    unsafe {
+                        *worker.span(target + x * pixel, 1, Access::Write) =
+                            *worker.span(source + x * pixel, 1, Access::Read)
+                    };
                 }
             }
         }

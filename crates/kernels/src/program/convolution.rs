@@ -1,21 +1,23 @@
-//! A dense convolution: how its weights are packed, which runs its tiles follow, and the proof that they stay inside.
+//! A dense convolution, tile by tile, and the proof that its tiles stay inside.
 
 use std::ops::Range;
 
-use super::arena::Floats;
 use super::builder::View;
+use super::packed::{Band, Packed, runs};
 use super::region::Region;
 use super::step::{Step, Worker, proven};
 use super::tiles::{Tile, cut};
 use super::window::Window;
 use crate::activation::Activation;
+use crate::bounds::Touched;
 use crate::error::PlanError;
 use crate::kernel::pointwise::{Operand, PointwiseCall};
 use crate::kernel::set::{KernelSet, LOOSE_PIXELS, TILE_STEPS};
 use crate::kernel::tile::{Run, TileCall, TileKernel};
-use crate::layout::{LANES, MAX_FLOATS};
+use crate::layout::LANES;
 
-pub(crate) const STEP: &str = "convolution";
+pub(crate) const CONVOLUTION: &str = "convolution";
+const STEP: &str = CONVOLUTION;
 
 /// Packed weights that stay in the second-level cache, in bytes: below, all channels of a tile are computed before the
 /// next tile, above, all tiles of a few channels.
@@ -40,136 +42,6 @@ pub struct Convolution<'a> {
     pub groups: usize,
     /// What follows.
     pub activation: Activation,
-}
-
-/// One element of the window of one input channel.
-#[derive(Debug, Clone, Copy)]
-struct Tap {
-    channel: usize,
-    row: usize,
-    column: usize,
-}
-
-/// Output channels that are computed together.
-#[derive(Debug, Clone)]
-struct Band {
-    /// First block of the output.
-    block: usize,
-    blocks: usize,
-    /// Input channels that these see.
-    channels: Range<usize>,
-    /// Where its packed weights begin.
-    weights: usize,
-}
-
-/// What does not depend on where the tensors lie.
-#[derive(Debug)]
-pub(crate) struct Packed {
-    window: Window,
-    bands: Vec<Band>,
-    pub(crate) weights: Floats,
-    bias: Floats,
-    /// Whether the input is planar.
-    is_planar: bool,
-    pub(crate) activation: Activation,
-}
-
-/// Packs the weights of a convolution of `inputs` channels to `outputs`, of which a single pixel comes out where `is_tall`.
-pub(crate) fn pack(
-    layer: &Convolution<'_>,
-    [inputs, outputs]: [usize; 2],
-    is_planar: bool,
-    is_tall: bool,
-    set: &KernelSet,
-) -> Result<Packed, PlanError> {
-    let window = layer.window;
-    let (of_group, to_group) = (inputs / layer.groups, outputs / layer.groups);
-    let sizes: Vec<usize> = if is_tall { [set.tall_blocks, set.blocks].concat() } else { set.blocks.to_vec() };
-    let mut bands = Vec::new();
-    let (mut block, mut floats) = (0, 0_usize);
-    while block * LANES < outputs {
-        let left = outputs.div_ceil(LANES) - block;
-        let is_whole = layer.groups == 1;
-        let blocks = if is_whole { sizes.iter().copied().find(|&size| size <= left).unwrap_or(1) } else { 1 };
-        let last = (outputs - 1).min((block + blocks) * LANES - 1);
-        let channels = block * LANES / to_group * of_group..(last / to_group + 1) * of_group;
-        let taps = channels.len() * window.kernel[0] * window.kernel[1];
-        bands.push(Band { block, blocks, channels, weights: floats });
-        floats = taps.saturating_mul(blocks * LANES).saturating_add(floats);
-        if floats > MAX_FLOATS {
-            return Err(PlanError::Memory { floats, limit: MAX_FLOATS });
-        }
-        block += blocks;
-    }
-    let mut weights = Floats::zeroed(floats);
-    for band in &bands {
-        let width = band.blocks * LANES;
-        let packed = &mut weights.as_mut_slice()[band.weights..];
-        for (tap, row) in taps(&window, band.channels.clone(), is_planar).zip(packed.chunks_exact_mut(width)) {
-            for (lane, weight) in row.iter_mut().enumerate() {
-                let output = band.block * LANES + lane;
-                let seen = output / to_group * of_group;
-                if output < outputs && (seen..seen + of_group).contains(&tap.channel) {
-                    let filter = output * of_group + tap.channel - seen;
-                    *weight = layer.weights[(filter * window.kernel[0] + tap.row) * window.kernel[1] + tap.column];
-                }
-            }
-        }
-    }
-    let mut bias = Floats::zeroed(outputs.next_multiple_of(LANES));
-    bias.as_mut_slice()[..layer.bias.len()].copy_from_slice(layer.bias);
-    Ok(Packed { window, bands, weights, bias, is_planar, activation: layer.activation })
-}
-
-/// The window's elements in the order in which runs go over them.
-fn taps(window: &Window, channels: Range<usize>, is_planar: bool) -> Box<dyn Iterator<Item = Tap>> {
-    let [rows, columns] = window.kernel;
-    let places = move || (0..rows).flat_map(move |row| (0..columns).map(move |column| (row, column)));
-    if is_planar {
-        return Box::new(
-            channels.flat_map(move |channel| places().map(move |(row, column)| Tap { channel, row, column })),
-        );
-    }
-    Box::new(in_blocks(channels).flat_map(move |part| {
-        places().flat_map(move |(row, column)| part.clone().map(move |channel| Tap { channel, row, column }))
-    }))
-}
-
-/// A range of channels, cut where blocks end.
-fn in_blocks(channels: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    (channels.start / LANES..channels.end.div_ceil(LANES))
-        .map(move |block| channels.start.max(block * LANES)..channels.end.min((block + 1) * LANES))
-}
-
-/// Where a window's elements lie, from its first float on; the order is that of [`taps`].
-fn runs(packed: &Packed, channels: Range<usize>, input: &Region) -> Vec<Run> {
-    let (window, layout) = (&packed.window, &input.layout);
-    let [rows, columns] = window.kernel;
-    let mut runs = Vec::new();
-    let mut push = |offset: usize, length: usize| runs.push(Run { offset: offset as u32, length: length as u32 });
-    if packed.is_planar {
-        for channel in channels {
-            for row in 0..rows {
-                let from = channel * layout.block() + row * window.dilation[0] * layout.row();
-                if window.dilation[1] == 1 {
-                    push(from, columns);
-                } else {
-                    (0..columns).for_each(|column| push(from + column * window.dilation[1], 1));
-                }
-            }
-        }
-        return runs;
-    }
-    for part in in_blocks(channels) {
-        let from = part.start / LANES * layout.block() + part.start % LANES;
-        for row in 0..rows {
-            for column in 0..columns {
-                let place = row * window.dilation[0] * layout.row() + column * window.dilation[1] * LANES;
-                push(from + place, part.len());
-            }
-        }
-    }
-    runs
 }
 
 /// A tile with its places in the arena.
@@ -247,7 +119,7 @@ impl ConvolutionStep {
                 }
             };
             let kernels: Option<Vec<TileKernel>> =
-                sizes.iter().map(|&pixels| (set.tile)(band.blocks, pixels, step)).collect();
+                sizes.iter().map(|&pixels| (set.tile)(band.lanes, pixels, step)).collect();
             let kernels = kernels.ok_or(PlanError::Extent { step: STEP, access: "there is no kernel of its size" })?;
             bands.push(Planned { band: band.clone(), runs: range, kernels });
         }
@@ -263,14 +135,12 @@ impl ConvolutionStep {
     /// As for [`Step::run`].
     unsafe fn compute(&self, worker: &Worker<'_>, planned: &Planned, placed: &Placed) {
         let band = &planned.band;
-        let clamp = match self.packed.activation {
-            Activation::Clamp { low, high } => Some((low, high)),
-            _ => None,
-        };
         let blocks = |layout: &Region| band.block * layout.layout.block();
         // SAFETY: the arena is the one that the regions lie in; check() has proven every place that the kernel reaches.
         unsafe {
             let call = TileCall {
+                pixels: placed.tile.pixels,
+                channels: band.lanes,
                 input: placed.input.map(|place| worker.at(place).cast_const()),
                 runs: &self.runs[planned.runs.clone()],
                 step: self.step,
@@ -283,35 +153,38 @@ impl ConvolutionStep {
                     .zip(self.residual.as_ref())
                     .map(|(places, residual)| places.map(|place| worker.at(place + blocks(residual)).cast_const())),
                 residual_block: self.residual.as_ref().map_or(0, |residual| residual.layout.block()),
-                clamp,
+                clamp: clamp_of(self.packed.activation),
             };
             planned.kernels[placed.kernel](&call);
-            if clamp.is_none() && self.packed.activation != Activation::Identity {
-                self.activate(&call, band.blocks, &placed.tile);
-            }
-        }
-    }
-
-    /// Applies an activation that the tile's kernel has not, while the tile is in the first cache.
-    ///
-    /// # Safety
-    /// As for [`Step::run`].
-    unsafe fn activate(&self, call: &TileCall<'_>, blocks: usize, tile: &Tile) {
-        for block in 0..blocks {
-            for half in 0..2 {
-                // SAFETY: the pixels are those that the tile has just written.
-                unsafe {
+            for block in 0..band.blocks() {
+                for half in 0..2 {
                     let row = call.output[half].add(block * call.output_block);
-                    (self.set.pointwise)(&PointwiseCall {
-                        input: row,
-                        operand: Operand::Nothing,
-                        activation: self.packed.activation,
-                        output: row,
-                        pixels: tile.length(half),
-                    });
+                    activate_rows(self.set, self.packed.activation, row, placed.tile.length(half));
                 }
             }
         }
+    }
+}
+
+/// The part of an activation that tile and depthwise kernels apply.
+pub(super) fn clamp_of(activation: Activation) -> Option<(f32, f32)> {
+    match activation {
+        Activation::Clamp { low, high } => Some((low, high)),
+        _ => None,
+    }
+}
+
+/// Applies what those kernels have not to pixels that were just written, while they are in the first cache.
+///
+/// # Safety
+/// `row` is the first of so many pixels of a block, which nobody else reads or writes.
+pub(super) unsafe fn activate_rows(set: &KernelSet, activation: Activation, row: *mut f32, pixels: usize) {
+    if clamp_of(activation).is_some() || activation == Activation::Identity {
+        return;
+    }
+    // SAFETY: the caller's promise; the machine has the set's instructions, or the program would not have been built.
+    unsafe {
+        (set.pointwise)(&PointwiseCall { input: row, operand: Operand::Nothing, activation, output: row, pixels });
     }
 }
 
@@ -321,10 +194,10 @@ impl Step for ConvolutionStep {
             let runs = self.runs.get(runs.clone()).unwrap_or_default();
             let reach = runs.iter().map(|run| run.offset as usize + run.length as usize).max().unwrap_or(0);
             let elements: usize = runs.iter().map(|run| run.length as usize).sum();
-            let weights = band.weights + elements * band.blocks * LANES;
+            let weights = band.weights + elements * band.lanes;
             proven(weights <= self.packed.weights.len(), STEP, "weights")?;
-            proven((band.block + band.blocks) * LANES <= self.packed.bias.len(), STEP, "bias")?;
-            proven(band.block + band.blocks <= self.output.blocks(), STEP, "output blocks")?;
+            proven(band.block * LANES + band.lanes <= self.packed.bias.len(), STEP, "bias")?;
+            proven(band.block + band.blocks() <= self.output.blocks(), STEP, "output blocks")?;
             for placed in &self.tiles {
                 for half in 0..2 {
                     let length = placed.tile.length(half);
@@ -335,7 +208,7 @@ impl Step for ConvolutionStep {
                     proven(self.input.holds(placed.input[half], last + reach), STEP, "input")?;
                     let holds = |region: &Region, first: usize| {
                         let first = first + band.block * region.layout.block();
-                        let last = first + (band.blocks - 1) * region.layout.block() + length * LANES;
+                        let last = first + (band.blocks() - 1) * region.layout.block() + length * LANES;
                         region.holds(first, last)
                     };
                     proven(holds(&self.output, placed.output[half]), STEP, "output")?;
@@ -346,6 +219,20 @@ impl Step for ConvolutionStep {
             }
         }
         Ok(())
+    }
+
+    fn touches(&self) -> Touched {
+        let residual = self.residual.as_ref().map(Region::floats);
+        Touched {
+            reads: [self.input.floats()].into_iter().chain(residual).collect(),
+            writes: vec![self.output.floats()],
+            weights: vec![self.packed.weights.place(), self.packed.bias.place()],
+        }
+    }
+
+    fn describe(&self) -> String {
+        let [rows, columns] = self.packed.window.kernel;
+        format!("{STEP} {rows} × {columns}, {} to {}", self.input.shape(), self.output.shape())
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {

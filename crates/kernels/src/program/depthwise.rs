@@ -1,15 +1,15 @@
 //! A depthwise convolution: one filter for each channel.
 
 use super::arena::Floats;
-use super::convolution::Convolution;
+use super::convolution::{Convolution, activate_rows, clamp_of};
 use super::region::Region;
 use super::step::{Step, Worker, proven};
 use super::tiles::even;
 use super::window::Window;
 use crate::activation::Activation;
+use crate::bounds::Touched;
 use crate::error::PlanError;
 use crate::kernel::depthwise::{DepthwiseCall, DepthwiseKernel};
-use crate::kernel::pointwise::{Operand, PointwiseCall};
 use crate::kernel::set::KernelSet;
 use crate::layout::{LANES, MAX_FLOATS};
 
@@ -18,11 +18,11 @@ const STEP: &str = "depthwise convolution";
 /// What does not depend on where the tensors lie.
 #[derive(Debug)]
 pub(crate) struct PackedDepthwise {
-    window: Window,
+    pub(super) window: Window,
     /// For each block, for each element of the window, sixteen channels.
     pub(crate) weights: Floats,
-    bias: Floats,
-    activation: Activation,
+    pub(super) bias: Floats,
+    pub(super) activation: Activation,
 }
 
 /// Packs the filters of `channels` channels.
@@ -47,10 +47,32 @@ pub(crate) fn pack(layer: &Convolution<'_>, channels: usize) -> Result<PackedDep
 
 /// Neighbouring pixels of a row that are computed together.
 #[derive(Debug)]
-struct Part {
-    x: usize,
-    pixels: usize,
-    kernel: DepthwiseKernel,
+pub(super) struct Part {
+    pub(super) x: usize,
+    pub(super) pixels: usize,
+    pub(super) kernel: DepthwiseKernel,
+}
+
+/// How rows of `width` pixels are cut, and the offsets of a window's elements in rows that lie `row` floats apart.
+pub(super) fn parts(
+    packed: &PackedDepthwise,
+    row: usize,
+    width: usize,
+    set: &KernelSet,
+) -> Result<(Vec<Part>, Vec<u32>), PlanError> {
+    let window = packed.window;
+    let [rows, columns] = window.kernel;
+    let offset = |y: usize, x: usize| (y * window.dilation[0] * row + x * window.dilation[1] * LANES) as u32;
+    let taps = (0..rows).flat_map(|y| (0..columns).map(move |x| offset(y, x))).collect();
+    let step = window.stride[1] * LANES;
+    let side = if rows == columns && window.dilation == [1, 1] { rows } else { 0 };
+    let part = |(x, pixels): (usize, usize)| {
+        let kernel = (set.depthwise)(side, pixels, step).or_else(|| (set.depthwise)(0, pixels, step))?;
+        Some(Part { x, pixels, kernel })
+    };
+    let parts: Option<Vec<Part>> = even(width, width.div_ceil(set.depthwise_pixels)).map(part).collect();
+    let parts = parts.ok_or(PlanError::Extent { step: STEP, access: "there is no kernel of its size" })?;
+    Ok((parts, taps))
 }
 
 /// A depthwise convolution with every offset settled.
@@ -74,20 +96,8 @@ impl DepthwiseStep {
         output: Region,
         set: &'static KernelSet,
     ) -> Result<Self, PlanError> {
-        let window = packed.window;
-        let [rows, columns] = window.kernel;
-        let row = input.layout.row();
-        let offset = |y: usize, x: usize| (y * window.dilation[0] * row + x * window.dilation[1] * LANES) as u32;
-        let taps = (0..rows).flat_map(|y| (0..columns).map(move |x| offset(y, x))).collect();
-        let step = window.stride[1] * LANES;
-        let side = if rows == columns && window.dilation == [1, 1] { rows } else { 0 };
-        let width = output.shape().width;
-        let part = |(x, pixels): (usize, usize)| {
-            let kernel = (set.depthwise)(side, pixels, step).or_else(|| (set.depthwise)(0, pixels, step))?;
-            Some(Part { x, pixels, kernel })
-        };
-        let parts: Option<Vec<Part>> = even(width, width.div_ceil(set.depthwise_pixels)).map(part).collect();
-        let parts = parts.ok_or(PlanError::Extent { step: STEP, access: "there is no kernel of its size" })?;
+        let step = packed.window.stride[1] * LANES;
+        let (parts, taps) = parts(&packed, input.layout.row(), output.shape().width, set)?;
         Ok(Self { packed, input, output, taps, step, parts, set })
     }
 
@@ -100,15 +110,12 @@ impl DepthwiseStep {
     /// # Safety
     /// As for [`Step::run`].
     unsafe fn row(&self, worker: &Worker<'_>, block: usize, y: usize) {
-        let clamp = match self.packed.activation {
-            Activation::Clamp { low, high } => Some((low, high)),
-            _ => None,
-        };
         for part in &self.parts {
             let Some(window) = self.window(y, part) else { continue };
             // SAFETY: check() has proven every place that the kernel reaches.
             unsafe {
                 (part.kernel)(&DepthwiseCall {
+                    pixels: part.pixels,
                     input: worker.at(window + block * self.input.layout.block()),
                     row: self.input.layout.row(),
                     step: self.step,
@@ -116,22 +123,14 @@ impl DepthwiseStep {
                     weights: self.packed.weights.as_ptr().add(block * self.taps.len() * LANES),
                     bias: self.packed.bias.as_ptr().add(block * LANES),
                     output: worker.at(self.output.at(block, y, part.x)),
-                    clamp,
+                    clamp: clamp_of(self.packed.activation),
                 });
             }
         }
-        if clamp.is_none() && self.packed.activation != Activation::Identity {
-            // SAFETY: the row is the one that was just written.
-            unsafe {
-                let row = worker.at(self.output.at(block, y, 0));
-                (self.set.pointwise)(&PointwiseCall {
-                    input: row,
-                    operand: Operand::Nothing,
-                    activation: self.packed.activation,
-                    output: row,
-                    pixels: self.output.shape().width,
-                });
-            }
+        // SAFETY: the row is the one that was just written.
+        unsafe {
+            let row = worker.at(self.output.at(block, y, 0));
+            activate_rows(self.set, self.packed.activation, row, self.output.shape().width);
         }
     }
 }
@@ -154,6 +153,19 @@ impl Step for DepthwiseStep {
             }
         }
         Ok(())
+    }
+
+    fn touches(&self) -> Touched {
+        Touched {
+            reads: vec![self.input.floats()],
+            writes: vec![self.output.floats()],
+            weights: vec![self.packed.weights.place(), self.packed.bias.place()],
+        }
+    }
+
+    fn describe(&self) -> String {
+        let [rows, columns] = self.packed.window.kernel;
+        format!("{STEP} {rows} × {columns}, {} to {}", self.input.shape(), self.output.shape())
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {

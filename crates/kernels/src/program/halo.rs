@@ -2,6 +2,7 @@
 
 use super::region::Region;
 use super::step::{Step, Worker};
+use crate::bounds::{Access, Touched};
 use crate::error::PlanError;
 use crate::layout::Element;
 
@@ -24,6 +25,14 @@ impl Step for Halo {
         Ok(())
     }
 
+    fn touches(&self) -> Touched {
+        Touched { writes: vec![self.region.floats()], ..Touched::default() }
+    }
+
+    fn describe(&self) -> String {
+        "halo".to_owned()
+    }
+
     unsafe fn run(&self, worker: &Worker<'_>) {
         let layout = &self.region.layout;
         let (halo, row, pixel) = (layout.halo, layout.row(), layout.pixel());
@@ -36,7 +45,7 @@ impl Step for Halo {
             let first = self.region.first + block * layout.block();
             let zero = |from: usize, count: usize| {
                 // SAFETY: the block is the region's, the rows and columns are its layout's.
-                unsafe { worker.at(first + from).write_bytes(byte, count) }
+                unsafe { worker.span(first + from, count, Access::Write).write_bytes(byte, count) }
             };
             zero(0, whole);
             for y in halo..layout.rows() - halo {

@@ -2,6 +2,7 @@
 
 use super::region::Region;
 use super::step::{Picture, Step, Worker, proven};
+use crate::bounds::{Access, Touched};
 use crate::error::PlanError;
 
 /// The order of a picture's numbers.
@@ -27,6 +28,14 @@ impl Step for InputStep {
         proven(self.output.holds(self.output.element(0, 0, 0), last + 1), "input", "the tensor")
     }
 
+    fn touches(&self) -> Touched {
+        Touched { writes: vec![self.output.floats()], ..Touched::default() }
+    }
+
+    fn describe(&self) -> String {
+        format!("input {}", self.output.shape())
+    }
+
     unsafe fn run(&self, worker: &Worker<'_>) {
         let Picture::Floats(picture) = worker.picture else { return };
         let (shape, pixel) = (self.output.shape(), self.output.layout.pixel());
@@ -36,11 +45,17 @@ impl Step for InputStep {
                 InputOrder::ChannelsFirst => (item * shape.width, 1),
                 InputOrder::ChannelsLast => (y * shape.width * shape.channels + channel, shape.channels),
             };
-            let row = picture[first..].iter().step_by(step).take(shape.width);
             let to = self.output.element(channel, y, 0);
+            if step == 1 && pixel == 1 {
+                let row = &picture[first..][..shape.width];
+                // SAFETY: check() has proven that every row is inside the region, whose pixels are neighbours here.
+                unsafe { worker.span(to, row.len(), Access::Write).copy_from_nonoverlapping(row.as_ptr(), row.len()) };
+                continue;
+            }
+            let row = picture[first..].iter().step_by(step).take(shape.width);
             for (x, &value) in row.enumerate() {
                 // SAFETY: check() has proven that every row is inside the region; the iterator ends with it.
-                unsafe { *worker.at(to + x * pixel) = value };
+                unsafe { *worker.span(to + x * pixel, 1, Access::Write) = value };
             }
         }
     }

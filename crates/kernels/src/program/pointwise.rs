@@ -4,6 +4,7 @@ use super::arena::Floats;
 use super::region::Region;
 use super::step::{Step, Worker, proven};
 use crate::activation::Activation;
+use crate::bounds::Touched;
 use crate::error::PlanError;
 use crate::kernel::pointwise::{Combination, Operand, PointwiseCall};
 use crate::kernel::set::KernelSet;
@@ -66,6 +67,20 @@ impl Step for PointwiseStep {
                 proven(factors.len() >= floats && addends.len() >= floats, STEP, "operand")
             }
         }
+    }
+
+    fn touches(&self) -> Touched {
+        let mut touched = Touched { reads: vec![self.input.floats()], ..Touched::default() };
+        match &self.other {
+            Other::Tensor(region, _) | Other::Channels(region, _) => touched.reads.push(region.floats()),
+            Other::Affine(factors, addends) => touched.weights = vec![factors.place(), addends.place()],
+        }
+        touched.writes.push(self.output.floats());
+        touched
+    }
+
+    fn describe(&self) -> String {
+        format!("{STEP} {}", self.output.shape())
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {

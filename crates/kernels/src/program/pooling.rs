@@ -3,6 +3,7 @@
 use super::region::Region;
 use super::step::{Step, Worker, proven};
 use super::window::Window;
+use crate::bounds::Touched;
 use crate::error::PlanError;
 use crate::kernel::average::AverageCall;
 use crate::kernel::pool::{PoolCall, PoolKind};
@@ -56,6 +57,14 @@ impl Step for PoolStep {
         )
     }
 
+    fn touches(&self) -> Touched {
+        Touched { reads: vec![self.input.floats()], writes: vec![self.output.floats()], weights: vec![] }
+    }
+
+    fn describe(&self) -> String {
+        format!("{STEP} {} to {}", self.input.shape(), self.output.shape())
+    }
+
     unsafe fn run(&self, worker: &Worker<'_>) {
         let (input, output) = (self.input.shape(), self.output.shape());
         let (is_average, counts_padding) = match self.kind {
@@ -100,6 +109,14 @@ impl Step for AverageStep {
         let end = self.input.at(last, shape.height - 1, shape.width - 1) + LANES;
         proven(self.input.holds(self.input.at(0, 0, 0), end), STEP, "input")?;
         proven(self.output.holds(self.output.at(0, 0, 0), self.output.at(last, 0, 0) + LANES), STEP, "output")
+    }
+
+    fn touches(&self) -> Touched {
+        Touched { reads: vec![self.input.floats()], writes: vec![self.output.floats()], weights: vec![] }
+    }
+
+    fn describe(&self) -> String {
+        format!("average of {}", self.input.shape())
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {

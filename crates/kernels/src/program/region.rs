@@ -46,6 +46,11 @@ impl Region {
         Some(self.first + row * self.layout.row() + column * self.layout.pixel())
     }
 
+    /// All floats of the view, halo included.
+    pub(crate) fn floats(&self) -> std::ops::Range<usize> {
+        self.first..self.end()
+    }
+
     /// Whether floats `from..to` of the arena are all the view's.
     pub(crate) fn holds(&self, from: usize, to: usize) -> bool {
         self.first <= from && from <= to && to <= self.end()

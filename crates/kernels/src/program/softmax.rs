@@ -2,6 +2,7 @@
 
 use super::region::Region;
 use super::step::{Step, Worker, proven};
+use crate::bounds::{Access, Touched};
 use crate::error::PlanError;
 
 const STEP: &str = "softmax";
@@ -22,18 +23,29 @@ impl Step for SoftmaxStep {
         Ok(())
     }
 
+    fn touches(&self) -> Touched {
+        Touched { reads: vec![self.input.floats()], writes: vec![self.output.floats()], weights: vec![] }
+    }
+
+    fn describe(&self) -> String {
+        format!("{STEP} {}", self.output.shape())
+    }
+
     unsafe fn run(&self, worker: &Worker<'_>) {
         if worker.number > 0 {
             return;
         }
         let channels = 0..self.output.channels;
         // SAFETY: check() has proven that every channel is inside the regions.
-        let read = |channel: usize| unsafe { *worker.at(self.input.element(channel, 0, 0)) };
+        let read = |channel: usize| unsafe { *worker.span(self.input.element(channel, 0, 0), 1, Access::Read) };
         let greatest = channels.clone().map(read).fold(f32::NEG_INFINITY, f32::max);
         let sum: f32 = channels.clone().map(|channel| (read(channel) - greatest).exp()).sum();
         for channel in channels {
             // SAFETY: as above.
-            unsafe { *worker.at(self.output.element(channel, 0, 0)) = (read(channel) - greatest).exp() / sum };
+            unsafe {
+                *worker.span(self.output.element(channel, 0, 0), 1, Access::Write) =
+                    (read(channel) - greatest).exp() / sum
+            };
         }
     }
 }

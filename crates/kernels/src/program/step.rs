@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::bounds::{self, Access, Touched};
 use crate::error::PlanError;
 
 /// The arena's first float, which all threads know.
@@ -74,12 +75,35 @@ pub(crate) struct Worker<'a> {
     pub(crate) number: usize,
     /// How many there are.
     pub(crate) count: usize,
+    /// Whether accesses are checked.
+    pub(crate) checks: bool,
 }
 
 impl Worker<'_> {
     /// This thread's part of `items` pieces of work.
     pub(crate) fn share(&self, items: usize) -> Range<usize> {
         items * self.number / self.count..items * (self.number + 1) / self.count
+    }
+
+    /// Before a step runs: what it touches is settled for a checked run.
+    pub(crate) fn enter(&self, step: &dyn Step) {
+        if self.checks {
+            bounds::enter(step.describe(), step.touches(), self.arena.0);
+        }
+    }
+
+    /// Some floats of the arena that are read or written other than by a kernel.
+    ///
+    /// # Safety
+    /// As for [`Self::at`].
+    #[inline]
+    pub(crate) unsafe fn span(&self, offset: usize, floats: usize, access: Access) -> *mut f32 {
+        // SAFETY: the caller's promise.
+        let first = unsafe { self.at(offset) };
+        if self.checks {
+            bounds::touch(first, floats, access);
+        }
+        first
     }
 
     /// A place in the arena.
@@ -108,6 +132,17 @@ pub(crate) trait Step: fmt::Debug + Send + Sync {
     /// [`Step::check`] passed, the arena is the one that the regions were placed in, all threads of the run take the
     /// same step, and the stages that it reads from are finished.
     unsafe fn run(&self, worker: &Worker<'_>);
+
+    /// All that [`Step::run`] may touch, which a checked run holds it to: nothing, unless it says so. Only kernels over
+    /// floats ask.
+    fn touches(&self) -> Touched {
+        Touched::default()
+    }
+
+    /// What it is, in a few words with its sizes.
+    fn describe(&self) -> String {
+        std::any::type_name::<Self>().rsplit("::").next().unwrap_or_default().to_owned()
+    }
 
     /// Floats of packed weights.
     fn weights(&self) -> usize {

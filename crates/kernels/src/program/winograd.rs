@@ -15,6 +15,7 @@ use super::step::{Step, Worker, proven};
 use super::tiles::{Tile, cut, even};
 use super::window::Window;
 use crate::activation::Activation;
+use crate::bounds::Touched;
 use crate::error::PlanError;
 use crate::kernel::set::KernelSet;
 use crate::kernel::tile::{Run, TileCall, TileKernel};
@@ -239,6 +240,8 @@ impl WinogradStep {
                     // SAFETY: check() has proven every place that the kernel reaches.
                     unsafe {
                         kernel(&TileCall {
+                            pixels: tile.pixels,
+                            channels: band.blocks * LANES,
                             input: places.map(|place| worker.at(planes + plane * strides[0] + place).cast_const()),
                             runs: &batch.runs,
                             step: LANES,
@@ -288,7 +291,7 @@ impl Batch {
         let run = |block: usize| Run { offset: (block * patches * LANES) as u32, length: LANES as u32 };
         let tiles = cut(1, patches, set.pixels);
         let of_band = |band: &Band| {
-            tiles.iter().map(|tile| (set.tile)(band.blocks, tile.pixels, LANES)).collect::<Option<Vec<_>>>()
+            tiles.iter().map(|tile| (set.tile)(band.blocks * LANES, tile.pixels, LANES)).collect::<Option<Vec<_>>>()
         };
         let kernels = packed.bands.iter().map(of_band).collect::<Option<Vec<_>>>()?;
         Some(Self { patches, runs: (0..packed.blocks[0]).map(run).collect(), tiles, kernels })
@@ -322,6 +325,21 @@ impl Step for WinogradStep {
             }
         }
         Ok(())
+    }
+
+    fn touches(&self) -> Touched {
+        let residual = self.residual.as_ref().map(Region::floats);
+        let scratch = self.scratch..self.scratch + self.packed.scratch();
+        let PackedWinograd { weights, bias, zeros, .. } = &self.packed;
+        Touched {
+            reads: [self.input.floats()].into_iter().chain(residual).collect(),
+            writes: vec![self.output.floats(), scratch],
+            weights: vec![weights.place(), bias.place(), zeros.place()],
+        }
+    }
+
+    fn describe(&self) -> String {
+        format!("{STEP} {} to {}", self.input.shape(), self.output.shape())
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {

@@ -71,6 +71,24 @@ impl Vector for Neon {
         Self(unsafe { vfmaq_f32(addend.0, self.0, factor.0) })
     }
 
+    const BY_LANE: bool = true;
+
+    #[inline(always)]
+    unsafe fn fma_lane<const LANE: i32>(self, factors: Self, addend: Self) -> Self {
+        // SAFETY: every 64-bit Arm has NEON.
+        Self(unsafe { vfmaq_laneq_f32::<LANE>(addend.0, self.0, factors.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn reciprocal(self) -> Self {
+        // SAFETY: every 64-bit Arm has NEON. Eight bits, doubled by each step of Newton's method.
+        Self(unsafe {
+            let rough = vrecpeq_f32(self.0);
+            let better = vmulq_f32(rough, vrecpsq_f32(self.0, rough));
+            vmulq_f32(better, vrecpsq_f32(self.0, better))
+        })
+    }
+
     #[inline(always)]
     unsafe fn round(self) -> Self {
         // SAFETY: every 64-bit Arm has NEON.

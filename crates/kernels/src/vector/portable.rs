@@ -69,6 +69,11 @@ impl Vector for Portable {
     }
 
     #[inline(always)]
+    unsafe fn reciprocal(self) -> Self {
+        Self(self.0.map(f32::recip))
+    }
+
+    #[inline(always)]
     unsafe fn round(self) -> Self {
         // Adding and taking away 1.5 · 2²³ leaves the nearest whole number; `f32::round` is a call on old x86.
         const SHIFT: f32 = 12_582_912.0;

@@ -1,8 +1,8 @@
 //! Convolutions of every kind.
 
-use margay_kernels::{Activation, Options, Shape, Window};
+use margay_kernels::{Activation, Options, ProgramBuilder, Shape, Window};
 
-use crate::reference::{Case, Dense, Layer, Random, check, convolve, outputs, shape};
+use crate::reference::{Case, Dense, Layer, Random, check, check_with_reciprocals, convolve, outputs, shape};
 
 /// Checks one convolution, from a blocked input and, where it is dense, from a planar one.
 fn convolution(inputs: Shape, channels: usize, groups: usize, window: Window, activation: Activation) {
@@ -12,12 +12,18 @@ fn convolution(inputs: Shape, channels: usize, groups: usize, window: Window, ac
     let layer = Layer { activation, ..Layer::random(inputs.channels, channels, groups, window, &mut random) };
     let expected = convolve(&input, &layer, None);
     for is_planar in [false, true] {
-        check(&name, &input, is_planar, &expected, |builder, view| {
+        let network = |builder: &mut ProgramBuilder, view| {
             let output = builder.tensor(expected.shape)?;
             let output = builder.whole(output);
             builder.convolution(&layer.step(view, output, None))?;
             Ok(output)
-        });
+        };
+        match activation {
+            Activation::Sigmoid | Activation::Swish => {
+                check_with_reciprocals(&name, &input, is_planar, &expected, network);
+            }
+            _ => check(&name, &input, is_planar, &expected, network),
+        }
     }
 }
 
@@ -141,6 +147,47 @@ fn a_chain_of_layers_reuses_memory_without_leaving_traces() {
     });
 }
 
+/// Large enough that the builder makes one step of both.
+#[test]
+fn a_dense_convolution_and_the_depthwise_one_behind_it_are_one_step() {
+    let mut random = Random::new(17);
+    for (inputs, between, dense, depthwise) in [
+        (shape(16, 56, 58), 40, Window::square(1, 1, 0), Window::square(3, 1, 1)),
+        (shape(24, 57, 55), 56, Window::square(1, 1, 0), Window::square(5, 2, 2)),
+        (shape(3, 101, 99), 64, Window::square(3, 2, 1), Window::square(3, 1, 1)),
+        (shape(20, 70, 69), 33, Window::square(3, 1, 1), Window::square(3, 2, 0)),
+        (shape(5, 60, 61), 48, Window::square(1, 1, 0), Window::square(2, 3, 0)),
+        (shape(7, 60, 64), 48, Window::square(1, 1, 0), Window { dilation: [2, 1], ..Window::square(3, 1, 2) }),
+    ] {
+        let input = Dense::random(inputs, &mut random);
+        let activations = [Activation::Swish, Activation::RELU];
+        let first = Layer {
+            activation: activations[between % 3 % 2],
+            ..Layer::random(inputs.channels, between, 1, dense, &mut random)
+        };
+        let second = Layer {
+            activation: activations[between % 5 % 2],
+            ..Layer::random(between, between, between, depthwise, &mut random)
+        };
+        let expected = convolve(&convolve(&input, &first, None), &second, None);
+        check_with_reciprocals(
+            &format!("{inputs:?} {dense:?} {depthwise:?}"),
+            &input,
+            inputs.channels == 3,
+            &expected,
+            |builder, view| {
+                let (height, width) = outputs(&dense, inputs);
+                let (middle, output) =
+                    (builder.tensor(shape(between, height, width))?, builder.tensor(expected.shape)?);
+                let (middle, output) = (builder.whole(middle), builder.whole(output));
+                builder.convolution(&first.step(view, middle, None))?;
+                builder.convolution(&second.step(middle, output, None))?;
+                Ok(output)
+            },
+        );
+    }
+}
+
 #[test]
 fn winograd_convolutions_of_all_edges() {
     let mut random = Random::new(13);
@@ -160,6 +207,7 @@ fn winograd_convolutions_of_all_edges() {
             is_planar: false,
             expected: &expected,
             tolerance: 1e-5,
+            apart: 0.0,
             options,
         }
         .check(|builder, view| {

@@ -2,7 +2,7 @@
 
 use margay_kernels::{Activation, Combination, InputOrder, Isa, Options, ProgramBuilder, Shape, Window};
 
-use crate::reference::{Dense, Layer, Random, check, convolve, shape};
+use crate::reference::{Dense, Layer, Random, check, check_with_reciprocals, convolve, shape};
 
 #[test]
 fn tensors_are_added_and_multiplied() {
@@ -49,12 +49,18 @@ fn constants_scale_and_shift_every_channel_before_any_activation() {
     for activation in activations {
         let scaled = input.data.iter().enumerate().map(|(place, x)| x * factors[place / 12] + addends[place / 12]);
         let data = scaled.map(|x| activation.of(x)).collect();
-        check(&format!("{activation:?}"), &input, false, &Dense { shape: input.shape, data }, |builder, view| {
-            let output = builder.tensor(input.shape)?;
-            let output = builder.whole(output);
-            builder.affine(view, output, [&factors, &addends], activation)?;
-            Ok(output)
-        });
+        check_with_reciprocals(
+            &format!("{activation:?}"),
+            &input,
+            false,
+            &Dense { shape: input.shape, data },
+            |builder, view| {
+                let output = builder.tensor(input.shape)?;
+                let output = builder.whole(output);
+                builder.affine(view, output, [&factors, &addends], activation)?;
+                Ok(output)
+            },
+        );
     }
 }
 
@@ -64,7 +70,7 @@ fn sigmoid_holds_over_the_whole_range() {
     let data: Vec<f32> = (-600..=600).map(|x| x as f32 / 5.0).collect();
     let input = Dense { shape: shape(1, 1, data.len()), data };
     let data = input.data.iter().map(|&x| (1.0 / (1.0 + f64::from(-x).exp())) as f32).collect();
-    check("sigmoid", &input, false, &Dense { shape: input.shape, data }, |builder, view| {
+    check_with_reciprocals("sigmoid", &input, false, &Dense { shape: input.shape, data }, |builder, view| {
         let output = builder.tensor(input.shape)?;
         let output = builder.whole(output);
         builder.affine(view, output, [&[1.0], &[0.0]], Activation::Sigmoid)?;
@@ -126,7 +132,8 @@ fn a_picture_may_come_pixel_by_pixel() {
     let by_pixel: Vec<f32> = (0..60).map(|place| input.data[place % 3 * 20 + place / 3]).collect();
     for isa in Isa::available() {
         for is_planar in [false, true] {
-            let mut builder = ProgramBuilder::new(Options { isa, threads: 2, winograd: false, ..Options::default() });
+            let mut builder =
+                ProgramBuilder::new(Options { isa, threads: 2, winograd: false, poisons: true, ..Options::default() });
             let view = builder.input(input.shape, InputOrder::ChannelsLast, is_planar).unwrap();
             let mut program = builder.build(view).unwrap();
             let mut found = Vec::new();

@@ -1,7 +1,8 @@
 //! What the steps should compute, in the order of the definition; and what the tests are made of.
 
 use margay_kernels::{
-    Activation, Convolution, InputOrder, Isa, Options, PlanError, PoolKind, ProgramBuilder, Shape, View, Window,
+    Activation, Convolution, InputOrder, Isa, Options, PlanError, PoolKind, Program, ProgramBuilder, Shape, View,
+    Window,
 };
 
 /// Numbers between -1 and 1, the same in every run.
@@ -147,7 +148,19 @@ pub fn check(
     network: impl Fn(&mut ProgramBuilder, View) -> Result<View, PlanError>,
 ) {
     let options = Options { winograd: false, poisons: true, ..Options::default() };
-    Case { name, input, is_planar, expected, tolerance: 2e-6, options }.check(network);
+    Case { name, input, is_planar, expected, tolerance: 2e-6, apart: 0.0, options }.check(network);
+}
+
+/// As [`check`], for steps that approximate reciprocals.
+pub fn check_with_reciprocals(
+    name: &str,
+    input: &Dense,
+    is_planar: bool,
+    expected: &Dense,
+    network: impl Fn(&mut ProgramBuilder, View) -> Result<View, PlanError>,
+) {
+    let options = Options { winograd: false, poisons: true, ..Options::default() };
+    Case { name, input, is_planar, expected, tolerance: 2e-6, apart: 1e-6, options }.check(network);
 }
 
 /// A program of one input, and what comes out of it.
@@ -158,13 +171,15 @@ pub struct Case<'a> {
     pub expected: &'a Dense,
     /// Largest difference, as a part of the largest number.
     pub tolerance: f32,
+    /// Largest difference from the interpreter, likewise: none but where reciprocals are approximated.
+    pub apart: f32,
     pub options: Options,
 }
 
 impl Case<'_> {
     /// Runs it on every instruction set, with one thread and two, twice each, and compares.
     pub fn check(&self, network: impl Fn(&mut ProgramBuilder, View) -> Result<View, PlanError>) {
-        let Self { name, input, is_planar, expected, tolerance, options } = *self;
+        let Self { name, input, is_planar, expected, tolerance, options, .. } = *self;
         let scale = expected.data.iter().fold(1.0_f32, |scale, value| scale.max(value.abs()));
         for (isa, threads) in Isa::available().into_iter().flat_map(|isa| [(isa, 1), (isa, 2)]) {
             let mut builder = ProgramBuilder::new(Options { isa, threads, ..options });
@@ -172,6 +187,9 @@ impl Case<'_> {
             let output = network(&mut builder, view).unwrap_or_else(|error| panic!("{name}: {error}"));
             let mut program = builder.build(output).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!(program.output(), expected.shape, "{name}");
+            if threads == 1 {
+                self.interpret(isa, &mut program, &network);
+            }
             for _ in 0..2 {
                 let mut found = Vec::new();
                 program.run(input.data.as_slice(), &mut found).unwrap();
@@ -180,6 +198,27 @@ impl Case<'_> {
                     assert!(near, "{name}, {isa}, {threads} threads, element {place}: {found} is not {expected}");
                 }
             }
+        }
+    }
+
+    /// The same program, interpreted with every access checked, computes the same numbers.
+    fn interpret(
+        &self,
+        isa: Isa,
+        program: &mut Program,
+        network: impl Fn(&mut ProgramBuilder, View) -> Result<View, PlanError>,
+    ) {
+        let Self { name, input, is_planar, apart, options, .. } = *self;
+        let mut builder = ProgramBuilder::new(Options { isa, checks: true, ..options });
+        let view = builder.input(input.shape, InputOrder::ChannelsFirst, is_planar).unwrap();
+        let output = network(&mut builder, view).unwrap();
+        let (mut expected, mut found) = (Vec::new(), Vec::new());
+        builder.build(output).unwrap().run(&input.data, &mut expected).unwrap();
+        program.run(&input.data, &mut found).unwrap();
+        let scale = expected.iter().fold(1.0_f32, |scale, value| scale.max(value.abs()));
+        for (place, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            let is_same = found.to_bits() == expected.to_bits() || (found - expected).abs() <= apart * scale;
+            assert!(is_same, "{name}, {isa}, element {place}: {found} is not the interpreter's {expected}");
         }
     }
 }

@@ -8,13 +8,15 @@ use margay_kernels::{Convolution, LANES, Options, PlanError, Program, ProgramBui
 
 use super::network::{Layer, Network, Node, ValueId};
 
-/// Makes the program of a network.
+/// Makes the program of a network. Its weights go as they are packed.
 ///
 /// # Errors
 /// [`PlanError`]: shapes, weights or memory beyond the limits.
-pub(super) fn lower(network: &Network, options: Options) -> Result<Program, PlanError> {
-    let needed = needed(network);
-    let nodes: Vec<&Node> = network.nodes.iter().filter(|node| needed[node.output]).collect();
+pub(super) fn lower(mut network: Network, options: Options) -> Result<Program, PlanError> {
+    let needed = needed(&network);
+    let mut nodes = std::mem::take(&mut network.nodes);
+    nodes.retain(|node| needed[node.output]);
+    let network = &network;
     let mut lowering = Lowering {
         network,
         parents: parents(network, &nodes),
@@ -24,7 +26,7 @@ pub(super) fn lower(network: &Network, options: Options) -> Result<Program, Plan
     };
     let first = lowering.input(&nodes)?;
     for node in nodes.into_iter().filter(|node| Some(node.output) != first) {
-        lowering.step(node)?;
+        lowering.step(&node)?;
     }
     let output = lowering.output()?;
     lowering.builder.build(output)
@@ -44,7 +46,7 @@ fn needed(network: &Network) -> Vec<bool> {
 
 /// Values that are written as parts of others: what each is a part of, and its first channel there. A value is one part
 /// at most, and begins where a block does.
-fn parents(network: &Network, nodes: &[&Node]) -> Vec<Option<(ValueId, usize)>> {
+fn parents(network: &Network, nodes: &[Node]) -> Vec<Option<(ValueId, usize)>> {
     let mut parents = vec![None; network.shapes.len()];
     for node in nodes.iter().filter(|node| matches!(node.layer, Layer::Concatenate)) {
         let Some(places) = places(network, node) else { continue };
@@ -81,7 +83,7 @@ struct Lowering<'a> {
 impl Lowering<'_> {
     /// The first step, and the value that it computes besides the input. The picture stays planar where only convolutions
     /// read it that are fast at that: those that skip every second column, or any over bytes.
-    fn input(&mut self, nodes: &[&Node]) -> Result<Option<ValueId>, PlanError> {
+    fn input(&mut self, nodes: &[Node]) -> Result<Option<ValueId>, PlanError> {
         if let Some(picture) = self.picture(nodes)? {
             return Ok(Some(picture));
         }
@@ -200,7 +202,7 @@ impl Lowering<'_> {
 }
 
 /// The nodes that read a value, and as which of their inputs.
-fn readers<'a>(nodes: &'a [&'a Node], value: ValueId) -> impl Iterator<Item = (&'a Node, usize)> {
-    let inputs = nodes.iter().flat_map(|node| node.inputs.iter().enumerate().map(move |input| (*node, input)));
+fn readers(nodes: &[Node], value: ValueId) -> impl Iterator<Item = (&Node, usize)> {
+    let inputs = nodes.iter().flat_map(|node| node.inputs.iter().enumerate().map(move |input| (node, input)));
     inputs.filter(move |&(_, (_, &input))| input == value).map(|(node, (place, _))| (node, place))
 }

@@ -10,12 +10,13 @@ mod pooling;
 mod quantised;
 mod reshaping;
 mod shuffling;
+mod slicing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use margay_kernels::{InputOrder, Shape};
-use tract_onnx::pb::{GraphProto, NodeProto};
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
 use super::arithmetic;
 use super::attributes::Attributes;
@@ -24,6 +25,7 @@ use super::declined::Declined;
 use super::network::{Network, ValueId};
 use super::quantised::weights::StoredConstant;
 use super::quantised::{fusion, is_of_runtime, is_operator};
+use crate::engine::onnx::sparse::Weights;
 use crate::spec::input::{Element, InputSpec, Layout};
 
 /// Operator sets whose operators mean what they are taken for here.
@@ -62,12 +64,15 @@ enum Known {
     Constant(Arc<Constant>),
     /// A constant that stands for floats by a quantisation.
     Weights(Arc<StoredConstant>),
+    /// An initial value, by number, whose elements are still in the file.
+    Stored(usize),
     Tensor(Tensor),
 }
 
 /// A graph that is being read.
 struct Reader<'a> {
     graph: &'a GraphProto,
+    stored: Option<&'a Weights>,
     opset: i64,
     known: HashMap<&'a str, Known>,
     /// How often each name is read, by nodes and as an output.
@@ -82,7 +87,12 @@ struct Reader<'a> {
 ///
 /// # Errors
 /// [`Declined`]: the first thing that is not covered.
-pub(super) fn read(graph: &GraphProto, opset: i64, spec: &InputSpec) -> Result<Network, Declined> {
+pub(super) fn read(
+    graph: &GraphProto,
+    stored: Option<&Weights>,
+    opset: i64,
+    spec: &InputSpec,
+) -> Result<Network, Declined> {
     if !OPSETS.contains(&opset) {
         return Err(Declined::model(format!(
             "operator set {opset} is not among {} to {}",
@@ -93,8 +103,12 @@ pub(super) fn read(graph: &GraphProto, opset: i64, spec: &InputSpec) -> Result<N
     if graph.node.len() > MAX_NODES {
         return Err(Declined::model(format!("{} nodes are more than {MAX_NODES}", graph.node.len())));
     }
-    let mut reader = Reader::new(graph, opset, spec)?;
+    let mut reader = Reader::new(graph, stored, opset, spec)?;
     for node in &graph.node {
+        if node.op_type == "Split" && ["", "ai.onnx"].contains(&node.domain.as_str()) {
+            reader.split(node)?;
+            continue;
+        }
         let known = reader.node(node)?;
         let [output] = node.output.as_slice() else {
             return Err(Declined::node(node, format!("{} outputs", node.output.len())));
@@ -105,7 +119,7 @@ pub(super) fn read(graph: &GraphProto, opset: i64, spec: &InputSpec) -> Result<N
 }
 
 impl<'a> Reader<'a> {
-    fn new(graph: &'a GraphProto, opset: i64, spec: &InputSpec) -> Result<Self, Declined> {
+    fn new(graph: &'a GraphProto, stored: Option<&'a Weights>, opset: i64, spec: &InputSpec) -> Result<Self, Declined> {
         let mut uses = HashMap::new();
         let outputs = graph.output.iter().map(|output| &output.name);
         for name in graph.node.iter().flat_map(|node| &node.input).chain(outputs) {
@@ -126,13 +140,18 @@ impl<'a> Reader<'a> {
         let tensor =
             Tensor { is_channels_last: spec.layout == Layout::Nhwc, ..Tensor::plain(0, spec.shape().to_vec()) };
         known.insert(input.name.as_str(), Known::Tensor(tensor));
-        for tensor in &graph.initializer {
+        for (number, tensor) in graph.initializer.iter().enumerate() {
+            if stored.is_some_and(|stored| stored.has(number)) {
+                known.insert(tensor.name.as_str(), Known::Stored(number));
+                continue;
+            }
             // What cannot be decoded is missed only where it is read.
             if let Ok(constant) = Constant::decode(tensor) {
                 known.insert(tensor.name.as_str(), Known::Constant(Arc::new(constant)));
             }
         }
-        Ok(Self { graph, opset, known, uses, network: Network::new(shape, order), weights: 0, takes_bytes })
+        let network = Network::new(shape, order);
+        Ok(Self { graph, stored, opset, known, uses, network, weights: 0, takes_bytes })
     }
 
     /// What a node's output is.
@@ -145,6 +164,11 @@ impl<'a> Reader<'a> {
             && let Some(weights) = self.dequantised_constant(node)?
         {
             return Ok(Known::Weights(Arc::new(weights)));
+        }
+        if let ("Identity", [name]) = (node.op_type.as_str(), node.input.as_slice())
+            && let Some(known @ (Known::Constant(_) | Known::Stored(_))) = self.known.get(name.as_str())
+        {
+            return Ok(known.clone());
         }
         if let Some(constant) = self.folded(node)? {
             return Ok(Known::Constant(Arc::new(constant)));
@@ -161,6 +185,7 @@ impl<'a> Reader<'a> {
             "Identity" | "Dropout" | "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => self.reshaping(node),
             "Transpose" => self.transpose(node),
             "Concat" => self.concatenation(node),
+            "Slice" => self.slice(node),
             "Softmax" => self.softmax(node),
             "QuantizeLinear" => self.quantise(node),
             "DequantizeLinear" => self.dequantise(node),
@@ -177,7 +202,12 @@ impl<'a> Reader<'a> {
             let tensor = self.tensor(node, 0)?;
             return Ok(Some(Constant::integers(tensor.dims.iter().map(|&length| length as i64).collect(), false)));
         }
-        let inputs: Option<Vec<_>> = node.input.iter().map(|name| self.constant_named(name)).collect();
+        // What is stored is larger than all that is computed here.
+        let in_memory = |name: &String| match self.known.get(name.as_str())? {
+            Known::Constant(constant) => Some(Arc::clone(constant)),
+            Known::Stored(_) | Known::Tensor(_) => None,
+        };
+        let inputs: Option<Vec<_>> = node.input.iter().map(in_memory).collect();
         match inputs {
             Some(inputs) => arithmetic::fold(node, self.opset, &inputs),
             None => Ok(None),
@@ -188,6 +218,12 @@ impl<'a> Reader<'a> {
         match self.known.get(name)? {
             Known::Constant(constant) => Some(Arc::clone(constant)),
             Known::Weights(weights) => weights.floats().map(Arc::new),
+            // What cannot be read or decoded is missing.
+            &Known::Stored(number) => {
+                let stub = self.graph.initializer.get(number)?;
+                let tensor = TensorProto { raw_data: self.stored?.read(number).ok()?, ..stub.clone() };
+                Constant::decode(&tensor).ok().map(Arc::new)
+            }
             Known::Tensor(_) => None,
         }
     }
@@ -216,7 +252,7 @@ impl<'a> Reader<'a> {
                 let is_shared = tensor.is_shared || self.uses.get(name).is_some_and(|&uses| uses > 1);
                 Ok(Tensor { is_shared, ..tensor.clone() })
             }
-            Some(Known::Constant(_) | Known::Weights(_)) => {
+            Some(Known::Constant(_) | Known::Weights(_) | Known::Stored(_)) => {
                 Err(Declined::node(node, format!("its input {input} is a constant")))
             }
             None => Err(Declined::node(node, format!("nothing that is covered supplies its input {input}"))),

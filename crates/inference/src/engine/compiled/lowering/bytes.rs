@@ -12,7 +12,7 @@ use super::{Lowering, readers};
 impl Lowering<'_> {
     /// A first step that makes the picture bytes, and the value that is: where the input is bytes, or where its only
     /// reader makes it bytes.
-    pub(super) fn picture(&mut self, nodes: &[&Node]) -> Result<Option<ValueId>, PlanError> {
+    pub(super) fn picture(&mut self, nodes: &[Node]) -> Result<Option<ValueId>, PlanError> {
         let mut all = readers(nodes, 0);
         let (first, more) = (all.next(), all.next());
         let only = match (first, more) {

@@ -214,11 +214,11 @@ impl<'a> Reader<'a> {
         let integers = match self.known.get(node.input[input].as_str()) {
             Some(Known::Weights(bias)) if bias.zeros.iter().all(|&zero| zero == 0) => {
                 let expected = scales.iter().map(|scale| scale * from.scale);
-                expected.zip(bias.scales.iter().cycle()).all(is_near).then_some(&bias.integers)
+                expected.zip(bias.scales.iter().cycle()).all(is_near).then(|| Arc::clone(&bias.integers))
             }
+            Some(Known::Tensor(_) | Known::Weights(_)) | None => None,
             // Operators over bytes have it in the sums' steps.
-            Some(Known::Constant(bias)) if bias.as_integers().is_some() => Some(bias),
-            _ => None,
+            Some(Known::Constant(_) | Known::Stored(_)) => self.constant(node, input),
         };
         let integers = integers.filter(|integers| integers.len() == outputs && integers.as_integers().is_some());
         match integers.and_then(|bias| (0..outputs).map(|place| bias.whole(place)).collect::<Option<Vec<i32>>>()) {

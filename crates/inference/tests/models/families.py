@@ -1,0 +1,303 @@
+#!/usr/bin/env python3
+"""One small member of each family of classifiers, with random weights, as exporters write them; and what ONNX Runtime says
+of two pictures. For tests/models/families.rs:
+
+    families.py FOLDER
+
+writes NAME.onnx and NAME.f32: for each picture its pixels, then its scores, as little-endian floats. Graphs have the
+families' operators and connections; channels are few, and odd where that may matter.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "benches/peers/networks"))
+import export  # noqa: E402
+
+PICTURES = 2
+
+
+class Graph(export.Graph):
+    """A graph of an operator set for pictures of a side; normalisations stay operators where `folds` is false."""
+
+    def __init__(self, name, side, opset=13, folds=True):
+        super().__init__(name)
+        self.opset, self.folds, self.side["input"] = opset, folds, side
+
+    def conv(self, x, channels, kernel=1, stride=1, groups=1, padding=None, gain=2.0):
+        x = super().conv(x, channels, kernel, stride, groups, padding, gain)
+        return x if self.folds else self.normalise(x)
+
+    def vector(self, count, mean, deviation):
+        return self.constant((mean + self.random.standard_normal(count) * deviation).astype(numpy.float32))
+
+    def normalise(self, x):
+        count = self.channels[x]
+        parameters = [self.vector(count, 1, 0.1), self.vector(count, 0, 0.1), self.vector(count, 0, 0.1)]
+        variance = self.constant(self.random.uniform(0.5, 1.5, count).astype(numpy.float32))
+        return self.like("BatchNormalization", [x, *parameters, variance], epsilon=1e-5)
+
+    def rectangle(self, x, channels, kernel, padding):
+        weights = self.weights((channels, self.channels[x], *kernel), 2.0)
+        return self.node("Conv", [x, weights], channels, self.side[x], kernel_shape=kernel, pads=[*padding, *padding])
+
+    def relu6(self, x):
+        return self.like("Clip", [x], min=0.0, max=6.0) if self.opset < 11 else super().relu6(x)
+
+    def pool(self, x, kernel, stride, padding=0, ceil=False):
+        if self.opset >= 10:
+            return super().pool(x, kernel, stride, padding, ceil)
+        side = (self.side[x] + 2 * padding - kernel) // stride + 1
+        attributes = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [padding] * 4}
+        return self.node("MaxPool", [x], self.channels[x], side, **attributes)
+
+    def mean_pool(self, x, kernel, stride, padding=0, counts=0):
+        side = (self.side[x] + 2 * padding - kernel) // stride + 1
+        attributes = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [padding] * 4}
+        return self.node("AveragePool", [x], self.channels[x], side, count_include_pad=counts, **attributes)
+
+    def concat(self, parts):
+        return self.node("Concat", parts, sum(map(self.channels.get, parts)), self.side[parts[0]], axis=1)
+
+    def integers(self, *values):
+        return self.constant(numpy.asarray(values, numpy.int64))
+
+    def shuffle(self, x, groups):
+        channels, side = self.channels[x], self.side[x]
+        x = self.like("Reshape", [x, self.integers(1, groups, channels // groups, side, side)])
+        x = self.like("Transpose", [x], perm=[0, 2, 1, 3, 4])
+        return self.like("Reshape", [x, self.integers(1, channels, side, side)])
+
+    def head(self, x, classes=10):
+        return self.classify(self.flatten(self.average(x)), classes)
+
+    def file(self, out):
+        self.nodes[-1].output[0] = "output"
+        side = self.side["input"]
+        image = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, side, side])
+        scores = helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, self.channels[out]])
+        graph = helper.make_graph(self.nodes, self.name, [image], [scores], self.constants)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
+
+
+def mobilenet_v1(name):
+    g = Graph(name, 48, opset=9, folds=False)
+    x = g.relu(g.conv("input", 8, 3, 2))
+    for channels, stride in [(16, 1), (24, 2), (24, 1), (40, 2), (72, 2)]:
+        x = g.relu(g.conv(x, g.channels[x], 3, stride, groups=g.channels[x]))
+        x = g.relu(g.conv(x, channels))
+    return g, g.head(x)
+
+
+def inverted(g, x, expansion, kernel, channels, stride, activation, gate=None):
+    before, hidden = x, g.channels[x] * expansion
+    x = activation(g.conv(x, hidden))
+    x = activation(g.conv(x, hidden, kernel, stride, groups=hidden))
+    x = gate(x) if gate else x
+    x = g.conv(x, channels, gain=1.0)
+    return g.add(before, x) if stride == 1 and g.channels[before] == channels else x
+
+
+def mobilenet_v2(name):
+    g = Graph(name, 56, opset=10, folds=False)
+    x = g.relu6(g.conv("input", 8, 3, 2))
+    for channels, stride in [(8, 1), (12, 2), (12, 1), (24, 2), (24, 1), (40, 2)]:
+        x = inverted(g, x, 6, 3, channels, stride, g.relu6)
+    return g, g.head(g.relu6(g.conv(x, 80)))
+
+
+def mobilenet_v3(name):
+    g = Graph(name, 48, opset=14)
+    hard_swish = lambda x: g.like("HardSwish", [x])
+    x = hard_swish(g.conv("input", 8, 3, 2))
+    for kernel, channels, stride, activation in [(3, 8, 1, g.relu), (5, 20, 2, g.hard_swish), (5, 20, 1, hard_swish)]:
+        gate = lambda y: g.gate(y, 8, g.relu, g.hard_sigmoid)
+        x = inverted(g, x, 4, kernel, channels, stride, activation, gate)
+    x = g.flatten(g.average(hard_swish(g.conv(x, 48))))
+    return g, g.classify(hard_swish(g.classify(x, 64)), 10)
+
+
+def efficientnet(name):
+    g = Graph(name, 48)
+    sigmoid = lambda y: g.like("Sigmoid", [y])
+    x = g.silu(g.conv("input", 8, 3, 2))
+    for kernel, channels, stride in [(3, 8, 1), (3, 12, 2), (5, 20, 2), (5, 20, 1)]:
+        x = inverted(g, x, 6, kernel, channels, stride, g.silu, lambda y: g.gate(y, 4, g.silu, sigmoid))
+    return g, g.head(g.silu(g.conv(x, 64)))
+
+
+def efficientnet_lite(name):
+    """As TensorFlow's exporter leaves it: SAME by auto_pad, ReduceMean, Squeeze."""
+    g = Graph(name, 47)
+    same = lambda x, channels, kernel, stride, groups: g.node(
+        "Conv", [x, g.weights((channels, g.channels[x] // groups, kernel, kernel), 2.0)], channels,
+        -(-g.side[x] // stride), auto_pad="SAME_UPPER", strides=[stride] * 2, group=groups)
+    x = g.relu6(same("input", 8, 3, 2, 1))
+    for kernel, channels, stride in [(3, 12, 2), (5, 20, 2), (5, 20, 1)]:
+        hidden = g.channels[x] * 6
+        y = g.relu6(same(g.relu6(same(x, hidden, 1, 1, 1)), hidden, kernel, stride, hidden))
+        y = same(y, channels, 1, 1, 1)
+        x = g.add(y, x) if stride == 1 else y
+    x = g.node("ReduceMean", [x], g.channels[x], 1, axes=[2, 3], keepdims=1)
+    x = g.node("Squeeze", [x, g.integers(2, 3)], g.channels[x], 1)
+    return g, g.classify(x, 10)
+
+
+def squeezenet(name):
+    g = Graph(name, 63)
+    x = g.pool(g.relu(g.conv("input", 16, 3, 2, padding=0)), 3, 2, ceil=True)
+    for narrow, wide in [(8, 24), (12, 20)]:
+        squeezed = g.relu(g.conv(x, narrow))
+        x = g.concat([g.relu(g.conv(squeezed, wide, kernel)) for kernel in (1, 3)])
+        x = g.pool(x, 3, 2, ceil=True)
+    x = g.like("Dropout", [x])
+    return g, g.flatten(g.average(g.relu(g.conv(x, 10))))
+
+
+def residual(g, blocks, groups=1, gate=None):
+    x = g.pool(g.relu(g.conv("input", 16, 7, 2)), 3, 2, padding=1)
+    for channels, stride in blocks:
+        y = g.relu(g.conv(g.relu(g.conv(x, channels)), channels, 3, stride, groups=groups))
+        y = g.conv(gate(y) if gate else y, channels, gain=0.5)
+        if stride != 1 or g.channels[x] != channels:
+            x = g.conv(x, channels, 1, stride, gain=1.0)
+        x = g.relu(g.add(y, x))
+    return g, g.head(x)
+
+
+def resnet(name):
+    return residual(Graph(name, 64, opset=7, folds=False), [(32, 1), (32, 1), (48, 2), (48, 1)])
+
+
+def resnext(name):
+    return residual(Graph(name, 64), [(32, 1), (64, 2), (64, 1)], groups=8)
+
+
+def regnet(name):
+    g = Graph(name, 64)
+    return residual(g, [(24, 1), (56, 2), (56, 1)], 4, lambda y: g.gate(y, 6, g.relu, lambda z: g.like("Sigmoid", [z])))
+
+
+def densenet(name):
+    g = Graph(name, 64, opset=9)
+    x = g.pool(g.relu(g.conv("input", 16, 7, 2)), 3, 2, padding=1)
+    for last in (False, True):
+        for _ in range(3):
+            y = g.conv(g.relu(g.normalise(x)), 20)
+            x = g.concat([x, g.conv(g.relu(g.normalise(y)), 12, 3)])
+        x = g.relu(g.normalise(x))
+        x = x if last else g.mean_pool(g.conv(x, 24), 2, 2)
+    return g, g.head(x)
+
+
+def shufflenet_v1(name):
+    g = Graph(name, 48)
+    x = g.pool(g.relu(g.conv("input", 12, 3, 2)), 3, 2, padding=1)
+    for stride in (2, 1):
+        groups, wide = 3, 36 - 12 if stride == 2 else 36
+        y = g.shuffle(g.relu(g.conv(x, 24, groups=groups)), groups)
+        y = g.conv(g.conv(y, 24, 3, stride, groups=24), wide, groups=groups)
+        x = g.relu(g.concat([g.mean_pool(x, 3, 2, 1, 1), y]) if stride == 2 else g.add(x, y))
+    return g, g.head(x)
+
+
+def shufflenet_v2(name):
+    g = Graph(name, 48)
+    x = g.relu(g.conv("input", 24, 3, 2))
+    for part in range(2):
+        half = g.channels[x] // 2
+        if part == 0:
+            left, right = f"left_{part}", f"right_{part}"
+            g.nodes.append(helper.make_node("Split", [x, g.integers(half, half)], [left, right], axis=1))
+            for each in (left, right):
+                g.channels[each], g.side[each] = half, g.side[x]
+        else:
+            bounds = [(g.integers(0), g.integers(half)), (g.integers(half), g.integers(2**62))]
+            left, right = [g.node("Slice", [x, *pair, g.integers(1)], half, g.side[x]) for pair in bounds]
+        y = g.relu(g.conv(right, half))
+        y = g.relu(g.conv(g.conv(y, half, 3, groups=half), half))
+        x = g.shuffle(g.concat([left, y]), 2)
+    return g, g.head(x)
+
+
+def inception(name):
+    g = Graph(name, 64)
+    x = g.pool(g.relu(g.conv("input", 16, 3, 2)), 3, 2)
+    for _ in range(2):
+        tall = g.relu(g.rectangle(g.relu(g.conv(x, 12)), 12, [1, 7], [0, 3]))
+        branches = [
+            g.relu(g.conv(x, 20)), g.relu(g.conv(g.relu(g.conv(x, 8)), 12, 5)),
+            g.relu(g.rectangle(tall, 24, [7, 1], [3, 0])), g.relu(g.conv(g.mean_pool(x, 3, 1, 1), 8)),
+        ]  # fmt: skip
+        x = g.concat(branches)
+    return g, g.head(g.concat([g.pool(x, 3, 2), g.relu(g.conv(x, 20, 3, 2, padding=0))]))
+
+
+def vgg(name):
+    g = Graph(name, 32)
+    x = "input"
+    for channels, count in [(16, 1), (32, 2), (48, 2)]:
+        for _ in range(count):
+            x = g.relu(g.conv(x, channels, 3))
+        x = g.pool(x, 2, 2)
+    flat = g.node("Flatten", [x], g.channels[x] * g.side[x] ** 2, 1, axis=1)
+    return g, g.classify(g.like("Dropout", [g.relu(g.classify(flat, 64))]), 10)
+
+
+def mnasnet(name):
+    g = Graph(name, 48, folds=False)
+    x = g.relu(g.conv("input", 16, 3, 2))
+    x = g.conv(g.relu(g.conv(x, 16, 3, groups=16)), 8, gain=1.0)
+    for kernel, channels, stride in [(3, 12, 2), (3, 12, 1), (5, 20, 2), (5, 20, 1)]:
+        x = inverted(g, x, 3, kernel, channels, stride, g.relu)
+    return g, g.head(g.relu(g.conv(x, 64)))
+
+
+def ghostnet(name):
+    g = Graph(name, 48)
+    three, six = (g.constant(numpy.float32(value)) for value in (3, 6))
+    gate = lambda y: g.like("Div", [g.relu6(g.like("Add", [y, three])), six])
+
+    def ghost(x, channels, activation):
+        half = -(-channels // 2)
+        first = activation(g.conv(x, half))
+        both = g.concat([first, activation(g.conv(first, half, 3, groups=half))])
+        bounds = [g.integers(0), g.integers(channels), g.integers(1), g.integers(1)]
+        return g.node("Slice", [both, *bounds], channels, g.side[x])
+
+    x = g.relu(g.conv("input", 16, 3, 2))
+    for hidden, channels in [(32, 16), (41, 16)]:
+        y = g.gate(ghost(x, hidden, g.relu), 8, g.relu, gate)
+        x = g.add(ghost(y, channels, lambda z: z), x)
+    return g, g.head(x)
+
+
+FAMILIES = [
+    mobilenet_v1, mobilenet_v2, mobilenet_v3, efficientnet, efficientnet_lite, squeezenet, resnet, resnext, regnet, densenet,
+    shufflenet_v1, shufflenet_v2, inception, vgg, mnasnet, ghostnet,
+]  # fmt: skip
+
+
+def main():
+    folder = Path(sys.argv[1])
+    for build in FAMILIES:
+        graph, out = build(build.__name__)
+        model = graph.file(out)
+        onnx.checker.check_model(model)
+        onnx.save(model, folder / f"{build.__name__}.onnx")
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        side, numbers = graph.side["input"], []
+        for picture in range(PICTURES):
+            pixels = numpy.random.default_rng(picture).standard_normal([1, 3, side, side]).astype("<f4")
+            numbers += [pixels.ravel(), session.run(None, {"input": pixels})[0].ravel().astype("<f4")]
+        numpy.concatenate(numbers).tofile(folder / f"{build.__name__}.f32")
+        print(build.__name__, side)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+//! The kernels of a checked run: every output by itself, one float at a time, each access asked for (`bounds.rs`).
+//!
+//! A program that was planned for an instruction set is interpreted with the same tiles, runs and packed weights, and the
+//! terms of each sum in the same order: where that instruction set rounds products and sums once, so does the interpreter,
+//! and its results are the same numbers, bit by bit. Only reciprocals, which machines approximate, differ in the last
+//! places.
+
+use std::sync::LazyLock;
+
+use super::average::{AverageCall, average};
+use super::depthwise::DepthwiseCall;
+use super::pointwise::{PointwiseCall, pointwise};
+use super::pool::{PoolCall, pool};
+use super::set::KernelSet;
+use super::tile::TileCall;
+use super::winograd::{PatchCall, SumCall, transform_patch, transform_sums};
+use crate::isa::Isa;
+use crate::layout::LANES;
+use crate::vector::Vector;
+use crate::vector::scalar::Scalar;
+
+/// The interpreter in place of an instruction set, with its sizes.
+pub(crate) fn set(isa: Isa) -> &'static KernelSet {
+    static AVX512: LazyLock<KernelSet> = LazyLock::new(|| of::<true>(KernelSet::of(Isa::Avx512)));
+    static AVX2: LazyLock<KernelSet> = LazyLock::new(|| of::<true>(KernelSet::of(Isa::Avx2)));
+    static NEON: LazyLock<KernelSet> = LazyLock::new(|| of::<true>(KernelSet::of(Isa::Neon)));
+    static PORTABLE: LazyLock<KernelSet> = LazyLock::new(|| of::<false>(KernelSet::of(Isa::Portable)));
+    match isa {
+        Isa::Avx512 => &AVX512,
+        Isa::Avx2 => &AVX2,
+        Isa::Neon => &NEON,
+        Isa::Portable => &PORTABLE,
+    }
+}
+
+fn of<const FUSED: bool>(sizes: &KernelSet) -> KernelSet {
+    KernelSet {
+        blocks: sizes.blocks,
+        tall_blocks: sizes.tall_blocks,
+        pixels: sizes.pixels,
+        tile: |_, _, _| Some(with_fma::tile::<FUSED>),
+        depthwise_pixels: sizes.depthwise_pixels,
+        depthwise: |_, _, _| Some(with_fma::depthwise::<FUSED>),
+        pool: with_fma::pool_of::<FUSED>,
+        average: with_fma::average_of::<FUSED>,
+        pointwise: with_fma::pointwise_of::<FUSED>,
+        patch: with_fma::patch::<FUSED>,
+        sums: with_fma::sums::<FUSED>,
+    }
+}
+
+/// # Safety
+/// None that a caller could break: what the call must not touch ends the run. The pointers' memory must exist.
+#[inline(always)]
+unsafe fn tile<V: Vector>(call: &TileCall<'_>) {
+    let half = call.pixels / 2;
+    for pixel in 0..call.pixels {
+        let (side, of_half) = if pixel < half { (0, pixel) } else { (1, pixel - half) };
+        for channel in 0..call.channels {
+            let lane = channel / LANES;
+            let place = |block: usize| lane * block + of_half * LANES + channel % LANES;
+            // SAFETY: every access is asked for.
+            unsafe {
+                let mut sum = V::load(call.bias.add(channel));
+                let mut weight = call.weights.add(channel);
+                for run in call.runs {
+                    let input = call.input[side].add(run.offset as usize + of_half * call.step);
+                    for element in 0..run.length as usize {
+                        sum = V::load(input.add(element)).fma(V::load(weight), sum);
+                        // Past the last there may be no float.
+                        weight = weight.wrapping_add(call.channels);
+                    }
+                }
+                if let Some(residual) = call.residual {
+                    sum = sum.add(V::load(residual[side].add(place(call.residual_block))));
+                }
+                clamped(sum, call.clamp).store(call.output[side].add(place(call.output_block)));
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+unsafe fn depthwise<V: Vector>(call: &DepthwiseCall<'_>) {
+    for pixel in 0..call.pixels {
+        for lane in 0..LANES {
+            // SAFETY: every access is asked for.
+            unsafe {
+                let mut sum = V::load(call.bias.add(lane));
+                for (tap, &offset) in call.taps.iter().enumerate() {
+                    let input = V::load(call.input.add(offset as usize + pixel * call.step + lane));
+                    sum = input.fma(V::load(call.weights.add(tap * LANES + lane)), sum);
+                }
+                clamped(sum, call.clamp).store(call.output.add(pixel * LANES + lane));
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As for [`Vector`].
+#[inline(always)]
+unsafe fn clamped<V: Vector>(sum: V, clamp: Option<(f32, f32)>) -> V {
+    match clamp {
+        // SAFETY: the caller's promise.
+        Some((low, high)) => unsafe { V::splat(high).min(V::splat(low).max(sum)) },
+        None => sum,
+    }
+}
+
+/// Wrappers in which a fused multiplication is an instruction where the machine has it, and a function call elsewhere.
+macro_rules! wrappers {
+    ($($name:ident($kernel:path, $call:ty)),* $(,)?) => {
+        mod with_fma {
+            use super::*;
+
+            $(
+                pub(super) unsafe fn $name<const FUSED: bool>(call: &$call) {
+                    #[cfg(all(target_arch = "x86_64", not(miri)))]
+                    {
+                        #[target_feature(enable = "fma")]
+                        unsafe fn fused<const FUSED: bool>(call: &$call) {
+                            // SAFETY: the caller's promise.
+                            unsafe { $kernel(call) }
+                        }
+                        if std::arch::is_x86_feature_detected!("fma") {
+                            // SAFETY: the caller's promise, and the machine has the instructions.
+                            return unsafe { fused::<FUSED>(call) };
+                        }
+                    }
+                    // SAFETY: the caller's promise.
+                    unsafe { $kernel(call) }
+                }
+            )*
+        }
+    };
+}
+
+wrappers!(
+    tile(super::tile::<Scalar<FUSED>>, TileCall<'_>),
+    depthwise(super::depthwise::<Scalar<FUSED>>, DepthwiseCall<'_>),
+    pool_of(super::pool::<Scalar<FUSED>>, PoolCall),
+    average_of(super::average::<Scalar<FUSED>>, AverageCall),
+    pointwise_of(super::pointwise::<Scalar<FUSED>>, PointwiseCall),
+    patch(super::transform_patch::<Scalar<FUSED>>, PatchCall),
+    sums(super::transform_sums::<Scalar<FUSED>>, SumCall),
+);

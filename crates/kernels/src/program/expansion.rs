@@ -1,0 +1,380 @@
+//! A dense convolution and the depthwise one behind it as one step: a few rows of the tensor between them at a time, in
+//! memory that stays in the cache.
+//!
+//! ```text
+//! for channels of a band, for a strip of the output:
+//!     dense convolution ─► some rows of the band, with the depthwise window's halo ─► depthwise convolution
+//! ```
+//!
+//! What a strip does, row by row, is settled when the program is built ([`Action`]); running follows the list.
+
+use super::arena::Floats;
+use super::convolution::{CONVOLUTION, activate_rows, clamp_of};
+use super::depthwise::{PackedDepthwise, Part, parts};
+use super::packed::{Band, Packed, runs};
+use super::region::Region;
+use super::step::{Step, Worker, proven};
+use super::tiles::even;
+use crate::bounds::{Access, Touched};
+use crate::error::PlanError;
+use crate::kernel::depthwise::DepthwiseCall;
+use crate::kernel::set::{KernelSet, LOOSE_PIXELS, TILE_STEPS};
+use crate::kernel::tile::{Run, TileCall, TileKernel};
+use crate::layout::{LANES, Layout, Shape};
+
+const STEP: &str = "expansion";
+
+/// Floats of the tensor between from which the two are one step: with less, it stays in the second cache by itself.
+const LEAST_FLOATS: usize = 150_000;
+
+/// Input channels up to which the dense convolution reads its input again for each band: more do not stay in the cache.
+const MOST_CHANNELS: usize = 64;
+
+/// Floats of the rows of a band that are held at a time: 128 KiB.
+const BUFFER_FLOATS: usize = 32 << 10;
+
+/// Whether two convolutions are faster as one step.
+pub(super) fn suits(packed: &Packed, input: Shape, between: Shape) -> bool {
+    let blocks = between.channels.div_ceil(LANES) * LANES;
+    packed.bands.iter().all(|band| band.channels == packed.bands[0].channels)
+        && input.channels <= MOST_CHANNELS
+        && blocks * between.pixels() >= LEAST_FLOATS
+}
+
+/// What happens in a strip, one after the other. Slots are rows of the buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    /// Rows from this slot on become the first ones.
+    Shift { from: usize, rows: usize },
+    /// A row outside the picture.
+    Zero { slot: usize },
+    /// A row of the tensor between.
+    Expand { row: usize, slot: usize },
+    /// A row of the output, whose window begins in this slot.
+    Filter { row: usize, slot: usize },
+}
+
+/// Some pixels of a row of the tensor between.
+#[derive(Debug)]
+struct Piece {
+    x: usize,
+    pixels: usize,
+    /// Its kernel, among those of its band.
+    kernel: usize,
+}
+
+/// Both convolutions with every offset settled.
+#[derive(Debug)]
+pub(crate) struct ExpansionStep {
+    dense: Packed,
+    filter: PackedDepthwise,
+    input: Region,
+    /// Geometry of the tensor between, which lies nowhere.
+    between: Layout,
+    output: Region,
+    /// The first thread's buffer; the others' follow.
+    scratch: usize,
+    /// Rows of the buffer.
+    rows: usize,
+    runs: Vec<Run>,
+    pieces: Vec<Piece>,
+    /// For each band, a kernel for each size of piece.
+    kernels: Vec<Vec<TileKernel>>,
+    parts: Vec<Part>,
+    taps: Vec<u32>,
+    strips: Vec<Vec<Action>>,
+    /// Floats between the windows of neighbouring pixels of the dense convolution.
+    step: usize,
+    set: &'static KernelSet,
+}
+
+/// Rows of the buffer, and floats of one thread's.
+pub(super) fn buffer(dense: &Packed, filter: &PackedDepthwise, between: &Layout) -> (usize, usize) {
+    let blocks = dense.bands.iter().map(Band::blocks).max().unwrap_or(1);
+    let of_row = blocks * between.row();
+    let least = filter.window.span(0) + filter.window.stride[0];
+    let rows = (BUFFER_FLOATS / of_row).max(least).min(between.rows().max(least));
+    (rows, rows * of_row)
+}
+
+impl ExpansionStep {
+    pub(super) fn new(
+        (dense, filter): (Packed, PackedDepthwise),
+        [input, output]: [Region; 2],
+        between: Layout,
+        [scratch, threads]: [usize; 2],
+        set: &'static KernelSet,
+    ) -> Result<Self, PlanError> {
+        let missing = PlanError::Extent { step: STEP, access: "there is no kernel of its size" };
+        let step = dense.window.stride[1] * input.layout.pixel();
+        let most = if TILE_STEPS.contains(&step) { set.pixels } else { LOOSE_PIXELS };
+        let width = between.shape.width;
+        let cuts: Vec<(usize, usize)> = even(width, width.div_ceil(most)).collect();
+        let mut sizes: Vec<usize> = cuts.iter().map(|cut| cut.1).collect();
+        sizes.sort_unstable();
+        sizes.dedup();
+        let piece = |(x, pixels): (usize, usize)| Some(Piece { x, pixels, kernel: sizes.binary_search(&pixels).ok()? });
+        let pieces = cuts.into_iter().map(piece).collect::<Option<Vec<_>>>().ok_or(missing.clone())?;
+        let of_band =
+            |band: &Band| sizes.iter().map(|&pixels| (set.tile)(band.lanes, pixels, step)).collect::<Option<Vec<_>>>();
+        let kernels = dense.bands.iter().map(of_band).collect::<Option<Vec<_>>>().ok_or(missing)?;
+        let (parts, taps) = parts(&filter, between.row(), output.shape().width, set)?;
+        let runs = runs(&dense, dense.bands[0].channels.clone(), &input);
+        let (rows, _) = buffer(&dense, &filter, &between);
+        // As many pieces of work as the threads can share evenly.
+        let height = output.shape().height;
+        let count = if dense.bands.len().is_multiple_of(threads) { 1 } else { threads.min(height) };
+        let strip = |(first, length)| strip(&filter, between.shape.height, rows, first..first + length);
+        let strips = even(height, count).map(strip).collect();
+        Ok(Self {
+            dense,
+            filter,
+            input,
+            between,
+            output,
+            scratch,
+            rows,
+            runs,
+            pieces,
+            kernels,
+            parts,
+            taps,
+            strips,
+            step,
+            set,
+        })
+    }
+
+    /// Floats from a block of the buffer to the next.
+    fn block(&self) -> usize {
+        self.rows * self.between.row()
+    }
+
+    fn floats(&self) -> usize {
+        self.block() * self.dense.bands.iter().map(Band::blocks).max().unwrap_or(1)
+    }
+
+    /// The first window of a piece of a row of the tensor between.
+    fn window(&self, row: usize, piece: &Piece) -> Option<usize> {
+        let window = &self.dense.window;
+        let [top, left] = window.padding;
+        self.input.window(row * window.stride[0], piece.x * window.stride[1], top, left)
+    }
+
+    /// A pixel of the tensor between, in floats from the buffer's first.
+    fn place(&self, slot: usize, x: usize) -> usize {
+        slot * self.between.row() + (x + self.between.halo) * LANES
+    }
+
+    /// # Safety
+    /// As for [`Step::run`].
+    unsafe fn expand(&self, worker: &Worker<'_>, number: usize, buffer: usize, (row, slot): (usize, usize)) {
+        let band = &self.dense.bands[number];
+        for piece in &self.pieces {
+            let Some(window) = self.window(row, piece) else { continue };
+            let half = piece.pixels / 2;
+            let first = buffer + self.place(slot, piece.x);
+            // SAFETY: check() has proven every place that the kernel reaches.
+            unsafe {
+                let call = TileCall {
+                    pixels: piece.pixels,
+                    channels: band.lanes,
+                    input: [window, window + half * self.step].map(|place| worker.at(place).cast_const()),
+                    runs: &self.runs,
+                    step: self.step,
+                    weights: self.dense.weights.as_ptr().add(band.weights),
+                    bias: self.dense.bias.as_ptr().add(band.block * LANES),
+                    output: [first, first + half * LANES].map(|place| worker.at(place)),
+                    output_block: self.block(),
+                    residual: None,
+                    residual_block: 0,
+                    clamp: clamp_of(self.dense.activation),
+                };
+                self.kernels[number][piece.kernel](&call);
+            }
+        }
+        for block in 0..band.blocks() {
+            let place = buffer + block * self.block() + self.place(slot, 0);
+            // SAFETY: the row is the one that was just written.
+            unsafe {
+                activate_rows(self.set, self.dense.activation, worker.at(place), self.between.shape.width);
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Step::run`].
+    unsafe fn filter(&self, worker: &Worker<'_>, number: usize, buffer: usize, (row, slot): (usize, usize)) {
+        let band = &self.dense.bands[number];
+        for of_band in 0..band.blocks() {
+            let block = band.block + of_band;
+            for part in &self.parts {
+                let x = part.x * self.filter.window.stride[1];
+                let first = slot * self.between.row() + (x + self.between.halo - self.filter.window.padding[1]) * LANES;
+                // SAFETY: check() has proven every place that the kernel reaches.
+                unsafe {
+                    (part.kernel)(&DepthwiseCall {
+                        pixels: part.pixels,
+                        input: worker.at(buffer + of_band * self.block() + first),
+                        row: self.between.row(),
+                        step: self.filter.window.stride[1] * LANES,
+                        taps: &self.taps,
+                        weights: self.filter.weights.as_ptr().add(block * self.taps.len() * LANES),
+                        bias: self.filter.bias.as_ptr().add(block * LANES),
+                        output: worker.at(self.output.at(block, row, part.x)),
+                        clamp: clamp_of(self.filter.activation),
+                    });
+                }
+            }
+            // SAFETY: the row is the one that was just written.
+            unsafe {
+                let place = worker.at(self.output.at(block, row, 0));
+                activate_rows(self.set, self.filter.activation, place, self.output.shape().width);
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Step::run`].
+    unsafe fn strip(&self, worker: &Worker<'_>, number: usize, actions: &[Action], buffer: usize) {
+        let (band, row) = (&self.dense.bands[number], self.between.row());
+        // The columns beside the picture stay zeros whatever the rows hold.
+        // SAFETY: the buffer is this thread's, and as long as all its rows.
+        unsafe { worker.span(buffer, self.floats(), Access::Write).write_bytes(0, self.floats()) };
+        for &action in actions {
+            // SAFETY: check() has proven that slots are rows of the buffer.
+            unsafe {
+                match action {
+                    Action::Shift { from, rows } => {
+                        for block in 0..band.blocks() {
+                            let (first, floats) = (buffer + block * self.block(), rows * row);
+                            let source = worker.span(first + from * row, floats, Access::Read);
+                            worker.span(first, floats, Access::Write).copy_from(source, floats);
+                        }
+                    }
+                    Action::Zero { slot } => {
+                        for block in 0..band.blocks() {
+                            let place = buffer + block * self.block() + slot * row;
+                            worker.span(place, row, Access::Write).write_bytes(0, row);
+                        }
+                    }
+                    Action::Expand { row, slot } => self.expand(worker, number, buffer, (row, slot)),
+                    Action::Filter { row, slot } => self.filter(worker, number, buffer, (row, slot)),
+                }
+            }
+        }
+    }
+}
+
+/// What has to be done for some rows of the output, of which each needs some rows of `height`.
+fn strip(filter: &PackedDepthwise, height: usize, slots: usize, outputs: std::ops::Range<usize>) -> Vec<Action> {
+    let (stride, padding) = (filter.window.stride[0], filter.window.padding[0]);
+    let span = filter.window.span(0);
+    let mut actions = Vec::new();
+    // Rows are counted from the first of the padding. `base` lies in slot 0; rows below `next` are there.
+    let mut base = outputs.start * stride;
+    let mut next = base;
+    for row in outputs {
+        let (first, end) = (row * stride, row * stride + span);
+        // Windows may lie further apart than they are long: what lies between is not needed.
+        next = next.max(first);
+        if end - base > slots {
+            if next > first {
+                actions.push(Action::Shift { from: first - base, rows: next - first });
+            }
+            base = first;
+        }
+        while next < end {
+            let slot = next - base;
+            match next.checked_sub(padding).filter(|&row| row < height) {
+                Some(row) => actions.push(Action::Expand { row, slot }),
+                None => actions.push(Action::Zero { slot }),
+            }
+            next += 1;
+        }
+        actions.push(Action::Filter { row, slot: first - base });
+    }
+    actions
+}
+
+impl Step for ExpansionStep {
+    fn check(&self) -> Result<(), PlanError> {
+        let (bands, between) = (&self.dense.bands, &self.between);
+        let reach = self.runs.iter().map(|run| run.offset as usize + run.length as usize).max().unwrap_or(0);
+        let elements: usize = self.runs.iter().map(|run| run.length as usize).sum();
+        for band in bands {
+            proven(band.weights + elements * band.lanes <= self.dense.weights.len(), STEP, "weights")?;
+            proven(band.block * LANES + band.lanes <= self.dense.bias.len(), STEP, "bias")?;
+            let end = band.block + band.blocks();
+            proven(end <= self.output.blocks(), STEP, "output blocks")?;
+            proven(end * self.taps.len() * LANES <= self.filter.weights.len(), STEP, "filter weights")?;
+            proven(end * LANES <= self.filter.bias.len(), STEP, "filter bias")?;
+        }
+        // Pixels are inside their row with its halo, and so are the windows that look at them.
+        let (width, stride) = (between.shape.width, self.filter.window.stride[1]);
+        proven(self.pieces.iter().all(|piece| piece.x + piece.pixels <= width), STEP, "columns")?;
+        proven(between.halo >= self.filter.window.padding[1] && !between.is_planar, STEP, "halo")?;
+        let last = self.taps.iter().max().map_or(0, |&tap| tap as usize) + LANES;
+        for part in &self.parts {
+            let first = (part.x * stride + between.halo - self.filter.window.padding[1]) * LANES;
+            let end = first + (part.pixels - 1) * stride * LANES + last;
+            proven(end <= self.filter.window.span(0) * between.row(), STEP, "window")?;
+            let (from, to) = (self.output.at(0, 0, part.x), self.output.at(0, 0, part.x) + part.pixels * LANES);
+            let rest = self.output.at(self.output.blocks() - 1, self.output.shape().height - 1, 0);
+            proven(self.output.holds(from, rest + (to - self.output.at(0, 0, 0))), STEP, "output")?;
+        }
+        for &action in self.strips.iter().flatten() {
+            let fits = |slot: usize, rows: usize| proven(slot + rows <= self.rows, STEP, "slots");
+            match action {
+                Action::Shift { from, rows } => fits(from, rows)?,
+                Action::Zero { slot } => fits(slot, 1)?,
+                Action::Filter { row, slot } => {
+                    fits(slot, self.filter.window.span(0))?;
+                    proven(row < self.output.shape().height, STEP, "output rows")?;
+                }
+                Action::Expand { row, slot } => {
+                    fits(slot, 1)?;
+                    proven(row < between.shape.height, STEP, "rows between")?;
+                    for piece in &self.pieces {
+                        let before = PlanError::Extent { step: STEP, access: "before the halo" };
+                        let first = self.window(row, piece).ok_or(before)?;
+                        let end = first + (piece.pixels - 1) * self.step + reach;
+                        proven(self.input.holds(first, end), STEP, "input")?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn touches(&self) -> Touched {
+        let weights = [&self.dense.weights, &self.dense.bias, &self.filter.weights, &self.filter.bias];
+        Touched {
+            reads: vec![self.input.floats()],
+            writes: vec![self.output.floats(), self.scratch..self.scratch + self.floats()],
+            weights: weights.map(Floats::place).to_vec(),
+        }
+    }
+
+    fn describe(&self) -> String {
+        let [dense, filter] = [&self.dense.window, &self.filter.window].map(|window| window.kernel[0]);
+        let (input, between, output) = (self.input.shape(), self.between.shape, self.output.shape());
+        format!("{CONVOLUTION} {dense} × {dense} and depthwise {filter} × {filter}, {input} to {between} to {output}")
+    }
+
+    unsafe fn run(&self, worker: &Worker<'_>) {
+        let buffer = self.scratch + worker.number * self.floats();
+        for item in worker.share(self.dense.bands.len() * self.strips.len()) {
+            let (band, strip) = (item / self.strips.len(), item % self.strips.len());
+            // SAFETY: the caller's promise; the buffer is this thread's, and so are the rows of the band.
+            unsafe { self.strip(worker, band, &self.strips[strip], buffer) };
+        }
+    }
+
+    fn weights(&self) -> usize {
+        [&self.dense.weights, &self.dense.bias, &self.filter.weights, &self.filter.bias]
+            .iter()
+            .map(|all| all.len())
+            .sum()
+    }
+}
