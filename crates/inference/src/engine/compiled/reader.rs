@@ -205,7 +205,7 @@ impl<'a> Reader<'a> {
         // What is stored is larger than all that is computed here.
         let in_memory = |name: &String| match self.known.get(name.as_str())? {
             Known::Constant(constant) => Some(Arc::clone(constant)),
-            Known::Stored(_) | Known::Tensor(_) => None,
+            Known::Weights(_) | Known::Stored(_) | Known::Tensor(_) => None,
         };
         let inputs: Option<Vec<_>> = node.input.iter().map(in_memory).collect();
         match inputs {
