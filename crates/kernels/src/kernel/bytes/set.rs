@@ -288,7 +288,7 @@ byte_set!(
     avx_vnni, crate::block::avx2::AvxVnni, features: "avx2,fma,avxvnni",
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5, 6] up to 6,
-    depthwise: [1, 2, 3, 4, 5, 6] up to 6,
+    depthwise: [1, 2, 3] up to 3,
     narrow: None, table: look_up
 );
 
@@ -306,7 +306,7 @@ byte_set!(
     avx2_narrow, crate::block::avx2::Avx2Narrow, features: "avx2,fma",
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5] up to 5,
-    depthwise: [1, 2, 3, 4] up to 4,
+    depthwise: [1, 2, 3] up to 3,
     narrow: None, table: look_up
 );
 
