@@ -1,5 +1,6 @@
 //! The core: its services built from the configuration, its tasks, and their end in good order.
 
+mod camera_health;
 pub mod control;
 pub mod credentials;
 mod device_watch;
@@ -27,7 +28,6 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::device_watch::DeviceWatch;
 use self::group_runner::{GroupRunner, Scene, spool};
 use self::metrics::DeliveryTimes;
 use self::preview::Preview;
@@ -124,8 +124,7 @@ impl Core {
         let metrics = metrics::Endpoint::bind(&config).await;
         let router = Router::new([], config.runtime.max_work_item_count, to_cloud(link.clone()));
         let scene = Arc::new(Scene::new(router));
-        let device = Arc::new(DeviceWatch::new());
-        let runner = GroupRunner::new(&config, &services, link.clone(), preview.clone(), scene.clone(), device.clone());
+        let runner = GroupRunner::new(&config, &services, link.clone(), preview.clone(), scene.clone());
         let stager = Stager::new(services.s3.clone(), store.clone(), services.provenance.clone());
         let parts = Parts { config: config.clone(), clock: services.clock.clone(), store: store.clone(), stager };
         let (mut engine, deployments) = Engine::new(parts, runner, opening);
@@ -152,7 +151,6 @@ impl Core {
             jobs: jobs.as_ref().map(JobsAgent::status),
             page: preview.clone(),
             deliveries,
-            device: device.clone(),
             metrics: metrics.url(),
             warnings: warnings.iter().map(ToString::to_string).chain(unserved).collect(),
         });
@@ -167,8 +165,7 @@ impl Core {
         tasks.spawn(status::serve(listener, move || asked.clone().now()));
         tasks.spawn(spool_control::serve(spool_control::path(&config), link.clone()));
         tasks.spawn(lend_credentials(token_exchange));
-        tasks.spawn(async move { device.run().await });
-        keep_up(&mut tasks, &services, &link);
+        keep_up(&mut tasks, &report);
         Ok(Self { config, services, link, report, deployments, tasks })
     }
 
@@ -222,8 +219,10 @@ fn link_settings(
 }
 
 /// What goes on beside the cameras for as long as the core runs.
-fn keep_up(tasks: &mut tokio::task::JoinSet<()>, services: &Services, link: &Link) {
-    let roles = services.roles.clone();
+fn keep_up(tasks: &mut tokio::task::JoinSet<()>, report: &Report) {
+    let Report { services, link, scene, .. } = report;
+    let (roles, device) = (services.roles.clone(), scene.device().clone());
+    tasks.spawn(async move { device.run().await });
     tasks.spawn(async move { roles.run().await });
     tasks.spawn(end_pauses(link.clone(), services.roles.clone()));
     tasks.spawn(keep_time(services.clone()));

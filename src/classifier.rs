@@ -1,9 +1,12 @@
 //! The classifier of one camera: frames from a capture worker, through a ring in shared memory, to an inference worker,
 //! whose predictions come back to the core. The core itself sees no pixel and parses no model.
 //!
-//! * `worker`: a sandboxed process as the core sees it; `plan`: what each kind of worker may see and do
+//! * `worker`: a sandboxed process as the core sees it; `plan`: what each kind of worker may see and do, and
+//!   `command_access` what a program does that delivers frames
+//! * `connection`: to a camera of the network, for a worker without one
 //! * `capture_side`, `inference_side`: the two halves, their restarts and the hand-over to a new model
 //! * `supervisor`: the task that owns both; [`Classifier`] is its handle
+//! * `health`: whether the camera shows anything, by the looks that `glance` takes where the pixels are
 //! * [`ledger`]: what became of every frame; [`policy`]: which of the classified ones become messages
 //! * [`capture_worker`], [`inference_worker`]: the programs that run inside the sandboxes; the second is where a frame
 //!   becomes a tensor
@@ -12,6 +15,10 @@
 
 mod capture_side;
 pub mod capture_worker;
+mod command_access;
+mod connection;
+mod glance;
+mod health;
 mod inference_side;
 pub mod inference_worker;
 pub mod ledger;
@@ -25,6 +32,10 @@ mod supervisor;
 mod worker;
 
 pub use capture_side::CaptureState;
+pub use command_access::{CameraStack, CommandAccess};
+pub use connection::connect;
+pub use glance::{Glance, Shades};
+pub use health::{Condition, HealthReport, HealthSettings, Look};
 pub use inference_side::{Activated, DeployedModel, Loaded};
 pub use plan::{CameraAccess, WorkerIdentity};
 pub use status::{ClassifierStatus, Restarts, WorkerStatus};

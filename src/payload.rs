@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 pub mod device;
+pub mod health;
 pub mod publication;
 pub mod status;
 pub mod thumbnail;

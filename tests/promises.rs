@@ -80,6 +80,8 @@ mod serving;
 mod signatures;
 #[path = "promises/soak.rs"]
 mod soak;
+#[path = "promises/sources.rs"]
+mod sources;
 #[path = "promises/spool.rs"]
 mod spool;
 #[path = "promises/state.rs"]

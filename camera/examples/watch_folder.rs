@@ -35,7 +35,13 @@ fn play() -> Outcome {
     let path = arguments.next().ok_or("name a folder of images, and perhaps how many a second")?;
     let frames_per_second = arguments.next().map_or(Ok(5.0), |rate| rate.parse())?;
     let order = FolderOrder::Natural;
-    let config = SourceConfig::Folder(FolderSource { path: path.into(), frames_per_second, repeat: false, order });
+    let config = SourceConfig::Folder(FolderSource {
+        path: path.into(),
+        frames_per_second,
+        repeat: false,
+        order,
+        pattern: None,
+    });
 
     let source = source::open(&config)?;
     let memory = ring::create(RingGeometry { slots: 8, slot_bytes: config.slot_bytes() }, 0)?;

@@ -21,11 +21,27 @@ pub enum PixelFormat {
     Nv12,
     /// One byte of luma (`GREY`).
     Gray8,
+    /// 4:2:0: a plane of Y, then one of interleaved Cr and Cb at half the size (`NV21`).
+    Nv21,
+    /// 4:2:0: planes of Y, Cb and Cr, the last two at half the size, with rows half as long (`YU12`).
+    Yuv420,
+    /// Blue, green, red, a byte each (`BGR3`).
+    Bgr24,
 }
 
 impl PixelFormat {
     /// Every format.
-    pub const ALL: [Self; 6] = [Self::Jpeg, Self::Rgb24, Self::Yuyv, Self::Uyvy, Self::Nv12, Self::Gray8];
+    pub const ALL: [Self; 9] = [
+        Self::Jpeg,
+        Self::Rgb24,
+        Self::Yuyv,
+        Self::Uyvy,
+        Self::Nv12,
+        Self::Gray8,
+        Self::Nv21,
+        Self::Yuv420,
+        Self::Bgr24,
+    ];
 
     /// The four characters by which V4L2 calls the format.
     #[must_use]
@@ -37,6 +53,9 @@ impl PixelFormat {
             Self::Uyvy => *b"UYVY",
             Self::Nv12 => *b"NV12",
             Self::Gray8 => *b"GREY",
+            Self::Nv21 => *b"NV21",
+            Self::Yuv420 => *b"YU12",
+            Self::Bgr24 => *b"BGR3",
         }
     }
 
@@ -49,23 +68,23 @@ impl PixelFormat {
         Self::ALL.into_iter().find(|format| format.fourcc() == fourcc)
     }
 
-    /// The fewest bytes a row of `width` pixels takes (for NV12, a row of its Y plane); 0 for JPEG, which has no rows.
+    /// The fewest bytes a row of `width` pixels takes (of a format with planes, a row of its Y plane); 0 for JPEG, which has no rows.
     #[must_use]
     pub const fn smallest_stride(self, width: u32) -> u64 {
         let width = width as u64;
         match self {
             Self::Jpeg => 0,
-            Self::Rgb24 => width * 3,
+            Self::Rgb24 | Self::Bgr24 => width * 3,
             Self::Yuyv | Self::Uyvy => width.next_multiple_of(2) * 2,
-            Self::Nv12 => width.next_multiple_of(2),
+            Self::Nv12 | Self::Nv21 | Self::Yuv420 => width.next_multiple_of(2),
             Self::Gray8 => width,
         }
     }
 
     /// The bytes of an image of `width` × `height` pixels whose rows start `stride` bytes apart.
     ///
-    /// `None` for JPEG, whose length follows from nothing, for an empty image, for a stride that cannot hold a row, and
-    /// for a length that cannot be counted.
+    /// `None` for JPEG, whose length follows from nothing, for an empty image, for a stride that cannot hold a row, or
+    /// that is odd where the chroma's rows are half as long, and for a length that cannot be counted.
     #[must_use]
     pub const fn packed_len(self, width: u32, height: u32, stride: u32) -> Option<u64> {
         if width == 0 || height == 0 || (stride as u64) < self.smallest_stride(width) {
@@ -73,8 +92,10 @@ impl PixelFormat {
         }
         let rows = match self {
             Self::Jpeg => return None,
-            Self::Nv12 => height as u64 + height.div_ceil(2) as u64,
-            Self::Rgb24 | Self::Yuyv | Self::Uyvy | Self::Gray8 => height as u64,
+            Self::Yuv420 if !stride.is_multiple_of(2) => return None,
+            // Two planes of rows that are half as long take as much as one of whole rows.
+            Self::Nv12 | Self::Nv21 | Self::Yuv420 => height as u64 + height.div_ceil(2) as u64,
+            Self::Rgb24 | Self::Bgr24 | Self::Yuyv | Self::Uyvy | Self::Gray8 => height as u64,
         };
         (stride as u64).checked_mul(rows)
     }
@@ -102,7 +123,7 @@ mod tests {
         }
         assert_eq!(PixelFormat::from_fourcc(*b"JPEG"), Some(PixelFormat::Jpeg));
         assert_eq!(PixelFormat::from_fourcc(*b"H264"), None);
-        assert_eq!(PixelFormat::from_code(6), None);
+        assert_eq!(PixelFormat::from_code(9), None);
     }
 
     #[test]
@@ -114,6 +135,10 @@ mod tests {
             (PixelFormat::Uyvy, (3, 2, 7), None),
             (PixelFormat::Nv12, (5, 5, 6), Some(48)),
             (PixelFormat::Gray8, (5, 5, 8), Some(40)),
+            (PixelFormat::Nv21, (5, 5, 6), Some(48)),
+            (PixelFormat::Yuv420, (5, 5, 6), Some(48)),
+            (PixelFormat::Yuv420, (5, 5, 7), None),
+            (PixelFormat::Bgr24, (2, 1, 6), Some(6)),
             (PixelFormat::Gray8, (0, 5, 8), None),
             (PixelFormat::Jpeg, (640, 480, 0), None),
         ];

@@ -31,3 +31,49 @@ pub fn fuzz_mjpeg_scanner(bytes: &[u8]) {
     }
     assert!(rest.is_empty(), "the stream was read to its end");
 }
+
+/// Reads `bytes` as what a child process writes: the first byte says whether it is pictures or raw images, and in pieces
+/// of which length it comes; the rest is the stream.
+///
+/// # Panics
+/// Where a frame is not a piece of the stream, or anything is left unread.
+pub fn fuzz_child_output(bytes: &[u8]) {
+    crate::source::fuzz_framing(bytes);
+}
+
+/// Reads `bytes` as the beginning of a network camera's answer.
+///
+/// # Panics
+/// Where a bound does not hold.
+pub fn fuzz_http_head(bytes: &[u8]) {
+    crate::source::fuzz_head(bytes);
+}
+
+/// Reads `bytes` as the chunked body of a network camera's answer.
+///
+/// # Panics
+/// Where a bound does not hold.
+pub fn fuzz_http_chunks(bytes: &[u8]) {
+    crate::source::fuzz_chunked(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_kept_corpus_is_read_within_bounds() {
+        let targets: [(&str, fn(&[u8])); 3] =
+            [("child", fuzz_child_output), ("head", fuzz_http_head), ("chunks", fuzz_http_chunks)];
+        for (folder, target) in targets {
+            let folder = format!("{}/corpus/{folder}", env!("CARGO_MANIFEST_DIR"));
+            let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+            assert!(files.len() >= 5);
+            for file in files {
+                target(&fs::read(file).unwrap());
+            }
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! device that goes away is an error and not a hang. Devices of the multi-planar interface are refused.
 
 mod abi;
+mod adjust;
 mod camera;
 mod choice;
 mod device;
@@ -19,6 +20,7 @@ mod stream;
 mod timestamp;
 mod wish;
 
+pub use adjust::{Adjustments, Control};
 pub use camera::{Camera, Shot};
 pub use error::CameraError;
 pub use identity::Identity;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::camera_health::HealthPublisher;
 use super::device_watch::DeviceWatch;
 use super::inflow;
 use super::metrics::FrameTimes;
@@ -40,6 +41,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Scene {
     router: Arc<Router>,
     cameras: Mutex<Vec<Camera>>,
+    device: Arc<DeviceWatch>,
 }
 
 /// A camera that runs.
@@ -54,12 +56,17 @@ pub(super) struct Camera {
 impl Scene {
     /// Nothing, with a `router` that knows no subscription yet.
     pub(super) fn new(router: Router) -> Self {
-        Self { router: Arc::new(router), cameras: Mutex::default() }
+        Self { router: Arc::new(router), cameras: Mutex::default(), device: Arc::new(DeviceWatch::new()) }
     }
 
     /// The router, which outlives the groups.
     pub(super) fn router(&self) -> &Arc<Router> {
         &self.router
+    }
+
+    /// What the device says of itself.
+    pub(super) fn device(&self) -> &Arc<DeviceWatch> {
+        &self.device
     }
 
     /// The cameras of the group that runs.
@@ -85,7 +92,6 @@ pub(super) struct GroupRunner {
     link: Link,
     preview: Preview,
     scene: Arc<Scene>,
-    device: Arc<DeviceWatch>,
     insisting: Vec<Insisting>,
     /// Who brings messages to the local targets that run.
     porters: HashMap<Endpoint, Porter>,
@@ -158,10 +164,9 @@ impl GroupRunner {
         link: Link,
         preview: Preview,
         scene: Arc<Scene>,
-        device: Arc<DeviceWatch>,
     ) -> Self {
         let (config, services) = (config.clone(), services.clone());
-        Self { config, services, link, preview, scene, device, insisting: Vec::new(), porters: HashMap::new() }
+        Self { config, services, link, preview, scene, insisting: Vec::new(), porters: HashMap::new() }
     }
 
     /// Ends the classifiers that `group` does not go on with, and starts the others that it has, without their models.
@@ -216,10 +221,19 @@ impl GroupRunner {
             page: self.preview.feed(place),
             times: times.clone(),
             novelty: Novelty::default(),
-            device: self.device.clone(),
+            device: self.scene.device.clone(),
         };
         let observe = move |observation| publisher.publish(observation);
         let classifier = Classifier::start(connector.settings(), self.services.clock.clone(), observe)?;
+        let health = HealthPublisher {
+            thing: self.config.core_thing.thing_arn.thing().clone(),
+            camera: connector.camera_name.clone(),
+            source: Endpoint::Connector(connector.arn.to_string()),
+            clock: self.services.clock.clone(),
+            router: self.scene.router.clone(),
+        };
+        // It ends with the classifier.
+        tokio::spawn(health.run(classifier.clone()));
         self.preview.show(place, classifier.ring());
         Ok(Camera { connector: connector.clone(), classifier, times })
     }

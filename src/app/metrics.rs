@@ -17,7 +17,7 @@ use super::report::Report;
 use super::status::CoreStatus;
 use crate::classifier::ledger::DropReason;
 use crate::classifier::policy::Withheld;
-use crate::classifier::{ClassifierStatus, Role};
+use crate::classifier::{ClassifierStatus, Condition, Role};
 use crate::metrics::Exposition;
 use crate::mqtt::link::LinkState;
 use crate::payload::Reason;
@@ -139,12 +139,16 @@ fn frames(text: &mut Exposition, cameras: &[Camera], status: &CoreStatus) {
     for (family, read) in [
         (&is::CAPTURED, (|camera| camera.captured) as fn(&ClassifierStatus) -> u64),
         (&is::SKIPPED, |camera| camera.skipped),
-        (&is::INFERRED, |camera| camera.ledger.inferred()),
     ] {
         let mut samples = text.family(family);
         for classifier in &classifiers {
             samples.count(&[&classifier.camera], read(classifier));
         }
+    }
+    health(text, &classifiers);
+    let mut inferred = text.family(&is::INFERRED);
+    for classifier in &classifiers {
+        inferred.count(&[&classifier.camera], classifier.ledger.inferred());
     }
     let mut dropped = text.family(&is::DROPPED);
     for classifier in &classifiers {
@@ -166,6 +170,23 @@ fn frames(text: &mut Exposition, cameras: &[Camera], status: &CoreStatus) {
     let mut to_inference = text.family(&is::TO_INFERENCE);
     for camera in cameras {
         to_inference.histogram(&[camera.connector.camera_name.as_ref()], &camera.times.to_inference);
+    }
+}
+
+fn health(text: &mut Exposition, classifiers: &[&ClassifierStatus]) {
+    let mut holds = text.family(&is::CONDITION);
+    for classifier in classifiers {
+        for condition in Condition::ALL {
+            let here = classifier.health.conditions.contains(&condition);
+            holds.count(&[&classifier.camera, condition.label()], u64::from(here));
+        }
+    }
+    let mut begun = text.family(&is::CONDITION_BEGUN);
+    for classifier in classifiers {
+        for condition in Condition::ALL {
+            let count = classifier.health.begun.get(&condition).copied().unwrap_or(0);
+            begun.count(&[&classifier.camera, condition.label()], count);
+        }
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::credentials::CredentialsStatus;
-use super::device_watch::DeviceWatch;
 use super::group_runner::Scene;
 use super::metrics::DeliveryTimes;
 use super::preview::Preview;
@@ -34,7 +33,6 @@ pub(super) struct Report {
     pub(super) jobs: Option<watch::Receiver<JobsStatus>>,
     pub(super) page: Preview,
     pub(super) deliveries: Arc<DeliveryTimes>,
-    pub(super) device: Arc<DeviceWatch>,
     /// Where the metrics are served.
     pub(super) metrics: Option<String>,
     /// What the documents ask for and this version does not do.
@@ -67,7 +65,7 @@ impl Report {
             credentials: self.credentials(),
             link: self.link(),
             router: self.router(),
-            device: self.device.state(),
+            device: self.scene.device().state(),
             cameras,
             jobs: self.jobs.as_ref().map(|jobs| jobs.borrow().clone()),
             page: self.page.status(),

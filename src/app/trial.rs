@@ -8,6 +8,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::services::{Services, ServicesError};
+use margay_camera::source::SourceError;
+
 use crate::classifier::one_shot::{OneShot, OneShotError};
 use crate::config::Config;
 use crate::connector::image_classifier::{Camera, ImageClassifier};
@@ -101,7 +103,7 @@ pub enum TrialError {
     },
     /// The camera cannot be used.
     #[error("looking at the camera")]
-    Camera(#[from] margay_camera::v4l2::CameraError),
+    Camera(#[from] SourceError),
     /// A folder for the trial could not be made.
     #[error("making a folder for the trial")]
     Folder(#[source] std::io::Error),
@@ -180,25 +182,34 @@ async fn try_camera(
     let engine = try_model(connector, &staged).await?;
     let model = &staged.model.identity;
     tell(passed("model", format!("{} {} runs on {engine}", model.name, model.version)));
-    if let Some(found) = look_at_camera(connector).map_err(at(Step::Source))? {
+    if let Some(found) = look_at_camera(connector).await.map_err(at(Step::Source))? {
         tell(passed("camera", format!("{} is {found}", connector.camera_name)));
     }
     Ok(())
 }
 
 /// Looks at what the frames are to come from, without taking any; `None` where they are drawn.
-fn look_at_camera(connector: &ImageClassifier) -> Result<Option<String>, TrialError> {
+async fn look_at_camera(connector: &ImageClassifier) -> Result<Option<String>, TrialError> {
     match &connector.camera {
         Camera::TestPattern => Ok(None),
-        Camera::Volume(volume) => {
-            let path = &volume.source;
+        Camera::Volume(camera) => {
+            let path = &camera.volume.source;
             std::fs::metadata(path).map_err(|source| TrialError::Source { path: path.to_owned(), source })?;
             Ok(Some(path.display().to_string()))
         }
         Camera::Device(camera) => {
             let path = &camera.device.source;
-            let (identity, _) = margay_camera::v4l2::Camera::look(path)?;
+            let (identity, _) = margay_camera::v4l2::Camera::look(path).map_err(SourceError::from)?;
             Ok(Some(format!("{} at {}", identity.name, path.display())))
+        }
+        Camera::Command(camera) => {
+            let program = camera.find_program().map_err(SourceError::from)?;
+            std::fs::metadata(&program).map_err(|source| TrialError::Source { path: program.clone(), source })?;
+            Ok(Some(format!("run by {}", program.display())))
+        }
+        Camera::Network(url) => {
+            crate::classifier::connect(url).await.map_err(SourceError::from)?;
+            Ok(Some(format!("at {url}, which answers")))
         }
     }
 }

@@ -5,11 +5,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use margay_camera::ring::{self, ReaderHandle, RingGeometry, RingReader};
-use margay_camera::source::SourceConfig;
-use margay_sandbox::{Exit, Plan};
+use margay_camera::source::{HttpUrl, SourceConfig};
+use margay_sandbox::Exit;
 use tokio::sync::mpsc;
 
 use super::message::{FromCapture, ToCapture};
+use super::plan;
+use super::supervisor::Settings;
 use super::worker::{Event, Role, SpawnError, Worker, WorkerId};
 use crate::backoff::Backoff;
 
@@ -58,8 +60,7 @@ struct Memory {
 /// The capture half of a classifier.
 #[derive(Debug)]
 pub(super) struct CaptureSide {
-    source: SourceConfig,
-    plan: Plan,
+    settings: Settings,
     worker: Option<Worker>,
     memory: Option<Memory>,
     backoff: Backoff,
@@ -70,10 +71,9 @@ pub(super) struct CaptureSide {
 }
 
 impl CaptureSide {
-    pub(super) fn new(source: SourceConfig, plan: Plan) -> Self {
+    pub(super) fn new(settings: Settings) -> Self {
         Self {
-            source,
-            plan,
+            settings,
             worker: None,
             memory: None,
             backoff: Backoff::new(RESTART.0, RESTART.1),
@@ -104,18 +104,32 @@ impl CaptureSide {
         Some(self.memory.as_ref()?.sealed.as_ref()?.as_fd())
     }
 
-    /// Starts a worker on a new ring that goes on after the last frame.
+    /// The camera of the network that a worker needs a connection to, if it is one.
+    pub(super) fn needs_connection(&self) -> Option<&HttpUrl> {
+        match &self.settings.source {
+            SourceConfig::HttpMjpeg(camera) => Some(&camera.url),
+            _ => None,
+        }
+    }
+
+    /// Starts a worker on a new ring that goes on after the last frame, with the connection that it needs.
     pub(super) async fn start(
         &mut self,
         id: WorkerId,
+        connection: Option<OwnedFd>,
         events: mpsc::Sender<(WorkerId, Event)>,
     ) -> Result<(), CaptureStartError> {
         self.state = CaptureState::Starting;
-        let writable =
-            ring::create(RingGeometry { slots: SLOTS, slot_bytes: self.source.slot_bytes() }, self.next_frame())?;
+        let source = self.settings.source.clone();
+        let geometry = RingGeometry { slots: SLOTS, slot_bytes: source.slot_bytes() };
+        let writable = ring::create(geometry, self.next_frame())?;
         let header = RingReader::map(&writable)?;
-        let worker = Worker::spawn::<FromCapture>(id, Role::Capture, self.plan.clone(), events).await?;
-        worker.order(&ToCapture::Begin { source: self.source.clone() }, &[writable.as_fd()]).await;
+        // Made anew each time: what a program needs of the host comes and goes.
+        let plan = plan::capture(&self.settings).map_err(SpawnError::Plan)?;
+        let worker = Worker::spawn::<FromCapture>(id, Role::Capture, plan, events).await?;
+        let descriptors: Vec<BorrowedFd<'_>> =
+            std::iter::once(writable.as_fd()).chain(connection.as_ref().map(AsFd::as_fd)).collect();
+        worker.order(&ToCapture::Begin { source }, &descriptors).await;
         self.worker = Some(worker);
         self.memory = Some(Memory { writable, header, sealed: None });
         Ok(())

@@ -1,10 +1,14 @@
 //! The program of the capture worker: frames from one source into the ring, until the core hangs up.
 //!
-//! It runs alone in a sandbox with the camera device or the frame folder, without a model, a network or a parser of
-//! pictures.
+//! It runs in a sandbox with the camera device or the frame folder, without a model, a network or a parser of pictures:
+//! alone, or with the one program that delivers the frames as its child. A connection to a camera of the network comes
+//! from the core.
 
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
+use margay_camera::clock::BootClock;
 use margay_camera::ring::{EndReason, PublishError, RingError, RingWriter};
 use margay_camera::source::{self, FrameSource, Next, SourceConfig, SourceError};
 
@@ -46,8 +50,8 @@ pub enum CaptureError {
 /// # Errors
 /// [`CaptureError`]; a failed source is reported to the core first.
 pub fn run(channel: &WorkerChannel) -> Result<(), CaptureError> {
-    let (source, ring) = task(channel)?;
-    let mut source = match source::open(&source) {
+    let Task { source, ring, connection } = task(channel)?;
+    let mut source = match open(&source, connection) {
         Ok(source) => source,
         Err(error) => return fail(channel, error),
     };
@@ -55,22 +59,44 @@ pub fn run(channel: &WorkerChannel) -> Result<(), CaptureError> {
     capture(channel, source.as_mut(), ring)
 }
 
-fn task(channel: &WorkerChannel) -> Result<(SourceConfig, RingWriter), CaptureError> {
+/// What the core wants captured, and into what.
+struct Task {
+    source: SourceConfig,
+    ring: RingWriter,
+    /// To a camera of the network.
+    connection: Option<OwnedFd>,
+}
+
+fn open(source: &SourceConfig, connection: Option<OwnedFd>) -> Result<Box<dyn FrameSource>, SourceError> {
+    match (source, connection) {
+        (SourceConfig::HttpMjpeg(camera), Some(connection)) => {
+            source::open_connected(camera, connection, Arc::new(BootClock))
+        }
+        _ => source::open(source),
+    }
+}
+
+fn task(channel: &WorkerChannel) -> Result<Task, CaptureError> {
     let Waited::Message(Received { message, descriptors }) = channel.receive::<ToCapture>(TASK_TIMEOUT)? else {
         return Err(CaptureError::NoTask);
     };
     let ToCapture::Begin { source } = message;
-    let ring = descriptors.into_iter().next().ok_or(CaptureError::NoRing)?;
-    Ok((as_seen_here(source), RingWriter::map(ring)?))
+    let mut descriptors = descriptors.into_iter();
+    let ring = descriptors.next().ok_or(CaptureError::NoRing)?;
+    Ok(Task { source: as_seen_here(source), ring: RingWriter::map(ring)?, connection: descriptors.next() })
 }
 
 /// The source with its paths where this worker finds them: without a file tree of its own, below a prefix (B-14). A
-/// device is where it is on the host.
+/// device is where it is on the host, and so are programs.
 fn as_seen_here(mut source: SourceConfig) -> SourceConfig {
     let path = match &mut source {
         SourceConfig::Folder(folder) => &mut folder.path,
         SourceConfig::MjpegFile(file) => &mut file.path,
-        SourceConfig::TestPattern(_) | SourceConfig::V4l2(_) => return source,
+        SourceConfig::TestPattern(_)
+        | SourceConfig::V4l2(_)
+        | SourceConfig::Rpicam(_)
+        | SourceConfig::Gstreamer(_)
+        | SourceConfig::HttpMjpeg(_) => return source,
     };
     *path = margay_sandbox::resource_path(path);
     source

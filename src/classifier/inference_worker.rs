@@ -17,6 +17,7 @@ use margay_inference::still::MAX_STILL_BYTES;
 use margay_inference::{Classification, EngineChoice, FrameView, GoldenSample, Pipeline, Thumbnailer, verify_golden};
 
 use super::explain;
+use super::glance::{Glance, Shades};
 use super::message::{Account, FromInference, Inferred, Outcome, ToInference};
 use super::model_directory::ModelDirectory;
 use crate::clock::Clock;
@@ -56,7 +57,7 @@ pub enum InferenceWorkerError {
 /// # Errors
 /// [`InferenceWorkerError`]. A model that cannot be used is no error here: the core has been told why.
 pub fn run(channel: &WorkerChannel, clock: &dyn Clock) -> Result<(), InferenceWorkerError> {
-    let Some(Loaded { opened: Opened { pipeline, threshold }, classes, thumbnailer }) = load(channel)? else {
+    let Some(Loaded { opened: Opened { pipeline, threshold }, classes, thumbnailer, shades }) = load(channel)? else {
         return Ok(());
     };
     let mut server = Server {
@@ -70,6 +71,7 @@ pub fn run(channel: &WorkerChannel, clock: &dyn Clock) -> Result<(), InferenceWo
         next: None,
         last: u64::MAX,
         bytes: Vec::new(),
+        glance: Glance::new(shades),
     };
     server.serve()
 }
@@ -79,6 +81,7 @@ struct Loaded {
     opened: Opened,
     classes: usize,
     thumbnailer: Option<Thumbnailer>,
+    shades: Shades,
 }
 
 /// Waits for the order to load a model, and loads and warms it; `None` when there is nothing to serve.
@@ -86,7 +89,7 @@ fn load(channel: &WorkerChannel) -> Result<Option<Loaded>, InferenceWorkerError>
     let Waited::Message(Received { message, .. }) = channel.receive::<ToInference>(Duration::from_secs(30))? else {
         return Ok(None);
     };
-    let ToInference::Load { directory, classes, threshold, thumbnail } = message else {
+    let ToInference::Load { directory, classes, threshold, thumbnail, shades } = message else {
         return Err(InferenceWorkerError::OutOfOrder { message: "another order", when: "before a model to load" });
     };
     let started = Instant::now();
@@ -96,7 +99,7 @@ fn load(channel: &WorkerChannel) -> Result<Option<Loaded>, InferenceWorkerError>
             channel.send(&FromInference::Loaded { engine: opened.pipeline.engine_name().to_owned(), load_us })?;
             opened.threshold = threshold.unwrap_or(opened.threshold);
             let thumbnailer = thumbnail.map(|side| Thumbnailer::new(side, MAX_THUMBNAIL_BYTES));
-            Ok(Some(Loaded { opened, classes, thumbnailer }))
+            Ok(Some(Loaded { opened, classes, thumbnailer, shades }))
         }
         Err(why) => {
             channel.send(&FromInference::Refused { why })?;
@@ -193,6 +196,7 @@ struct Server<'a> {
     last: u64,
     /// The frame's bytes, kept for their allocation.
     bytes: Vec<u8>,
+    glance: Glance,
 }
 
 impl Server<'_> {
@@ -263,9 +267,14 @@ impl Server<'_> {
         let wait = if superseded { Duration::ZERO } else { WAIT };
         match ring.wait_newer(next.checked_sub(1), wait) {
             Wait::Frame(newest) => {
-                let account = self.account(next, newest.min(self.last));
+                let (account, frame) = self.account(next, newest.min(self.last));
                 self.next = Some(account.through + 1);
                 self.tell(account)?;
+                // Afterwards, so that no prediction waits for it.
+                let look = frame.and_then(|meta| self.glance.look(&meta, &self.bytes, self.clock.boottime()));
+                if let Some(look) = look {
+                    self.channel.send(&FromInference::Looked(look))?;
+                }
             }
             Wait::Closed(_) | Wait::TimedOut if superseded => {
                 self.rings.pop_front();
@@ -292,16 +301,18 @@ impl Server<'_> {
         Ok(self.channel.send(&message)?)
     }
 
-    /// Accounts for `from..=through` by classifying the newest of them.
-    fn account(&mut self, from: u64, through: u64) -> Account {
+    /// Accounts for `from..=through` by classifying the newest of them, whose bytes are left to be looked at.
+    fn account(&mut self, from: u64, through: u64) -> (Account, Option<FrameMeta>) {
         let mut bytes = std::mem::take(&mut self.bytes);
-        let outcome = match self.rings.front().map(|ring| ring.read_into(through, &mut bytes)) {
+        let read = self.rings.front().map(|ring| ring.read_into(through, &mut bytes));
+        let frame = read.as_ref().and_then(|read| read.as_ref().ok()).copied();
+        let outcome = match read {
             Some(Ok(meta)) => self.classify(&meta, &bytes),
             Some(Err(error @ ReadError::Malformed { .. })) => Outcome::Undecodable { why: explain(&error) },
             Some(Err(_)) | None => Outcome::Overwritten,
         };
         self.bytes = bytes;
-        Account { from, through, outcome }
+        (Account { from, through, outcome }, frame)
     }
 
     fn classify(&mut self, meta: &FrameMeta, bytes: &[u8]) -> Outcome {

@@ -6,13 +6,16 @@
 use margay_camera::source::SourceConfig;
 use serde::{Deserialize, Serialize};
 
+use super::glance::Shades;
+use super::health::Look;
 use crate::payload::{Ranked, Thumbnail};
 
 /// From the core to the capture worker.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToCapture {
-    /// Capture from this source into the ring whose memfd comes along, writable.
+    /// Capture from this source into the ring whose memfd comes along, writable; for a camera of the network, a connection
+    /// to it comes second.
     Begin {
         /// Where frames come from, in the sandbox's own paths.
         source: SourceConfig,
@@ -57,6 +60,8 @@ pub enum ToInference {
         threshold: Option<f32>,
         /// The longer side of the thumbnail to report with each frame, in pixels, if one is wanted.
         thumbnail: Option<u32>,
+        /// What counts as dark and as bright in looks.
+        shades: Shades,
     },
     /// Frames are to be read from the ring whose memfd comes along, read-only. A ring that came before is final: its
     /// writer is gone, and what it still holds is classified first.
@@ -92,6 +97,8 @@ pub enum FromInference {
     },
     /// A run of frames has been dealt with.
     Accounted(Account),
+    /// What a frame of late looks like; sent now and then.
+    Looked(Look),
     /// The answer to [`ToInference::StopAfter`]: another worker may serve the frames after this one.
     Stopping {
         /// The last frame that this worker accounts for.

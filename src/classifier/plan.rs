@@ -5,6 +5,7 @@ use std::path::Path;
 
 use margay_sandbox::{Account, Bind, Device, Network, Plan, PlanError, PlanParts, Program};
 
+use super::command_access::CommandAccess;
 use super::supervisor::Settings;
 
 /// Processes and threads of a worker, PID 1 included. Engines of this version run on one thread.
@@ -12,6 +13,15 @@ const PIDS: u32 = 16;
 
 /// Descriptors of a worker: the channel, the log, the rings in turn, and the files it reads.
 const OPEN_FILES: u64 = 64;
+
+/// The same with a program that delivers frames, and its threads: one an element of a pipeline, and more in drivers.
+const COMMAND_PIDS: u32 = 128;
+
+/// Its descriptors: each of a camera's buffers is one.
+const COMMAND_OPEN_FILES: u64 = 512;
+
+/// Room for what libraries cache, such as GStreamer's list of its plugins, in bytes.
+const COMMAND_TEMPORARY: u64 = 32 << 20;
 
 /// What the capture sandbox is shown of the host.
 #[derive(Debug, Clone)]
@@ -22,22 +32,25 @@ pub enum CameraAccess {
     Files(Bind),
     /// A camera's device node.
     Device(Device),
+    /// A program that delivers frames, and what that needs.
+    Command(CommandAccess),
 }
 
 /// Whom the workers run as, when the core may change its user: the default access identity of the group.
 pub type WorkerIdentity = Account;
 
-/// The capture worker sees its source, and neither model nor network.
+/// The capture worker sees its source, and neither model nor network. What of the host a program needs is looked up now.
 pub(super) fn capture(settings: &Settings) -> Result<Plan, PlanError> {
-    let (binds, devices) = match &settings.access {
-        CameraAccess::Nothing => (Vec::new(), Vec::new()),
-        CameraAccess::Files(bind) => (vec![bind.clone()], Vec::new()),
-        CameraAccess::Device(device) => (Vec::new(), vec![device.clone()]),
-    };
-    Plan::new(PlanParts {
-        binds,
-        devices,
-        ..parts("margay-capture", "capture", settings.memory_limit, settings.identity)
+    let parts = parts("margay-capture", "capture", settings.memory_limit, settings.identity);
+    Plan::new(match &settings.access {
+        CameraAccess::Nothing => parts,
+        CameraAccess::Files(bind) => PlanParts { binds: vec![bind.clone()], ..parts },
+        CameraAccess::Device(device) => PlanParts { devices: vec![device.clone()], ..parts },
+        CameraAccess::Command(access) => {
+            let (binds, devices) = access.resolve(Path::new("/"));
+            let (pids, open_files) = (Some(COMMAND_PIDS), Some(COMMAND_OPEN_FILES));
+            PlanParts { binds, devices, pids, open_files, temporary_bytes: COMMAND_TEMPORARY, ..parts }
+        }
     })
 }
 

@@ -4,6 +4,7 @@ use margay_sandbox::{Aspect, Containment, Finding};
 use serde::{Deserialize, Serialize};
 
 use super::capture_side::CaptureState;
+use super::health::HealthReport;
 use super::ledger::Ledger;
 use super::policy::PolicyCounters;
 use super::worker::{Role, Worker};
@@ -20,6 +21,9 @@ pub struct ClassifierStatus {
     pub captured: u64,
     /// Items of the source that never became a frame, such as unreadable files.
     pub skipped: u64,
+    /// Whether it shows anything.
+    #[serde(default)]
+    pub health: HealthReport,
     /// What became of the frames; it lags behind `captured` by those in flight.
     pub ledger: Ledger,
     /// Which of the classified frames were published, and why the others were not.

@@ -7,11 +7,14 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use margay_camera::source::SourceConfig;
+use margay_camera::source::{HttpError, SourceConfig};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::capture_side::{CaptureSide, CaptureState};
+use super::connection::Connecting;
+use super::glance::Shades;
+use super::health::{Health, HealthReport, HealthSettings, Look};
 use super::inference_side::{Activated, Camera, DeployedModel, InferenceSide, Loaded, Next, Server};
 use super::message::{Account, FromCapture, FromInference, Inferred, Outcome, ToInference};
 use super::plan::{self, CameraAccess, WorkerIdentity};
@@ -29,6 +32,9 @@ const COMMAND_QUEUE: usize = 16;
 
 /// How often the supervisor looks for workers that have hung.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often it looks whether frames still come.
+const PULSE: Duration = Duration::from_secs(1);
 
 /// Everything a classifier needs to know, from the group document and the host.
 #[derive(Debug, Clone)]
@@ -51,6 +57,8 @@ pub struct Settings {
     pub memory_limit: u64,
     /// Whom the workers run as.
     pub identity: WorkerIdentity,
+    /// From when on the camera is ill.
+    pub health: HealthSettings,
 }
 
 /// A classified frame, on its way to whoever routes it.
@@ -102,6 +110,7 @@ pub type SharedRing = Arc<OwnedFd>;
 pub struct Classifier {
     commands: mpsc::Sender<Command>,
     ring: watch::Receiver<Option<SharedRing>>,
+    health: watch::Receiver<HealthReport>,
 }
 
 impl fmt::Debug for Command {
@@ -130,8 +139,12 @@ impl Classifier {
         let (commands, orders) = mpsc::channel(COMMAND_QUEUE);
         let (events_in, events) = mpsc::channel(EVENT_QUEUE);
         let (ring_out, ring) = watch::channel(None);
+        let (health_out, health) = watch::channel(HealthReport::default());
+        plan::capture(&settings)?;
         let supervisor = Supervisor {
-            capture: CaptureSide::new(settings.source.clone(), plan::capture(&settings)?),
+            capture: CaptureSide::new(settings.clone()),
+            connecting: Connecting::default(),
+            health: Health::new(settings.health, settings.source.frames_per_second()),
             policy: Policy::new(settings.policy.clone()),
             settings,
             clock,
@@ -139,12 +152,14 @@ impl Classifier {
             inference: InferenceSide::new(),
             events_in,
             ring_out,
+            health_out,
+            started: Instant::now(),
             next_id: 0,
             capture_due: None,
             inference_due: None,
         };
         tokio::spawn(supervisor.run(orders, events));
-        Ok(Self { commands, ring })
+        Ok(Self { commands, ring, health })
     }
 
     /// Warms `model` in a worker of its own and hands over to it between two frames.
@@ -161,6 +176,11 @@ impl Classifier {
     /// The camera's present ring for another reader; `None` until frames come. A restarted camera has a new one.
     pub fn ring(&self) -> watch::Receiver<Option<SharedRing>> {
         self.ring.clone()
+    }
+
+    /// The camera's health, as it changes.
+    pub fn health(&self) -> watch::Receiver<HealthReport> {
+        self.health.clone()
     }
 
     /// Asks for a message about the next frame that is captured; its policy decides when the pace allows it.
@@ -201,9 +221,14 @@ struct Supervisor {
     clock: Arc<dyn Clock>,
     observe: Box<dyn Fn(Observation) + Send + Sync>,
     capture: CaptureSide,
+    connecting: Connecting,
+    health: Health,
     inference: InferenceSide,
     events_in: mpsc::Sender<(WorkerId, Event)>,
     ring_out: watch::Sender<Option<SharedRing>>,
+    health_out: watch::Sender<HealthReport>,
+    /// What the times of [`Health`] count from.
+    started: Instant,
     next_id: WorkerId,
     capture_due: Option<Instant>,
     inference_due: Option<(Instant, DeployedModel)>,
@@ -212,6 +237,8 @@ struct Supervisor {
 impl Supervisor {
     async fn run(mut self, mut orders: mpsc::Receiver<Command>, mut events: mpsc::Receiver<(WorkerId, Event)>) {
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
+        let mut pulse = tokio::time::interval(PULSE);
+        pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let capture_due = self.capture_due;
             let inference_due = self.inference_due.as_ref().map(|(due, _)| *due);
@@ -226,6 +253,8 @@ impl Supervisor {
                     None => return,
                 },
                 _ = watch.tick() => self.inference.end_hung_workers(self.capture.next_frame()),
+                _ = pulse.tick() => self.feel_pulse(),
+                connection = self.connecting.made() => self.connected(connection).await,
                 () = sleep_until(capture_due), if capture_due.is_some() => self.start_capture().await,
                 () = sleep_until(inference_due), if inference_due.is_some() => self.restart_inference().await,
             }
@@ -273,6 +302,10 @@ impl Supervisor {
             classes: self.settings.policy.classes(),
             threshold: self.settings.threshold,
             thumbnail: self.settings.thumbnail,
+            shades: Shades {
+                dark_below: self.settings.health.dark_below,
+                bright_above: self.settings.health.bright_above,
+            },
         };
         self.inference.warm(Server::new(worker, model, reply), &order).await;
         Ok(())
@@ -281,6 +314,7 @@ impl Supervisor {
     async fn dealt_with(&mut self, id: WorkerId, event: Event) {
         match event {
             Event::Capture(message) => self.capture_said(id, message).await,
+            Event::Inference(FromInference::Looked(look)) => self.looked(id, look),
             Event::Inference(message) => {
                 let camera = camera(&self.capture);
                 let next = self.inference.said(id, message, &camera).await;
@@ -300,6 +334,29 @@ impl Supervisor {
                 self.carry_out(next).await;
             }
         }
+    }
+
+    /// Takes note of what a frame looks like, if it comes from the worker that classifies.
+    fn looked(&mut self, id: WorkerId, look: Look) {
+        if self.inference.active().is_some_and(|server| server.worker.id == id) {
+            self.health.looked(look, self.started.elapsed());
+            self.tell_health();
+        }
+    }
+
+    fn feel_pulse(&mut self) {
+        let due = !matches!(self.capture.state, CaptureState::Waiting | CaptureState::Ended);
+        self.health.captured(self.capture.next_frame(), due, self.started.elapsed());
+        self.tell_health();
+    }
+
+    fn tell_health(&self) {
+        let report = self.health.report();
+        self.health_out.send_if_modified(|told| {
+            let modified = *told != report;
+            *told = report;
+            modified
+        });
     }
 
     async fn capture_said(&mut self, id: WorkerId, message: FromCapture) {
@@ -373,10 +430,32 @@ impl Supervisor {
         }
     }
 
+    /// Starts the capture worker; where it needs a connection, once there is one.
     async fn start_capture(&mut self) {
         self.capture_due = None;
+        match self.capture.needs_connection().cloned() {
+            Some(url) => {
+                self.capture.state = CaptureState::Starting;
+                self.connecting.begin(url);
+            }
+            None => self.start_capture_with(None).await,
+        }
+    }
+
+    async fn connected(&mut self, connection: Result<OwnedFd, HttpError>) {
+        match connection {
+            Ok(connection) => self.start_capture_with(Some(connection)).await,
+            Err(error) => {
+                let why = super::explain(&error);
+                tracing::error!(camera = self.settings.camera, why, "the camera does not answer; it is tried again");
+                self.capture_due = Some(from_now(self.capture.failed_to_start(why)));
+            }
+        }
+    }
+
+    async fn start_capture_with(&mut self, connection: Option<OwnedFd>) {
         let id = self.new_id();
-        if let Err(error) = self.capture.start(id, self.events_in.clone()).await {
+        if let Err(error) = self.capture.start(id, connection, self.events_in.clone()).await {
             let why = super::explain(&error);
             tracing::error!(camera = self.settings.camera, why, "the capture worker could not be started");
             self.capture_due = Some(from_now(self.capture.failed_to_start(why)));
@@ -409,6 +488,7 @@ impl Supervisor {
             capture: self.capture.state,
             captured: self.capture.next_frame(),
             skipped: self.capture.skipped,
+            health: self.health.report(),
             ledger: self.inference.ledger.clone(),
             policy: self.policy.counters(),
             model: self.inference.active().map(|server| (*server.model.identity).clone()),

@@ -215,6 +215,11 @@ fn ledger_lines(classifier: &ClassifierStatus) -> Vec<String> {
         ledger.inferred()
     ));
     lines.extend(policy_lines(&classifier.policy));
+    let conditions = &classifier.health.conditions;
+    if !conditions.is_empty() {
+        let labels: Vec<String> = conditions.iter().map(|condition| condition.label().replace('_', "-")).collect();
+        lines.push(format!("health       {} is {}", classifier.camera, labels.join(", ")));
+    }
     let restarts = &classifier.restarts;
     for (what, count, reason) in [
         ("capture worker", restarts.capture, &restarts.capture_reason),

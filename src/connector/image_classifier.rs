@@ -4,22 +4,24 @@
 
 use std::path::{Path, PathBuf};
 
-use margay_camera::source::MOST_SIDE;
-use margay_camera::v4l2::FormatWish;
 use margay_inference::thumbnail::{MAX_SIDE, MIN_SIDE};
 
 use crate::arn::ConnectorArn;
+use crate::classifier::HealthSettings;
 use crate::classifier::policy::PolicySettings;
 use crate::document::{Field, Notes, Object, Unknown};
-use crate::group::{
-    Connector, Group, GroupOwner, LocalDevice, LocalVolume, ModelSource, Party, Resource, ResourceData, RunAs, S3Model,
-};
+use crate::group::{Connector, Group, ModelSource, Party, Resource, RunAs, S3Model};
 use crate::name::{CameraName, ResourceId};
 use crate::topic::Topic;
 use crate::units::{ByteSize, FramesPerSecond, Probability};
 
+mod health;
 mod policy;
 mod settings;
+mod sources;
+
+use sources::read_camera;
+pub use sources::{Camera, Command, CommandCamera, DeviceCamera, Picture, VolumeCamera};
 
 /// The connector's name in its ARN.
 pub const NAME: &str = "MargayImageClassifier";
@@ -38,13 +40,6 @@ const TOP_K_LIMIT: u64 = 1000;
 const MEMORY_KB: u64 = 512 * 1024;
 /// Below 16 MiB, V1's default for any function, no model loads.
 const LEAST_MEMORY_KB: u64 = 16 * 1024;
-/// `CameraWidth` and `CameraHeight` by default: V4L2's VGA, which every camera has.
-const CAMERA_SIZE: (u32, u32) = (640, 480);
-/// The parameters that only a camera can follow.
-const CAMERA_ONLY: [&str; 3] = ["CameraFormat", "CameraWidth", "CameraHeight"];
-/// `CameraSource` of the drawn picture.
-const TEST_PATTERN: &str = "test-pattern";
-
 /// What the connector is told, validated against its group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageClassifier {
@@ -78,6 +73,8 @@ pub struct ImageClassifier {
     pub memory_limit: ByteSize,
     /// Whom its workers run as, where the group says it; never root.
     pub run_as: RunAs,
+    /// From when on the camera is ill (the parameters that begin with `Health`).
+    pub health: HealthSettings,
 }
 
 impl ImageClassifier {
@@ -87,36 +84,13 @@ impl ImageClassifier {
     }
 }
 
-/// Where frames come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Camera {
-    /// A folder of pictures, or a Motion-JPEG file, of the host.
-    Volume(LocalVolume),
-    /// A camera of the host.
-    Device(DeviceCamera),
-    /// A picture that the capture worker draws.
-    TestPattern,
-}
-
-/// A camera, and what it is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeviceCamera {
-    /// Its device node.
-    pub device: LocalDevice,
-    /// `CameraFormat`.
-    pub format: FormatWish,
-    /// `CameraWidth`, in pixels.
-    pub width: u32,
-    /// `CameraHeight`, in pixels.
-    pub height: u32,
-}
-
 /// Reads the parameters of `connector`; `None` if one is refused.
 pub(super) fn read(connector: &Connector, group: &Group, notes: &Notes) -> Option<ImageClassifier> {
     let mut parameters = Object::at(connector.path_of("Parameters"), &connector.parameters, notes);
     refuse_version(connector, notes);
     let model = read_model(&mut parameters, group);
     let camera = read_camera(&mut parameters, group);
+    let health = health::read_health(&mut parameters);
     let camera_name = defaulted(&parameters.field("CameraName"), CAMERA);
     let frames_per_second = defaulted(&parameters.field("FramesPerSecond"), FRAMES_PER_SECOND);
     let repeat = parameters.field("Repeat").boolean().unwrap_or(false);
@@ -124,12 +98,8 @@ pub(super) fn read(connector: &Connector, group: &Group, notes: &Notes) -> Optio
     let topic = camera_name.as_ref().and_then(|camera| read_topic(&topic_field, camera, group));
     let policy = policy::read(&mut parameters);
     let trigger_field = parameters.field("TriggerTopic");
-    let trigger_topic = match (&policy, &camera_name, &topic) {
-        (Some(policy), Some(camera), Some(topic)) => {
-            policy::read_trigger_topic(&trigger_field, policy.when, camera, group, topic)
-        }
-        _ => None,
-    };
+    let asked = policy.as_ref().map(|policy| policy.when);
+    let trigger_topic = policy::read_trigger_topic(&trigger_field, asked, camera_name.as_ref(), group, topic.as_ref());
     let thumbnail = read_thumbnail(&parameters.field("ThumbnailPixels"));
     let threshold = parameters.field("Threshold");
     let threshold = if threshold.is_present() { Some(threshold.parsed()) } else { None };
@@ -153,6 +123,7 @@ pub(super) fn read(connector: &Connector, group: &Group, notes: &Notes) -> Optio
         threshold: threshold.map_or(Some(None), |read| read.map(Some))?,
         memory_limit: ByteSize::from_kib(memory.unwrap_or(MEMORY_KB)),
         run_as: unprivileged(group),
+        health: health?,
     };
     warn_without_route(&classifier, group, &topic_field);
     policy::warn_about_requests(&classifier, group, &trigger_field);
@@ -203,67 +174,6 @@ fn read_model<'g>(parameters: &mut Object<'_>, group: &'g Group) -> Option<(Reso
         return None;
     }
     Some((resource.id.clone(), model))
-}
-
-fn read_camera(parameters: &mut Object<'_>, group: &Group) -> Option<Camera> {
-    const HINT: &str = "write CameraResourceId, or CameraSource with the value test-pattern";
-    let resource = parameters.field("CameraResourceId");
-    let source = parameters.field("CameraSource");
-    let only = CAMERA_ONLY.map(|name| parameters.field(name));
-    match (resource.is_present(), source.is_present()) {
-        (true, true) => {
-            source.refuse("is a second source of frames beside CameraResourceId", "keep one of the two");
-            None
-        }
-        (false, false) => {
-            resource.refuse("is required where there is no CameraSource", HINT);
-            None
-        }
-        (false, true) => {
-            let drawn = source.choice(&[(TEST_PATTERN, ())]).map(|()| Camera::TestPattern)?;
-            refuse_each(&only).then_some(drawn)
-        }
-        (true, false) => camera_of(&resource, read_resource(&resource, group)?, &only),
-    }
-}
-
-fn camera_of(field: &Field<'_>, resource: &Resource, only: &[Field<'_>; 3]) -> Option<Camera> {
-    match &resource.data {
-        ResourceData::LocalVolume(volume) => refuse_each(only).then(|| Camera::Volume(volume.clone())),
-        ResourceData::LocalDevice(device) => {
-            if device.group_owner == GroupOwner::None {
-                let rule = "is a device whose GroupOwnerSetting adds no group, and cameras open to members of one";
-                field.warn(rule, "write \"GroupOwnerSetting\": {\"AutoAddGroupOwner\": true} into the resource");
-            }
-            read_device(device, only).map(Camera::Device)
-        }
-        data @ (ResourceData::S3Model(_) | ResourceData::Secret(_)) => {
-            field.refuse(format!("is a resource of type {}", data.type_name()), "write the Id of a local resource");
-            None
-        }
-    }
-}
-
-/// What a camera is asked for.
-fn read_device(device: &LocalDevice, [format, width, height]: &[Field<'_>; 3]) -> Option<DeviceCamera> {
-    let side = |field: &Field<'_>, default: u32| {
-        if !field.is_present() {
-            return Some(default);
-        }
-        u32::try_from(field.integer(1..=u64::from(MOST_SIDE), "pixels")?).ok()
-    };
-    let format = if format.is_present() { format.choice(&FormatWish::ALL) } else { Some(FormatWish::Auto) };
-    let (width, height) = (side(width, CAMERA_SIZE.0), side(height, CAMERA_SIZE.1));
-    Some(DeviceCamera { device: device.clone(), format: format?, width: width?, height: height? })
-}
-
-/// Refuses what is present of `only`; true where nothing is.
-fn refuse_each(only: &[Field<'_>]) -> bool {
-    let present: Vec<&Field<'_>> = only.iter().filter(|field| field.is_present()).collect();
-    for field in &present {
-        field.refuse("is for a camera, and the frames come from elsewhere", "take it out");
-    }
-    present.is_empty()
 }
 
 /// The topic; by default one that carries the names of the thing and the camera.

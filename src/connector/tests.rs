@@ -1,11 +1,12 @@
 //! The parameters of `MargayImageClassifier` against its group, and what becomes of V1's connectors.
 
+use std::time::Duration;
+
+use margay_camera::source::FolderOrder;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use std::time::Duration;
-
-use super::image_classifier::{Camera, ImageClassifier};
+use super::image_classifier::{Camera, Command, ImageClassifier, Picture};
 use super::*;
 use crate::classifier::policy::{PolicySettings, Smoothing, When};
 use crate::group::Host;
@@ -77,7 +78,8 @@ fn defaults_fill_in_what_is_not_said() {
     assert_eq!(classifier.memory_limit.bytes(), 512 << 20);
     assert!(!classifier.repeat);
     let Camera::Volume(volume) = &classifier.camera else { panic!("a folder") };
-    assert_eq!(volume.source, std::path::Path::new("/srv/frames"));
+    assert_eq!(volume.volume.source, std::path::Path::new("/srv/frames"));
+    assert_eq!((&volume.pattern, volume.order), (&None, FolderOrder::Natural));
 }
 
 #[test]
@@ -119,6 +121,9 @@ fn what_the_parameters_refer_to_is_in_the_group() {
         ("Threshold", json!("1.5")),
         ("MemoryLimitKB", json!("100")),
         ("Repeat", json!("yes")),
+        ("HealthDarkBelow", json!("256")),
+        ("HealthShare", json!("0")),
+        ("HealthSilentSeconds", json!("3601")),
         ("Interval", json!("1")),
         ("Publish", json!("sometimes")),
         ("PublishIntervalSeconds", json!("5")),
@@ -219,8 +224,9 @@ fn parameters_that_contradict_each_other_are_refused() {
     ] {
         assert_eq!(one_error(&with_all(&more)).path, format!("{PARAMETERS}.{key}"));
     }
-    let many = with_all(&json!({"Publish": "x", "Smoothing": "y", "Hysteresis": "z", "ThumbnailPixels": "0"}));
-    assert_eq!(read_one(&many).expect_err("refused").errors().count(), 4, "all at once");
+    let many = with_all(&json!({"Publish": "x", "Smoothing": "y", "Hysteresis": "z", "ThumbnailPixels": "0",
+        "TriggerTopic": "x/+"}));
+    assert_eq!(read_one(&many).expect_err("refused").errors().count(), 5, "all at once");
 }
 
 fn without(key: &str) -> Problem {
@@ -239,7 +245,10 @@ fn of_device(key: &str, value: Value) -> Value {
 #[test]
 fn a_camera_is_asked_for_what_the_parameters_say() {
     let camera = |parameters: &Value| match accepted(parameters).camera {
-        Camera::Device(camera) => (camera.format.name(), camera.width, camera.height, camera.device.source),
+        Camera::Device(camera) => {
+            let Picture { format, width, height } = camera.picture;
+            (format.name(), width, height, camera.device.source)
+        }
         other => panic!("{other:?}"),
     };
     let path = std::path::PathBuf::from("/dev/video0");
@@ -248,6 +257,11 @@ fn a_camera_is_asked_for_what_the_parameters_say() {
     asked["CameraWidth"] = json!("1920");
     asked["CameraHeight"] = json!("1080");
     assert_eq!(camera(&asked), ("mjpeg", 1920, 1080, path));
+    asked["CameraControls"] = json!("brightness=-10, exposure_auto = 1");
+    asked["CameraCrop"] = json!("8,4,320,240");
+    let Camera::Device(camera) = accepted(&asked).camera else { panic!("a camera") };
+    assert_eq!(camera.adjustments.controls, [("brightness".to_owned(), -10), ("exposure_auto".to_owned(), 1)].into());
+    assert_eq!(camera.adjustments.crop, Some(margay_camera::Region { x: 8, y: 4, width: 320, height: 240 }));
 }
 
 #[test]
@@ -263,11 +277,95 @@ fn what_no_camera_can_be_asked_for_is_refused() {
         ("CameraWidth", json!("0")),
         ("CameraHeight", json!("16385")),
         ("CameraHeight", json!("tall")),
+        ("CameraControls", json!("brightness")),
+        ("CameraControls", json!("=5")),
+        ("CameraCrop", json!("0,0,0,5")),
+        ("CameraCrop", json!("1,2,3")),
     ] {
         assert_eq!(one_error(&of_device(key, value)).path, format!("{PARAMETERS}.{key}"));
     }
     let problem = one_error(&with("CameraWidth", json!("640")));
     assert_eq!(problem.rule, "is for a camera, and the frames come from elsewhere");
+}
+
+/// The fewest parameters with a source that needs no resource, and one more.
+fn of_source(source: &str, key: &str, value: Value) -> Value {
+    let mut parameters =
+        json!({"MLModelResourceId": "model", "MLModelDestinationPath": "/ml_model", "CameraSource": source});
+    parameters[key] = value;
+    parameters
+}
+
+#[test]
+fn programs_and_cameras_of_the_network_are_sources() {
+    let rpicam = accepted(&of_source("rpicam", "CameraArguments", json!("--hflip --roi '0,0,1,1'")));
+    let Camera::Command(camera) = rpicam.camera else { panic!("a command") };
+    let arguments = ["--hflip", "--roi", "0,0,1,1"].map(str::to_owned).to_vec();
+    assert_eq!(camera.command, Command::Rpicam { sensor: 0, arguments });
+    let jetson = accepted(&of_source("jetson", "CameraSensor", json!("1")));
+    assert!(matches!(jetson.camera, Camera::Command(camera) if camera.command == Command::Jetson { sensor: 1 }));
+    let mut pipeline = of_source("gstreamer", "CameraPipeline", json!("videotestsrc ! videoconvert"));
+    pipeline["CommandResourceIds"] = json!("camera, frames");
+    let Camera::Command(camera) = accepted(&pipeline).camera else { panic!("a command") };
+    assert_eq!(camera.resources.len(), 2);
+    let network = accepted(&of_source("http://10.0.0.7:8080/video", "FramesPerSecond", json!("2")));
+    assert!(matches!(network.camera, Camera::Network(url) if url.to_string() == "http://10.0.0.7:8080/video"));
+}
+
+#[test]
+fn what_a_program_cannot_be_asked_for_is_refused_at_its_parameter() {
+    for (source, key, value, at) in [
+        ("rpicam", "CameraWidth", json!("648"), ""),
+        ("rpicam", "CameraFormat", json!("nv12"), "CameraFormat"),
+        ("rpicam", "CameraSensor", json!("16"), "CameraSensor"),
+        ("rpicam", "CameraArguments", json!("a 'b"), "CameraArguments"),
+        ("rpicam", "CameraPipeline", json!("videotestsrc"), "CameraPipeline"),
+        ("gstreamer", "CameraName", json!("gate"), "CameraPipeline"),
+        ("jetson", "CameraWidth", json!("641"), "CameraWidth"),
+        ("jetson", "CameraProgram", json!("gst-launch-1.0"), "CameraProgram"),
+        ("jetson", "CommandResourceIds", json!("absent"), "CommandResourceIds"),
+        ("jetson", "CommandResourceIds", json!("model"), "CommandResourceIds"),
+        ("https://camera/", "CameraName", json!("gate"), "CameraSource"),
+        ("http://user:secret@camera/", "CameraName", json!("gate"), "CameraSource"),
+        ("webcam", "CameraName", json!("gate"), "CameraSource"),
+        ("http://camera/", "CameraWidth", json!("640"), "CameraWidth"),
+    ] {
+        let parameters = of_source(source, key, value);
+        if at.is_empty() {
+            accepted(&parameters);
+            continue;
+        }
+        let problem = one_error(&parameters);
+        assert_eq!(problem.path, format!("{PARAMETERS}.{at}"), "{problem:?}");
+        assert!(!problem.hint.is_empty());
+    }
+}
+
+#[test]
+fn the_files_of_a_folder_can_be_chosen_and_shuffled() {
+    let mut parameters = with("CameraFiles", json!("gate-*.jpg"));
+    parameters["CameraOrder"] = json!("shuffled");
+    parameters["ShuffleSeed"] = json!("7");
+    let Camera::Volume(camera) = accepted(&parameters).camera else { panic!("a folder") };
+    assert_eq!(camera.pattern.unwrap().to_string(), "gate-*.jpg");
+    assert_eq!(camera.order, FolderOrder::Shuffled { seed: 7 });
+    for (key, value) in [
+        ("CameraFiles", json!("a/b")),
+        ("CameraOrder", json!("random")),
+        ("ShuffleSeed", json!("7")),
+        ("CameraSensor", json!("0")),
+    ] {
+        assert_eq!(one_error(&with(key, value)).path, format!("{PARAMETERS}.{key}"));
+    }
+}
+
+#[test]
+fn from_when_on_a_camera_is_ill_can_be_said() {
+    let mut parameters = with("HealthSilentSeconds", json!("2"));
+    parameters["HealthShare"] = json!("80");
+    let health = accepted(&parameters).health;
+    assert_eq!((health.silent_after.as_secs(), health.share), (2, 80));
+    assert_eq!(health.dark_below, crate::classifier::HealthSettings::default().dark_below);
 }
 
 #[test]

@@ -80,6 +80,8 @@ struct Task {
     quiet: bool,
     /// Why there is nothing to carry out.
     refused: Option<Failure>,
+    /// The digest of the group document's file from which it was made.
+    file: Option<String>,
 }
 
 /// What a deployment is to bring.
@@ -169,7 +171,10 @@ impl<R: Runner> Engine<R> {
                         continue;
                     }
                     let created = report.borrow().created.clone();
-                    (Task { request, created, attempts: 0, own: false, quiet: false, refused: None }, report)
+                    (
+                        Task { request, created, attempts: 0, own: false, quiet: false, refused: None, file: None },
+                        report,
+                    )
                 }
                 None => self.file_task(),
             };
@@ -196,11 +201,12 @@ impl<R: Runner> Engine<R> {
         if let Some(Pending { id, source, order, created, attempts }) = unfinished {
             let own = source == FILE;
             let request = Request { id, source, order };
-            let task = Task { request, created, attempts, own, quiet: false, refused: None };
+            let task = Task { request, created, attempts, own, quiet: false, refused: None, file: None };
             return Some(self.reported(task));
         }
         if let Some(text) = file {
-            return Some(self.own_task(text, false));
+            let seen = file_digest(&text);
+            return Some(of_file(seen, self.own_task(text, false)));
         }
         let current = self.active.current.as_ref()?;
         // What was gone back to stays as it is until somebody deploys.
@@ -218,20 +224,20 @@ impl<R: Runner> Engine<R> {
                 return (task, report);
             }
         };
-        match &self.active.current {
+        let seen = file_digest(&text);
+        let made = match &self.active.current {
             // The file is not what runs, and nobody has touched it since: it could not be written then.
-            Some(current) if self.active.file.as_ref() == Some(&file_digest(&text)) => {
-                self.own_task(current.document.clone(), false)
-            }
+            Some(current) if self.active.file.as_ref() == Some(&seen) => self.own_task(current.document.clone(), false),
             _ => self.own_task(text, false),
-        }
+        };
+        of_file(seen, made)
     }
 
     fn own_task(&self, document: String, quiet: bool) -> (Task, watch::Sender<Report>) {
         let order = if is_empty(&document) { Order::Reset } else { Order::New { document } };
         let request = Request::new(FILE, order);
         let created = self.now();
-        self.reported(Task { request, created, attempts: 0, own: true, quiet, refused: None })
+        self.reported(Task { request, created, attempts: 0, own: true, quiet, refused: None, file: None })
     }
 
     fn reported(&self, task: Task) -> (Task, watch::Sender<Report>) {
@@ -353,4 +359,9 @@ impl<R: Runner> Engine<R> {
 /// Whether a document is the one that deploys nothing.
 fn is_empty(document: &str) -> bool {
     document.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).is_some_and(|rest| rest.trim().is_empty())
+}
+
+/// The task as made from the file whose digest is `seen`.
+fn of_file(seen: String, (task, report): (Task, watch::Sender<Report>)) -> (Task, watch::Sender<Report>) {
+    (Task { file: Some(seen), ..task }, report)
 }

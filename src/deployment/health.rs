@@ -134,6 +134,7 @@ mod tests {
             capture: CaptureState::Capturing,
             captured,
             skipped: 0,
+            health: crate::classifier::HealthReport::default(),
             ledger,
             policy: PolicyCounters::default(),
             model: Some(model),

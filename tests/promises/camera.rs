@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use margay::app::status::CoreStatus;
-use margay::classifier::{CaptureState, ClassifierStatus, Role};
+use margay::classifier::{CaptureState, ClassifierStatus, Condition, Role};
 
 use crate::support::device::{Device, worker_pid};
 use crate::support::skipped_unless_set;
@@ -34,6 +34,7 @@ fn a_camera_is_classified_in_its_sandbox_and_again_after_it_was_pulled_out() {
     let mut device = Device::new();
     device.camera.clone_from(&node);
     device.parameters["FramesPerSecond"] = "5".into();
+    device.parameters["HealthSilentSeconds"] = "2".into();
     device.write();
     let _core = device.start();
     let status = device.wait_for_predictions();
@@ -46,6 +47,10 @@ fn a_camera_is_classified_in_its_sandbox_and_again_after_it_was_pulled_out() {
     let reason = classifier(&status).unwrap().restarts.capture_reason.clone().unwrap();
     assert!(reason.contains("unplugged") || reason.contains("/dev/video"), "{reason}");
 
+    device.wait_for("its silence to be noticed", |status| {
+        classifier(status).is_some_and(|camera| camera.health.conditions == [Condition::Silent])
+    });
+
     fs::write(Path::new(DRIVER).join("bind"), "vivid.0").unwrap();
     hand_to_group(&node);
     let before = classifier(&status).unwrap().ledger.inferred();
@@ -53,6 +58,9 @@ fn a_camera_is_classified_in_its_sandbox_and_again_after_it_was_pulled_out() {
         classifier(status).is_some_and(|camera| camera.ledger.inferred() > before + 2)
     });
     assert!(classifier(&status).unwrap().ledger.adds_up(), "{status:?}");
+    device.wait_for("the camera to be well again", |status| {
+        classifier(status).is_some_and(|camera| camera.health.conditions.is_empty())
+    });
 }
 
 /// The worker has the camera's node, its group, and no other node of the host.

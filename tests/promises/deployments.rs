@@ -273,6 +273,22 @@ fn a_broken_file_leaves_what_was_confirmed_and_an_empty_one_stops_it() {
 }
 
 #[test]
+fn an_edit_of_the_file_during_its_deployment_is_kept_and_deployed_after_it() {
+    let mut device = Device::new();
+    device.config["margay"]["deployments"] = json!({ "healthWindowSeconds": 3 });
+    device.write();
+    let core = device.start();
+    // The deployment of the first document is watched for its health while the second one is written.
+    device.wait_for("predictions within the health window", |status| status.link.delivered > 0 && !is_over(status));
+    device.subject = "margay/core-1/elsewhere/#".to_owned();
+    device.write();
+    program::signal(core.pid(), rustix::process::Signal::HUP);
+    device.wait_for("the edited document", |status| is_over(status) && status.router.no_route > 5);
+    let file = std::fs::read(device.root().join("ggc/deployment/group/group.json")).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&file).unwrap(), device.group(), "what was written stands");
+}
+
+#[test]
 fn a_core_that_does_not_run_takes_a_deployment_up_at_its_start() {
     let device = Device::new();
     std::fs::remove_file(device.root().join("ggc/deployment/group/group.json")).unwrap();

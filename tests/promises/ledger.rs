@@ -3,6 +3,7 @@
 use margay::app::status::CoreStatus;
 use margay::classifier::{CaptureState, ClassifierStatus, Role};
 
+use super::sources::{children_running, fake_rpicam};
 use crate::support::device::{Device, PACKAGE, worker_pid};
 use crate::support::{program, scaled};
 
@@ -89,6 +90,70 @@ fn after_either_worker_is_killed_predictions_resume_and_the_ledger_adds_up() {
         };
         assert!(reason.as_deref().is_some_and(|reason| reason.contains("SIGKILL")), "{reason:?}");
     }
+}
+
+#[test]
+fn with_the_broker_away_the_camera_lost_and_the_model_swapped_every_frame_has_one_column() {
+    let mut device = Device::new();
+    let folder = device.folder.path().join("pictures");
+    std::fs::create_dir(&folder).unwrap();
+    for number in 0..30 {
+        let name = format!("frame-{number:03}.jpg");
+        std::fs::copy(std::path::Path::new("models/signs/frames").join(&name), folder.join(&name)).unwrap();
+    }
+    device.camera.clone_from(&folder);
+    // A program that dies after a while by itself, too.
+    let camera = fake_rpicam(&mut device, "for round in 1 2 3 4 5 6 7 8 9 10; do show; done");
+    let _core = device.start();
+    device.wait_for("the first model at work", |status| classifier(status).ledger.inferred() > 20);
+    let first = classifier(&device.status().unwrap()).model.clone().unwrap();
+
+    // All three at once.
+    device.runtime.block_on(device.cloud.stop_broker());
+    let worker = worker_pid(&device.status().unwrap(), Role::Capture);
+    for child in children_running(worker, camera.to_str().unwrap()) {
+        program::signal(child.cast_unsigned(), rustix::process::Signal::KILL);
+    }
+    device.cloud.put_object(crate::support::device::BUCKET, crate::support::device::KEY, other_package());
+    program::signal(_core.pid(), rustix::process::Signal::HUP);
+    device.wait_for("another model, and the camera again", |status| {
+        let classifier = classifier(status);
+        let swapped = classifier.model.as_ref().is_some_and(|model| model.digest != first.digest);
+        swapped && classifier.restarts.capture > 0 && classifier.capture == CaptureState::Capturing
+    });
+    let frames = scaled(120);
+    device.wait_for("frames in number, none of them delivered", |status| {
+        classifier(status).captured >= frames && status.link.queued > 20
+    });
+    device.runtime.block_on(device.cloud.start_broker()).unwrap();
+
+    // No frame comes any more, so that the books can be closed.
+    std::fs::write(folder.join("stop"), "").unwrap();
+    let status = device.wait_for("the books to be closed", |status| {
+        let classifier = classifier(status);
+        let link = &status.link;
+        let settled = classifier.ledger.next() == classifier.captured && link.queued + link.in_flight == 0;
+        settled && children_idle(worker_pid_of(status))
+    });
+    let classifier = classifier(&status);
+    let dropped: u64 = classifier.ledger.drops().map(|(_, count)| count).sum();
+    assert_eq!(classifier.captured, classifier.ledger.inferred() + dropped, "{:?}", classifier.ledger);
+    assert_eq!(
+        status.link.accepted,
+        status.link.delivered + status.link.dropped.values().sum::<u64>(),
+        "{:?}",
+        status.link
+    );
+}
+
+/// The capture worker, if one lives.
+fn worker_pid_of(status: &CoreStatus) -> Option<i32> {
+    classifier(status).workers.iter().find(|worker| worker.role == Role::Capture).map(|worker| worker.pid)
+}
+
+/// Whether the fake camera has come to its stop.
+fn children_idle(worker: Option<i32>) -> bool {
+    worker.is_none_or(|worker| !children_running(worker, "sleep\x001000").is_empty())
 }
 
 /// The bundled package with another digest: the same archive, compressed differently.

@@ -20,6 +20,11 @@ impl PayloadSchema {
         Self::of(include_str!("../../docs/status.schema.json"))
     }
 
+    /// `docs/health.schema.json`.
+    pub fn health() -> Self {
+        Self::of(include_str!("../../docs/health.schema.json"))
+    }
+
     fn of(document: &str) -> Self {
         let document: Value = serde_json::from_str(document).unwrap();
         let mut compiler = Compiler::new();

@@ -4,9 +4,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::command::{GstreamerSource, RpicamSource};
+use super::glob::NamePattern;
+use super::http::HttpSource;
 use super::limits::MOST_ITEM_BYTES;
 use crate::format::PixelFormat;
-use crate::v4l2::FormatWish;
+use crate::v4l2::{Adjustments, FormatWish};
 
 /// A source and its settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,9 +23,16 @@ pub enum SourceConfig {
     TestPattern(TestPatternSource),
     /// A camera.
     V4l2(V4l2Source),
+    /// A camera of a Raspberry Pi's CSI connector.
+    Rpicam(RpicamSource),
+    /// A pipeline of GStreamer.
+    Gstreamer(GstreamerSource),
+    /// A camera of the network.
+    HttpMjpeg(HttpSource),
 }
 
-/// JPEG, PNG and BMP files in a folder (not in folders within it), by their names' endings; hidden files are left out.
+/// JPEG, PNG and BMP files in a folder (not in folders within it), by their names' endings; hidden files are left out. A
+/// path that leads to such a file is taken for a folder with this one.
 ///
 /// Whoever adds files while the folder is played should write them under another ending and rename them. One that is
 /// caught being written is skipped; a JPEG that is overwritten in place by another of the same length is noticed by its
@@ -40,6 +50,9 @@ pub struct FolderSource {
     /// In which order the files come.
     #[serde(default)]
     pub order: FolderOrder,
+    /// Which files: those whose names it stands for, of those that are images; by default all.
+    #[serde(default)]
+    pub pattern: Option<NamePattern>,
 }
 
 /// In which order the files of a folder come.
@@ -51,6 +64,11 @@ pub enum FolderOrder {
     Natural,
     /// By the time of the last change, the oldest first; by name where the times are the same.
     Modified,
+    /// As if by chance, the same each time for the same number, in another order after each repetition.
+    Shuffled {
+        /// The number.
+        seed: u64,
+    },
 }
 
 /// JPEG pictures one after the other in a file, as `ffmpeg -f mjpeg` and many cameras write them.
@@ -64,6 +82,10 @@ pub struct MjpegFileSource {
     /// Whether to begin again after the last picture.
     #[serde(default)]
     pub repeat: bool,
+    /// As if by chance, the same each time for this number, in another order after each repetition; by default as they lie
+    /// in the file. Pictures that are damaged are left out.
+    #[serde(default)]
+    pub shuffled: Option<u64>,
 }
 
 /// A picture drawn anew for each frame, with the frame's counter in digits and as a bar code
@@ -98,9 +120,26 @@ pub struct V4l2Source {
     /// Frames a second, above 0 and at most [`super::MOST_FRAMES_PER_SECOND`]. Of a camera that only has faster rates,
     /// as many are let through; a slower one delivers what it can.
     pub frames_per_second: f64,
+    /// Controls and crop.
+    #[serde(default)]
+    pub adjustments: Adjustments,
 }
 
 impl SourceConfig {
+    /// How many frames a second are asked of it.
+    #[must_use]
+    pub const fn frames_per_second(&self) -> f64 {
+        match self {
+            Self::Folder(source) => source.frames_per_second,
+            Self::MjpegFile(source) => source.frames_per_second,
+            Self::TestPattern(source) => source.frames_per_second,
+            Self::V4l2(source) => source.frames_per_second,
+            Self::Rpicam(source) => source.frames_per_second,
+            Self::Gstreamer(source) => source.frames_per_second,
+            Self::HttpMjpeg(source) => source.frames_per_second,
+        }
+    }
+
     /// The bytes that a ring's slot needs so that no frame of the source is too large for it.
     ///
     /// For files and cameras this is the most that any source delivers; a ring takes memory only for what was written.
@@ -121,9 +160,19 @@ mod tests {
     #[test]
     fn documents_say_the_kind_and_leave_out_what_is_usual() {
         let folder = r#"{"kind": "folder", "path": "/frames", "frames_per_second": 2.5}"#;
-        let expected =
-            FolderSource { path: "/frames".into(), frames_per_second: 2.5, repeat: false, order: FolderOrder::Natural };
+        let expected = FolderSource {
+            path: "/frames".into(),
+            frames_per_second: 2.5,
+            repeat: false,
+            order: FolderOrder::Natural,
+            pattern: None,
+        };
         assert_eq!(serde_json::from_str::<SourceConfig>(folder).unwrap(), SourceConfig::Folder(expected));
+        let shuffled = r#"{"kind": "folder", "path": "/frames", "frames_per_second": 1, "order": {"shuffled": {"seed": 7}},
+            "pattern": "gate-*.jpg"}"#;
+        let SourceConfig::Folder(shuffled) = serde_json::from_str(shuffled).unwrap() else { panic!("a folder") };
+        assert_eq!(shuffled.order, FolderOrder::Shuffled { seed: 7 });
+        assert_eq!(shuffled.pattern.unwrap().to_string(), "gate-*.jpg");
         let pattern = r#"{"kind": "test_pattern", "width": 640, "height": 480, "frames_per_second": 30, "frames": 3}"#;
         let pattern: SourceConfig = serde_json::from_str(pattern).unwrap();
         assert_eq!(pattern.slot_bytes(), 640 * 480 * 3);

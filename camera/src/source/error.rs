@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use rustix::process::geteuid;
 use thiserror::Error;
 
+use super::command::CommandError;
+use super::http::HttpError;
 use super::jpeg::DamagedJpeg;
 use crate::picture::PictureError;
 use crate::v4l2::CameraError;
@@ -94,6 +96,12 @@ pub enum SourceError {
     /// The camera cannot be had, or cannot go on.
     #[error(transparent)]
     Camera(#[from] CameraError),
+    /// The program that should deliver frames does not.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The camera of the network does not deliver frames.
+    #[error(transparent)]
+    Http(#[from] HttpError),
 }
 
 impl SourceError {
@@ -114,6 +122,8 @@ impl SourceError {
         match self {
             Self::Missing { .. } | Self::Unreadable { .. } | Self::Empty { .. } => true,
             Self::Camera(error) => error.is_retryable(),
+            Self::Command(error) => error.is_retryable(),
+            Self::Http(error) => error.is_retryable(),
             Self::WrongKind { .. }
             | Self::TooManyItems { .. }
             | Self::Rate { .. }
@@ -178,6 +188,15 @@ pub enum SkipReason {
         path: PathBuf,
         /// Where in the file the picture begins.
         at: u64,
+        /// What is wrong with it.
+        #[source]
+        fault: DamagedJpeg,
+    },
+    /// A picture of a stream is damaged.
+    #[error("a picture of {from} is damaged")]
+    Broken {
+        /// The program or address that it came from.
+        from: String,
         /// What is wrong with it.
         #[source]
         fault: DamagedJpeg,

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::config::FolderSource;
+use super::config::{FolderOrder, FolderSource};
 use super::error::SourceError;
 use super::listing::images_in;
 use super::pacer::Pacer;
+use super::shuffle::permutation;
 use super::still::{self, Still};
 use super::{FrameSource, Next};
 use crate::clock::{Clock, nanoseconds};
@@ -22,7 +23,12 @@ pub(super) struct Folder {
     config: FolderSource,
     pacer: Pacer,
     images: Vec<PathBuf>,
+    /// In which order they come, where it is another than that of the listing.
+    order: Option<Vec<usize>>,
+    /// How many have come.
     next: usize,
+    /// How often the folder has begun again.
+    round: u64,
     /// The bytes of a file that has to be decoded.
     file: Vec<u8>,
 }
@@ -31,22 +37,34 @@ impl Folder {
     /// Lists the folder. An empty one is an error, unless it is to be repeated: then images may come later.
     pub(super) fn open(config: &FolderSource, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
         let pacer = Pacer::new(config.frames_per_second, clock)?;
-        let images = images_in(&config.path, config.order)?;
+        let images = images_in(&config.path, config.order, config.pattern.as_ref())?;
         if images.is_empty() && !config.repeat {
             return Err(SourceError::Empty { path: config.path.clone(), wanted: "JPEG, PNG or BMP files" });
         }
-        Ok(Self { config: config.clone(), pacer, images, next: 0, file: Vec::new() })
+        let order = None;
+        let mut folder = Self { config: config.clone(), pacer, images, order, next: 0, round: 0, file: Vec::new() };
+        folder.arrange();
+        Ok(folder)
+    }
+
+    fn arrange(&mut self) {
+        self.order = match self.config.order {
+            FolderOrder::Shuffled { seed } => Some(permutation(self.images.len(), seed, self.round)),
+            FolderOrder::Natural | FolderOrder::Modified => None,
+        };
     }
 
     /// Begins again. A folder that cannot be listed now, or is empty now, is tried again after a pause.
     fn relist(&mut self) -> Result<(), SourceError> {
         self.next = 0;
         self.images.clear();
-        let listed = images_in(&self.config.path, self.config.order);
+        self.round += 1;
+        let listed = images_in(&self.config.path, self.config.order, self.config.pattern.as_ref());
         if listed.as_ref().map_or(true, Vec::is_empty) {
             self.pacer.put_off(RELIST_PAUSE);
         }
         self.images = listed?;
+        self.arrange();
         Ok(())
     }
 }
@@ -60,8 +78,11 @@ impl FrameSource for Folder {
         if self.next >= self.images.len() {
             self.relist()?;
         }
-        let Some(path) = self.images.get(self.next) else { return Ok(Next::Idle) };
-        let item = self.next as u64;
+        let place = self.order.as_ref().map_or(Some(self.next), |order| order.get(self.next).copied());
+        let Some((place, path)) = place.and_then(|place| Some((place, self.images.get(place)?))) else {
+            return Ok(Next::Idle);
+        };
+        let item = place as u64;
         self.next += 1;
         Ok(match still::read(path, &mut self.file, into) {
             Ok(still) => Next::Frame(capture(now, &still, item)),
@@ -94,12 +115,12 @@ mod tests {
     use super::*;
     use crate::clock::SteppedClock;
     use crate::picture::files::{bmp, jpeg, png, png_of};
-    use crate::source::{FolderOrder, SkipReason};
+    use crate::source::SkipReason;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn folder_source(path: &Path, repeat: bool) -> FolderSource {
-        FolderSource { path: path.into(), frames_per_second: 1.0, repeat, order: FolderOrder::Natural }
+        FolderSource { path: path.into(), frames_per_second: 1.0, repeat, order: FolderOrder::Natural, pattern: None }
     }
 
     fn open(path: &Path, repeat: bool) -> Result<Folder, SourceError> {
@@ -199,8 +220,52 @@ mod tests {
         let empty = open(folder.path(), false).unwrap_err();
         assert!(matches!(empty, SourceError::Empty { .. }), "{empty}");
         add(folder.path(), "1.png", 1);
-        let file = open(&folder.path().join("1.png"), true).unwrap_err();
+        fs::write(folder.path().join("labels.txt"), "no image").unwrap();
+        let file = open(&folder.path().join("labels.txt"), true).unwrap_err();
         assert!(matches!(file, SourceError::WrongKind { expected: "folder", .. }), "{file}");
+    }
+
+    #[test]
+    fn one_file_is_a_folder_of_one() {
+        let folder = TempDir::new().unwrap();
+        add(folder.path(), "1.png", 1);
+        add(folder.path(), "2.png", 2);
+        let mut source = open(&folder.path().join("2.png"), false).unwrap();
+        assert_eq!(take(&mut source), ["0:2", "end"]);
+        let mut source = open(&folder.path().join("2.png"), true).unwrap();
+        assert_eq!(take(&mut source), ["0:2", "0:2"]);
+    }
+
+    #[test]
+    fn a_pattern_chooses_among_the_images() {
+        let folder = TempDir::new().unwrap();
+        for (name, width) in [("gate-1.jpg", 1), ("gate-2.png", 2), ("door-1.jpg", 3)] {
+            add(folder.path(), name, width);
+        }
+        let pattern = Some("gate-*".parse().unwrap());
+        let config = FolderSource { pattern, ..folder_source(folder.path(), false) };
+        let mut source = Folder::open(&config, Arc::new(SteppedClock::default())).unwrap();
+        assert_eq!(take(&mut source), ["0:1", "1:2", "end"]);
+    }
+
+    #[test]
+    fn shuffled_files_come_once_a_round_in_an_order_that_comes_again() {
+        let folder = TempDir::new().unwrap();
+        for width in 1..=8 {
+            add(folder.path(), &format!("{width}.png"), width);
+        }
+        let rounds = |seed| {
+            let order = FolderOrder::Shuffled { seed };
+            let config = FolderSource { order, ..folder_source(folder.path(), true) };
+            let mut source = Folder::open(&config, Arc::new(SteppedClock::default())).unwrap();
+            [take::<8>(&mut source), take::<8>(&mut source)]
+        };
+        let [first, second] = rounds(1);
+        assert_eq!([first.clone(), second.clone()], rounds(1));
+        assert!(first != second && first != rounds(2)[0]);
+        let mut sorted = first;
+        sorted.sort();
+        assert_eq!(sorted, std::array::from_fn(|place| format!("{place}:{}", place + 1)));
     }
 
     #[test]

@@ -21,6 +21,18 @@ pub struct MjpegScanner {
     position: u64,
     /// The start of a picture was met in the middle of another, and has been taken out of the stream.
     started: bool,
+    /// The last byte passed over was 0xFF.
+    after_ff: bool,
+    /// The picture that was under way when the stream could not be read further.
+    under_way: Option<Place>,
+    passed_over: u64,
+}
+
+/// How far a picture was followed.
+#[derive(Debug)]
+struct Place {
+    walk: Walk,
+    bytes: u64,
 }
 
 /// What was found in a stream.
@@ -91,25 +103,40 @@ impl MjpegScanner {
     /// A scanner at the start of a stream, for pictures of at most `limit` bytes.
     #[must_use]
     pub const fn new(limit: usize) -> Self {
-        Self { limit, position: 0, started: false }
+        Self { limit, position: 0, started: false, after_ff: false, under_way: None, passed_over: 0 }
     }
 
     /// Finds the next picture of `from`, which must be the same stream each time, and puts its bytes into `into`.
     ///
+    /// After an error, such as [`io::ErrorKind::WouldBlock`] of a pipe that holds no more now, the next call goes on where
+    /// this one stopped, if it is given the same buffer.
+    ///
     /// # Errors
     /// What reading the stream answered.
     pub fn next(&mut self, from: &mut impl BufRead, into: &mut Vec<u8>) -> io::Result<Found> {
-        into.clear();
-        if !std::mem::take(&mut self.started) && !self.find_start(from)? {
-            return Ok(Found::End);
-        }
-        let at = self.position - 2;
-        let mut picture = Picture { walk: Walk::new(), bytes: 2, limit: self.limit, into };
-        picture.keep(&[MARKER, SOI]);
+        let place = match self.under_way.take() {
+            Some(place) => place,
+            None => {
+                into.clear();
+                if !std::mem::take(&mut self.started) && !self.find_start(from)? {
+                    return Ok(Found::End);
+                }
+                into.extend([MARKER, SOI]);
+                Place { walk: Walk::new(), bytes: 2 }
+            }
+        };
+        let at = self.position - place.bytes;
+        let mut picture = Picture { place, limit: self.limit, into };
         loop {
-            let chunk = fill(from)?;
+            let chunk = match fill(from) {
+                Ok(chunk) => chunk,
+                Err(error) => {
+                    self.under_way = Some(picture.place);
+                    return Err(error);
+                }
+            };
             if chunk.is_empty() {
-                let fault = DamagedJpeg::CutShort { bytes: picture.bytes };
+                let fault = DamagedJpeg::CutShort { bytes: picture.place.bytes };
                 return Ok(Found::Damaged { at, fault });
             }
             let (used, step) = picture.take(chunk);
@@ -117,8 +144,12 @@ impl MjpegScanner {
             self.position += used as u64;
             match step {
                 Step::More => {}
-                Step::Whole => return Ok(picture.found(at)),
+                Step::Whole => {
+                    self.passed_over = 0;
+                    return Ok(picture.found(at));
+                }
                 Step::Broken(fault) => {
+                    self.passed_over = self.passed_over.saturating_add(picture.place.bytes);
                     self.started = matches!(fault, DamagedJpeg::Interrupted { .. });
                     return Ok(Found::Damaged { at, fault });
                 }
@@ -126,22 +157,28 @@ impl MjpegScanner {
         }
     }
 
+    /// How many bytes since the last whole picture belong to none: what lies between pictures, and broken ones.
+    #[must_use]
+    pub const fn passed_over(&self) -> u64 {
+        self.passed_over
+    }
+
     /// Passes over everything up to and including the next start-of-image marker; `false` at the end of the stream.
     fn find_start(&mut self, from: &mut impl BufRead) -> io::Result<bool> {
-        let mut after_ff = false;
         loop {
             let chunk = fill(from)?;
             if chunk.is_empty() {
                 return Ok(false);
             }
             let start = chunk.iter().position(|&byte| {
-                let found = after_ff && byte == SOI;
-                after_ff = byte == MARKER;
+                let found = self.after_ff && byte == SOI;
+                self.after_ff = byte == MARKER;
                 found
             });
             let used = start.map_or(chunk.len(), |start| start + 1);
             from.consume(used);
             self.position += used as u64;
+            self.passed_over = self.passed_over.saturating_add(used as u64);
             if start.is_some() {
                 return Ok(true);
             }
@@ -164,8 +201,7 @@ fn fill(from: &mut impl BufRead) -> io::Result<&[u8]> {
 
 /// A picture as far as it was read.
 struct Picture<'a> {
-    walk: Walk,
-    bytes: u64,
+    place: Place,
     limit: usize,
     into: &'a mut Vec<u8>,
 }
@@ -176,10 +212,11 @@ impl Picture<'_> {
         let mut used = 0;
         while used < chunk.len() {
             let rest = &chunk[used..];
-            let plain = self.walk.plain(rest);
-            let (taken, step) = if plain > 0 { (plain, Step::More) } else { (1, self.walk.step(rest[0], self.bytes)) };
+            let plain = self.place.walk.plain(rest);
+            let (taken, step) =
+                if plain > 0 { (plain, Step::More) } else { (1, self.place.walk.step(rest[0], self.place.bytes)) };
             used += taken;
-            self.bytes += taken as u64;
+            self.place.bytes += taken as u64;
             self.keep(&rest[..taken]);
             if !matches!(step, Step::More) {
                 return (used, step);
@@ -190,16 +227,16 @@ impl Picture<'_> {
 
     /// Keeps bytes as long as the picture is within its limit; beyond it the picture is only followed to its end.
     fn keep(&mut self, bytes: &[u8]) {
-        if self.bytes <= self.limit as u64 {
+        if self.place.bytes <= self.limit as u64 {
             self.into.extend_from_slice(bytes);
         }
     }
 
     fn found(&self, at: u64) -> Found {
-        if self.bytes > self.limit as u64 {
-            return Found::Damaged { at, fault: DamagedJpeg::TooLarge { bytes: self.bytes, limit: self.limit } };
+        if self.place.bytes > self.limit as u64 {
+            return Found::Damaged { at, fault: DamagedJpeg::TooLarge { bytes: self.place.bytes, limit: self.limit } };
         }
-        let (width, height) = self.walk.size();
+        let (width, height) = self.place.walk.size();
         Found::Picture { at, width, height }
     }
 }

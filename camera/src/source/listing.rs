@@ -10,21 +10,32 @@ use std::time::SystemTime;
 
 use super::config::FolderOrder;
 use super::error::SourceError;
+use super::glob::NamePattern;
 use super::limits::MOST_ITEMS;
+use super::still;
+use crate::picture::PictureFormat;
 
 /// The endings that image files have, in small letters.
 const ENDINGS: [&str; 4] = ["jpg", "jpeg", "png", "bmp"];
 
-/// Lists the image files of `folder`, as a [`super::FolderSource`] delivers them: an item's number is its place here.
+/// Lists the image files of `folder`, as a [`super::FolderSource`] delivers them: an item's number is its place here. Where
+/// they are shuffled, this is the order in which they are numbered, by name.
 ///
 /// # Errors
 /// [`SourceError`] where the folder is not there, cannot be listed, or holds more than [`MOST_ITEMS`].
-pub fn images_in(folder: &Path, order: FolderOrder) -> Result<Vec<PathBuf>, SourceError> {
+pub fn images_in(
+    folder: &Path,
+    order: FolderOrder,
+    pattern: Option<&NamePattern>,
+) -> Result<Vec<PathBuf>, SourceError> {
     let unreadable = |source: io::Error| SourceError::unreadable(folder, "folder", source);
+    if is_picture(folder) {
+        return Ok(vec![folder.to_owned()]);
+    }
     let mut images = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        if !is_image(&path) {
+        if !is_image(&path) || !pattern.is_none_or(|pattern| pattern.matches(name_of(&path))) {
             continue;
         }
         if images.len() == MOST_ITEMS {
@@ -33,7 +44,7 @@ pub fn images_in(folder: &Path, order: FolderOrder) -> Result<Vec<PathBuf>, Sour
         images.push(path);
     }
     match order {
-        FolderOrder::Natural => images.sort_by(by_name),
+        FolderOrder::Natural | FolderOrder::Shuffled { .. } => images.sort_by(|left, right| by_name(left, right)),
         FolderOrder::Modified => images = by_time(images),
     }
     Ok(images)
@@ -45,6 +56,14 @@ fn is_image(path: &Path) -> bool {
     !hidden && ending.is_some_and(|ending| ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending)))
 }
 
+/// Whether this is a file, and begins as pictures do: its name may be another here than where it lies.
+fn is_picture(path: &Path) -> bool {
+    let mut beginning = [0; 8];
+    let read = |still::Opened { mut file, .. }| io::Read::read(&mut file, &mut beginning).ok();
+    let length = still::open(path).ok().and_then(read).unwrap_or(0);
+    PictureFormat::of(&beginning[..length]).is_some()
+}
+
 /// Files by the time of their last change; one that is gone already comes first and is skipped when it is read.
 fn by_time(images: Vec<PathBuf>) -> Vec<PathBuf> {
     let modified = |path: &PathBuf| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
@@ -54,9 +73,12 @@ fn by_time(images: Vec<PathBuf>) -> Vec<PathBuf> {
     images.into_iter().map(|(_, path)| path).collect()
 }
 
-fn by_name(left: &PathBuf, right: &PathBuf) -> Ordering {
-    let name = |path: &'_ PathBuf| path.file_name().unwrap_or_default().as_bytes().to_vec();
-    natural(&name(left), &name(right))
+fn by_name(left: &Path, right: &Path) -> Ordering {
+    natural(name_of(left), name_of(right))
+}
+
+fn name_of(path: &Path) -> &[u8] {
+    path.file_name().unwrap_or_default().as_bytes()
 }
 
 /// Compares names piece by piece: digits by their value, anything else byte by byte. Names that differ only in leading

@@ -1,7 +1,7 @@
 //! A Motion-JPEG file as a source.
 
 use std::fs::File;
-use std::io::{BufReader, Seek};
+use std::io::{BufReader, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,9 @@ use std::time::Duration;
 use super::config::MjpegFileSource;
 use super::error::{SkipReason, SourceError};
 use super::jpeg::{Found, MjpegScanner};
-use super::limits::MOST_ITEM_BYTES;
+use super::limits::{MOST_ITEM_BYTES, MOST_ITEMS};
 use super::pacer::Pacer;
+use super::shuffle::permutation;
 use super::still::{self, Opened};
 use super::{FrameSource, Next};
 use crate::clock::{Clock, nanoseconds};
@@ -31,6 +32,37 @@ pub(super) struct MjpegFile {
     item: u64,
     pictures: u64,
     ended: bool,
+    shuffled: Option<Shuffled>,
+}
+
+/// The pictures of a file in another order.
+#[derive(Debug)]
+struct Shuffled {
+    seed: u64,
+    round: u64,
+    /// Where each picture begins, with its number in the file.
+    places: Vec<(u64, u64)>,
+    order: Vec<usize>,
+    next: usize,
+}
+
+impl Shuffled {
+    fn new(seed: u64, places: Vec<(u64, u64)>) -> Self {
+        let order = permutation(places.len(), seed, 0);
+        Self { seed, round: 0, places, order, next: 0 }
+    }
+
+    /// The next picture's number and place; after the last, from another order where that is asked.
+    fn next(&mut self, repeat: bool) -> Option<(u64, u64)> {
+        if self.next == self.order.len() && repeat {
+            self.round += 1;
+            self.order = permutation(self.places.len(), self.seed, self.round);
+            self.next = 0;
+        }
+        let place = *self.places.get(*self.order.get(self.next)?)?;
+        self.next += 1;
+        Some(place)
+    }
 }
 
 impl MjpegFile {
@@ -44,7 +76,41 @@ impl MjpegFile {
         };
         let file = BufReader::with_capacity(BUFFER, file);
         let repeat = config.repeat;
-        Ok(Self { path, repeat, file, scanner: new_scanner(), pacer, item: 0, pictures: 0, ended: false })
+        let scanner = new_scanner();
+        let mut film = Self { path, repeat, file, scanner, pacer, item: 0, pictures: 0, ended: false, shuffled: None };
+        if let Some(seed) = config.shuffled {
+            film.shuffled = Some(Shuffled::new(seed, film.places()?));
+        }
+        Ok(film)
+    }
+
+    /// Reads the whole file for where its pictures are; an item's number is its place, damaged ones counted.
+    fn places(&mut self) -> Result<Vec<(u64, u64)>, SourceError> {
+        let (mut places, mut picture) = (Vec::new(), Vec::new());
+        for item in 0.. {
+            match self.scan(&mut picture)? {
+                Found::Picture { at, .. } if places.len() < MOST_ITEMS => places.push((item, at)),
+                Found::Picture { .. } => {
+                    return Err(SourceError::TooManyItems { path: self.path.clone(), most: MOST_ITEMS });
+                }
+                Found::Damaged { .. } => {}
+                Found::End => break,
+            }
+        }
+        if places.is_empty() {
+            return Err(SourceError::Empty { path: self.path.clone(), wanted: "JPEG picture" });
+        }
+        Ok(places)
+    }
+
+    /// The next picture in the other order.
+    fn jump(&mut self, into: &mut Vec<u8>) -> Result<Found, SourceError> {
+        let next = self.shuffled.as_mut().and_then(|shuffled| shuffled.next(self.repeat));
+        let Some((item, at)) = next else { return Ok(Found::End) };
+        self.file.seek(SeekFrom::Start(at)).map_err(|source| SourceError::unreadable(&self.path, "file", source))?;
+        self.scanner = new_scanner();
+        self.item = item;
+        self.scan(into)
     }
 
     /// Finds the next picture, from the start again after the last one where that is asked. A file without any picture
@@ -80,7 +146,7 @@ impl FrameSource for MjpegFile {
             return Ok(Next::End);
         }
         let Some(now) = self.pacer.wait(timeout) else { return Ok(Next::Idle) };
-        let found = self.find(into)?;
+        let found = if self.shuffled.is_some() { self.jump(into)? } else { self.find(into)? };
         let item = self.item;
         self.item += 1;
         match found {
@@ -134,7 +200,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("film.mjpeg");
         fs::write(&path, content).unwrap();
-        let config = MjpegFileSource { path, frames_per_second: 5.0, repeat };
+        let config = MjpegFileSource { path, frames_per_second: 5.0, repeat, shuffled: None };
         (folder, MjpegFile::open(&config, Arc::new(SteppedClock::default())).unwrap())
     }
 
@@ -182,6 +248,31 @@ mod tests {
     }
 
     #[test]
+    fn a_shuffled_file_has_each_whole_picture_once_a_round() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("film.mjpeg");
+        let mut film: Vec<Vec<u8>> = (1..=6).map(|number| jpeg(8 * number)).collect();
+        film[2].truncate(40);
+        film[2].push(0);
+        fs::write(&path, film.concat()).unwrap();
+        let play = |shuffled| {
+            let config = MjpegFileSource { path: path.clone(), frames_per_second: 5.0, repeat: true, shuffled };
+            let mut source = MjpegFile::open(&config, Arc::new(SteppedClock::default())).unwrap();
+            let count = source.shuffled.as_ref().unwrap().places.len();
+            let mut round = || (0..count).map(|_| next(&mut source).0).collect::<Vec<_>>();
+            [round(), round()]
+        };
+        let [first, second] = play(Some(3));
+        assert_eq!([first.clone(), second.clone()], play(Some(3)));
+        let sorted = |mut round: Vec<String>| {
+            round.sort();
+            round
+        };
+        assert!(first != second && sorted(first.clone()) == sorted(second));
+        assert!(first.len() >= 4 && sorted(first.clone()).windows(2).all(|pair| pair[0] != pair[1]), "{first:?}");
+    }
+
+    #[test]
     fn a_file_without_pictures_is_an_error_however_often_it_is_repeated() {
         let (_folder, mut source) = open(b"no film", true);
         let told = source.next(SECOND, &mut Vec::new());
@@ -192,7 +283,7 @@ mod tests {
     fn a_file_that_is_missing_or_no_file_is_refused() {
         let folder = TempDir::new().unwrap();
         let open = |path| {
-            let config = MjpegFileSource { path, frames_per_second: 5.0, repeat: false };
+            let config = MjpegFileSource { path, frames_per_second: 5.0, repeat: false, shuffled: None };
             MjpegFile::open(&config, Arc::new(SteppedClock::default())).unwrap_err()
         };
         assert!(matches!(open(folder.path().join("film.mjpeg")), SourceError::Missing { .. }));

@@ -37,7 +37,7 @@ impl V4l2 {
             return Err(SourceError::CameraSize { width, height, most: MOST_SIDE });
         }
         let wish = Wish { format, width, height, frames_per_second };
-        let camera = Camera::open(&config.path, &wish, clock.clone())?;
+        let camera = Camera::open_with(&config.path, &wish, &config.adjustments, clock.clone())?;
         let interval = camera.negotiated().interval.map_or(0.0, Interval::rate);
         let thinning = Thinning::new(frames_per_second, interval);
         Ok(Self { camera, thinning, telling: Telling::default(), clock })
@@ -108,7 +108,7 @@ mod tests {
     use crate::clock::SteppedClock;
     use crate::source::config::SourceConfig;
     use crate::source::{FrameSource, open_with};
-    use crate::v4l2::{CameraError, FormatWish};
+    use crate::v4l2::{Adjustments, CameraError, FormatWish};
 
     fn config() -> V4l2Source {
         V4l2Source {
@@ -117,6 +117,7 @@ mod tests {
             width: 640,
             height: 480,
             frames_per_second: 5.0,
+            adjustments: Adjustments::default(),
         }
     }
 

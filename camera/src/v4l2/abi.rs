@@ -30,6 +30,21 @@ pub(super) const FRAME_SIZE_DISCRETE: u32 = 1;
 /// `V4L2_FRMIVAL_TYPE_DISCRETE`; other types are ranges.
 pub(super) const FRAME_INTERVAL_DISCRETE: u32 = 1;
 
+/// `V4L2_CTRL_FLAG_…`: what a control says of itself, and how the next one is asked for.
+pub(super) const CTRL_FLAG_DISABLED: u32 = 0x0001;
+pub(super) const CTRL_FLAG_READ_ONLY: u32 = 0x0004;
+pub(super) const CTRL_FLAG_NEXT_CTRL: u32 = 0x8000_0000;
+/// `V4L2_CTRL_TYPE_…`: those whose value is a number of 32 bits.
+pub(super) const CTRL_TYPE_INTEGER: u32 = 1;
+pub(super) const CTRL_TYPE_BOOLEAN: u32 = 2;
+pub(super) const CTRL_TYPE_MENU: u32 = 3;
+pub(super) const CTRL_TYPE_INTEGER_MENU: u32 = 9;
+/// `V4L2_SEL_TGT_CROP`.
+pub(super) const SEL_TGT_CROP: u32 = 0;
+/// `V4L2_CID_BRIGHTNESS`, which the scripted device has.
+#[cfg(test)]
+pub(super) const FAKE_BRIGHTNESS: u32 = 0x0098_0900;
+
 /// `V4L2_BUF_FLAG_…`: what a buffer that came back says of itself.
 pub(super) const BUF_FLAG_ERROR: u32 = 0x0000_0040;
 pub(super) const BUF_FLAG_TIMESTAMP_MASK: u32 = 0x0000_e000;
@@ -51,6 +66,9 @@ pub(super) const DQBUF: Opcode = opcode::read_write::<Buffer>(b'V', 17);
 pub(super) const STREAMON: Opcode = opcode::write::<i32>(b'V', 18);
 pub(super) const STREAMOFF: Opcode = opcode::write::<i32>(b'V', 19);
 pub(super) const S_PARM: Opcode = opcode::read_write::<StreamParameters>(b'V', 22);
+pub(super) const S_CTRL: Opcode = opcode::read_write::<ControlValue>(b'V', 28);
+pub(super) const QUERYCTRL: Opcode = opcode::read_write::<QueryControl>(b'V', 36);
+pub(super) const S_SELECTION: Opcode = opcode::read_write::<Selection>(b'V', 95);
 pub(super) const ENUM_FRAMESIZES: Opcode = opcode::read_write::<FrameSize>(b'V', 74);
 pub(super) const ENUM_FRAMEINTERVALS: Opcode = opcode::read_write::<FrameInterval>(b'V', 75);
 
@@ -200,6 +218,50 @@ pub(super) struct FrameInterval {
     pub(super) kind: u32,
     pub(super) range: [Fraction; 3],
     pub(super) reserved: [u32; 2],
+}
+
+/// `struct v4l2_queryctrl`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct QueryControl {
+    pub(super) id: u32,
+    pub(super) kind: u32,
+    pub(super) name: [u8; 32],
+    pub(super) minimum: i32,
+    pub(super) maximum: i32,
+    pub(super) step: i32,
+    pub(super) default_value: i32,
+    pub(super) flags: u32,
+    pub(super) reserved: [u32; 2],
+}
+
+/// `struct v4l2_control`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ControlValue {
+    pub(super) id: u32,
+    pub(super) value: i32,
+}
+
+/// `struct v4l2_rect`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Rectangle {
+    pub(super) left: i32,
+    pub(super) top: i32,
+    pub(super) width: u32,
+    pub(super) height: u32,
+}
+
+/// `struct v4l2_selection`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Selection {
+    pub(super) kind: u32,
+    pub(super) target: u32,
+    pub(super) flags: u32,
+    pub(super) rectangle: Rectangle,
+    pub(super) reserved: [u32; 9],
 }
 
 impl Format {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::adjust::{Adjustments, Control, adjust, controls};
 use super::device::Device;
 use super::error::CameraError;
 use super::identity::{Identity, identify};
@@ -39,7 +40,21 @@ impl Camera {
     /// # Errors
     /// [`CameraError`], with what to do about it.
     pub fn open(path: &Path, wish: &Wish, clock: Arc<dyn Clock>) -> Result<Self, CameraError> {
+        Self::open_with(path, wish, &Adjustments::default(), clock)
+    }
+
+    /// The same, after setting controls and the crop, which stay so when it is closed.
+    ///
+    /// # Errors
+    /// [`CameraError`], with what to do about it.
+    pub fn open_with(
+        path: &Path,
+        wish: &Wish,
+        adjustments: &Adjustments,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, CameraError> {
         let (node, identity, offers) = inspect(path)?;
+        adjust(&node, path, adjustments)?;
         let mut stream = Stream::start(node, path, &offers, wish, clock)?;
         stream.wait_for_first()?;
         Ok(Self { stream, identity, last: None })
@@ -51,6 +66,14 @@ impl Camera {
     /// [`CameraError`]; a camera that another program captures from can be asked all the same.
     pub fn look(path: &Path) -> Result<(Identity, Vec<FormatOffer>), CameraError> {
         inspect(path).map(|(_, identity, offers)| (identity, offers))
+    }
+
+    /// What can be set besides format, size and rate, for the camera at `path`.
+    ///
+    /// # Errors
+    /// [`CameraError`]: it cannot be opened.
+    pub fn controls(path: &Path) -> Result<Vec<Control>, CameraError> {
+        inspect(path).map(|(node, ..)| controls(&node))
     }
 
     /// Who it is.

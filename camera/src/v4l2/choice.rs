@@ -6,11 +6,14 @@ use crate::format::PixelFormat;
 
 /// Which format is taken where several would do: those that cost least to turn into RGB and lose least on the way, and
 /// grey only where there is no colour.
-const PREFERENCE: [PixelFormat; 6] = [
+const PREFERENCE: [PixelFormat; 9] = [
     PixelFormat::Yuyv,
     PixelFormat::Uyvy,
     PixelFormat::Nv12,
+    PixelFormat::Nv21,
+    PixelFormat::Yuv420,
     PixelFormat::Rgb24,
+    PixelFormat::Bgr24,
     PixelFormat::Jpeg,
     PixelFormat::Gray8,
 ];

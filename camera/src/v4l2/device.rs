@@ -42,6 +42,12 @@ pub(super) trait Device: Send + fmt::Debug {
     fn set_format(&self, format: abi::PixFormat) -> Result<abi::PixFormat, Errno>;
     /// `VIDIOC_S_PARM`; returns what is in force.
     fn set_parameters(&self, parameters: abi::StreamParameters) -> Result<abi::StreamParameters, Errno>;
+    /// `VIDIOC_QUERYCTRL`: the control of this id, or with a flag the one after it; `EINVAL` where there is none.
+    fn control(&self, id: u32) -> Result<abi::QueryControl, Errno>;
+    /// `VIDIOC_S_CTRL`.
+    fn set_control(&self, id: u32, value: i32) -> Result<(), Errno>;
+    /// `VIDIOC_S_SELECTION` of the crop; returns what is in force.
+    fn set_crop(&self, crop: abi::Rectangle) -> Result<abi::Rectangle, Errno>;
     /// `VIDIOC_REQBUFS`; returns how many there are.
     fn request_buffers(&self, count: u32) -> Result<u32, Errno>;
     /// `VIDIOC_QUERYBUF` and `mmap`.

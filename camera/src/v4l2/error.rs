@@ -69,6 +69,58 @@ pub enum CameraError {
         /// What it has.
         offered: String,
     },
+    /// It has no control of that name.
+    #[error("{} has no control {name:?}; it has {known}", .path.display())]
+    NoSuchControl {
+        /// The device node.
+        path: PathBuf,
+        /// What was asked for.
+        name: String,
+        /// What it has.
+        known: String,
+    },
+    /// The control cannot have that value.
+    #[error("{}'s control {name} cannot be {value}: it takes {least} to {most} in steps of {step}", .path.display())]
+    ControlValue {
+        /// The device node.
+        path: PathBuf,
+        /// The control.
+        name: String,
+        /// The value asked for.
+        value: i32,
+        /// The least.
+        least: i32,
+        /// The greatest.
+        most: i32,
+        /// From a value to the next.
+        step: i32,
+    },
+    /// The control cannot be set now.
+    #[error("{}'s control {name} cannot be set: {why}", .path.display())]
+    ControlRefused {
+        /// The device node.
+        path: PathBuf,
+        /// The control.
+        name: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// The driver cannot crop.
+    #[error("{} cannot deliver a part of its picture: take the crop out", .path.display())]
+    NoCrop {
+        /// The device node.
+        path: PathBuf,
+    },
+    /// The driver put another crop in force.
+    #[error("{} was asked for {asked} and took {got}: ask for that, or for a part that it can deliver", .path.display())]
+    Crop {
+        /// The device node.
+        path: PathBuf,
+        /// The part asked for.
+        asked: String,
+        /// The part in force.
+        got: String,
+    },
     /// The driver put another format in force than the one asked for, which it had offered.
     #[error("{} was asked for {asked} and set itself to {got}: name another format", .path.display())]
     Substituted {
@@ -169,11 +221,16 @@ impl CameraError {
             | Self::Bandwidth { .. }
             | Self::Unplugged { .. }
             | Self::Stalled { .. }
+            | Self::ControlRefused { .. }
             | Self::System { .. } => true,
             Self::NotVideo { .. }
             | Self::NotACamera { .. }
             | Self::Unsupported { .. }
             | Self::NoSuchFormat { .. }
+            | Self::NoSuchControl { .. }
+            | Self::ControlValue { .. }
+            | Self::NoCrop { .. }
+            | Self::Crop { .. }
             | Self::Substituted { .. }
             | Self::Shape { .. } => false,
         }

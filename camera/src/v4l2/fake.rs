@@ -53,6 +53,8 @@ pub(super) struct State {
     pub(super) steps: VecDeque<Step>,
     pub(super) enqueued: VecDeque<u32>,
     pub(super) streaming: bool,
+    /// Controls that were set.
+    pub(super) set: Vec<(u32, i32)>,
     pending: VecDeque<(abi::Buffer, Vec<u8>)>,
     memory: Vec<Arc<Vec<AtomicUsize>>>,
     gone: bool,
@@ -68,6 +70,8 @@ pub(super) struct Fake {
     pub(super) deaf: bool,
     /// What it puts in force instead of the format asked for.
     pub(super) answer: Option<abi::PixFormat>,
+    /// The crop that it puts in force; `None`: it has none.
+    pub(super) crop: Option<abi::Rectangle>,
     /// What it says to being started.
     pub(super) start: Result<(), Errno>,
     pub(super) clock: Arc<SteppedClock>,
@@ -85,13 +89,14 @@ impl Fake {
             endless: false,
             deaf: false,
             answer: None,
+            crop: None,
             start: Ok(()),
             clock: Arc::default(),
             state: Arc::default(),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 
@@ -148,6 +153,30 @@ impl Device for Fake {
 
     fn set_parameters(&self, parameters: abi::StreamParameters) -> Result<abi::StreamParameters, Errno> {
         Ok(abi::StreamParameters { capability: abi::CAP_TIMEPERFRAME, ..parameters })
+    }
+
+    fn control(&self, id: u32) -> Result<abi::QueryControl, Errno> {
+        let named = |id, name: &[u8], maximum, step, kind, flags| {
+            let mut control = abi::QueryControl { id, kind, maximum, step, flags, ..Default::default() };
+            control.name[..name.len()].copy_from_slice(name);
+            control
+        };
+        let all = [
+            named(0x0098_0001, b"User Controls", 0, 0, 6, 0),
+            named(abi::FAKE_BRIGHTNESS, b"Brightness", 250, 10, abi::CTRL_TYPE_INTEGER, 0),
+            named(0x009a_0901, b"Exposure, Auto", 3, 1, abi::CTRL_TYPE_MENU, 0),
+            named(0x009a_0902, b"Serial", 9, 1, abi::CTRL_TYPE_INTEGER, abi::CTRL_FLAG_READ_ONLY),
+        ];
+        all.into_iter().find(|control| control.id > id & !abi::CTRL_FLAG_NEXT_CTRL).ok_or(Errno::INVAL)
+    }
+
+    fn set_control(&self, id: u32, value: i32) -> Result<(), Errno> {
+        self.state().set.push((id, value));
+        Ok(())
+    }
+
+    fn set_crop(&self, _: abi::Rectangle) -> Result<abi::Rectangle, Errno> {
+        self.crop.ok_or(Errno::NOTTY)
     }
 
     fn request_buffers(&self, count: u32) -> Result<u32, Errno> {

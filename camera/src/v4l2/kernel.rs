@@ -100,6 +100,21 @@ impl Device for Node {
         self.update::<{ abi::S_PARM }, _>(&mut parameters).map(|()| parameters)
     }
 
+    fn control(&self, id: u32) -> Result<abi::QueryControl, Errno> {
+        let mut control = abi::QueryControl { id, ..Default::default() };
+        self.update::<{ abi::QUERYCTRL }, _>(&mut control).map(|()| control)
+    }
+
+    fn set_control(&self, id: u32, value: i32) -> Result<(), Errno> {
+        self.update::<{ abi::S_CTRL }, _>(&mut abi::ControlValue { id, value })
+    }
+
+    fn set_crop(&self, crop: abi::Rectangle) -> Result<abi::Rectangle, Errno> {
+        let (kind, target) = (abi::BUF_TYPE_VIDEO_CAPTURE, abi::SEL_TGT_CROP);
+        let mut selection = abi::Selection { kind, target, rectangle: crop, ..Default::default() };
+        self.update::<{ abi::S_SELECTION }, _>(&mut selection).map(|()| selection.rectangle)
+    }
+
     fn request_buffers(&self, count: u32) -> Result<u32, Errno> {
         let (kind, memory) = (abi::BUF_TYPE_VIDEO_CAPTURE, abi::MEMORY_MMAP);
         let mut request = abi::RequestBuffers { count, kind, memory, ..Default::default() };

@@ -115,7 +115,9 @@ impl<D: Device> Stream<D> {
         let choice = choose(offers, wish).ok_or_else(|| CameraError::NoSuchFormat {
             path: path.to_owned(),
             wanted: match wish.format.name() {
-                "auto" => "a format that is read here (YUYV, UYVY, NV12, RGB3, MJPG, GREY)".to_owned(),
+                "auto" => {
+                    "a format that is read here (YUYV, UYVY, NV12, NV21, YU12, RGB3, BGR3, MJPG, GREY)".to_owned()
+                }
                 name => name.to_owned(),
             },
             offered: summary(offers),

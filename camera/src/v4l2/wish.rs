@@ -38,11 +38,17 @@ pub enum FormatWish {
     Rgb24,
     /// `GREY`.
     Grey,
+    /// `NV21`.
+    Nv21,
+    /// `YU12`.
+    Yuv420,
+    /// `BGR3`.
+    Bgr24,
 }
 
 impl FormatWish {
     /// Every wish, with the name that documents and command lines give it.
-    pub const ALL: [(&str, Self); 8] = [
+    pub const ALL: [(&str, Self); 11] = [
         ("auto", Self::Auto),
         ("raw", Self::Raw),
         ("mjpeg", Self::Mjpeg),
@@ -51,6 +57,9 @@ impl FormatWish {
         ("nv12", Self::Nv12),
         ("rgb24", Self::Rgb24),
         ("grey", Self::Grey),
+        ("nv21", Self::Nv21),
+        ("yuv420", Self::Yuv420),
+        ("bgr24", Self::Bgr24),
     ];
 
     /// Its name.
@@ -71,6 +80,9 @@ impl FormatWish {
             Self::Nv12 => format == PixelFormat::Nv12,
             Self::Rgb24 => format == PixelFormat::Rgb24,
             Self::Grey => format == PixelFormat::Gray8,
+            Self::Nv21 => format == PixelFormat::Nv21,
+            Self::Yuv420 => format == PixelFormat::Yuv420,
+            Self::Bgr24 => format == PixelFormat::Bgr24,
         }
     }
 }

@@ -42,6 +42,15 @@ fn pixel(capture: &Capture, bytes: &[u8], x: u32, y: u32) -> [i32; 3] {
             let chroma = capture.height * stride + y / 2 * stride + x / 2 * 2;
             rgb(at(row + x), at(chroma), at(chroma + 1))
         }
+        PixelFormat::Nv21 => {
+            let chroma = capture.height * stride + y / 2 * stride + x / 2 * 2;
+            rgb(at(row + x), at(chroma + 1), at(chroma))
+        }
+        PixelFormat::Yuv420 => {
+            let cb = capture.height * stride + y / 2 * (stride / 2) + x / 2;
+            rgb(at(row + x), at(cb), at(cb + capture.height / 2 * (stride / 2)))
+        }
+        PixelFormat::Bgr24 => [2, 1, 0].map(|channel| at(row + 3 * x + channel)),
         PixelFormat::Gray8 | PixelFormat::Jpeg => panic!("no colours in {:?}", capture.format),
     }
 }

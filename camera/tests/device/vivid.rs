@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use margay_camera::source::{self, Next, SourceConfig, V4l2Source};
-use margay_camera::v4l2::{Camera, CameraError, FormatWish};
+use margay_camera::v4l2::{Adjustments, Camera, CameraError, FormatWish};
 use margay_camera::{Capture, PixelFormat};
 
 use super::{bars, end_of, is_kernels, node, open, take_all, wish};
@@ -42,6 +42,13 @@ fn rgb_has_the_right_colours_for_sixty_frames() {
 }
 
 #[test]
+fn nv21_yu12_and_bgr_have_the_right_colours_for_sixty_frames() {
+    sixty_frames_of(FormatWish::Nv21, PixelFormat::Nv21);
+    sixty_frames_of(FormatWish::Yuv420, PixelFormat::Yuv420);
+    sixty_frames_of(FormatWish::Bgr24, PixelFormat::Bgr24);
+}
+
+#[test]
 fn grey_has_the_right_shades_for_sixty_frames() {
     sixty_frames_of(FormatWish::Grey, PixelFormat::Gray8);
 }
@@ -54,6 +61,26 @@ fn the_best_format_is_picked_and_one_it_lacks_is_refused() {
     drop(camera);
     let error = open(&path, &wish(FormatWish::Mjpeg)).unwrap_err();
     assert!(error.to_string().contains("does not deliver mjpeg; it has"), "{error}");
+}
+
+#[test]
+fn brightness_is_set_and_what_it_cannot_be_is_refused() {
+    let Some(path) = node(VIVID) else { return };
+    let controls = Camera::controls(&path).unwrap();
+    let brightness = controls.iter().find(|control| control.name == "brightness").expect("vivid has one");
+    let opened = |adjustments: &Adjustments| {
+        Camera::open_with(
+            &path,
+            &wish(FormatWish::Yuyv),
+            adjustments,
+            std::sync::Arc::new(margay_camera::clock::BootClock),
+        )
+    };
+    let set = |value| Adjustments { controls: [("brightness".to_owned(), value)].into(), crop: None };
+    opened(&set(brightness.most)).unwrap();
+    let error = opened(&set(brightness.most + 1)).unwrap_err();
+    assert!(error.to_string().contains("brightness cannot be"), "{error}");
+    opened(&set(brightness.default)).unwrap();
 }
 
 #[test]
@@ -70,7 +97,14 @@ fn a_camera_in_use_is_told_as_busy_and_can_still_be_looked_at() {
 #[test]
 fn a_source_delivers_as_many_frames_as_asked_for() {
     let Some(path) = node(VIVID) else { return };
-    let config = V4l2Source { path, format: FormatWish::Auto, width: 640, height: 360, frames_per_second: 5.0 };
+    let config = V4l2Source {
+        path,
+        format: FormatWish::Auto,
+        width: 640,
+        height: 360,
+        frames_per_second: 5.0,
+        adjustments: Adjustments::default(),
+    };
     let mut source = source::open(&SourceConfig::V4l2(config)).unwrap();
     let (mut bytes, mut times) = (Vec::new(), Vec::new());
     while times.len() < 11 {

@@ -143,6 +143,12 @@ impl Decoder {
             PixelFormat::Yuyv => yuv::yuyv_to_rgb(frame, &mut self.rgb),
             PixelFormat::Uyvy => yuv::uyvy_to_rgb(frame, &mut self.rgb),
             PixelFormat::Nv12 => yuv::nv12_to_rgb(frame, &mut self.rgb),
+            PixelFormat::Nv21 => yuv::nv21_to_rgb(frame, &mut self.rgb),
+            PixelFormat::Yuv420 => yuv::yuv420_to_rgb(frame, &mut self.rgb),
+            PixelFormat::Bgr24 => {
+                copy_rgb(frame, &mut self.rgb);
+                self.rgb.as_chunks_mut::<3>().0.iter_mut().for_each(|pixel| pixel.swap(0, 2));
+            }
             PixelFormat::Rgb24 | PixelFormat::Jpeg => copy_rgb(frame, &mut self.rgb),
         }
         view(size, frame.region, &self.rgb)

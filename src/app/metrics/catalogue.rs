@@ -53,6 +53,8 @@ catalogue! {
 
     CAPTURED = Counter "margay_frames_captured_total" ["camera"] "Frames captured.";
     SKIPPED = Counter "margay_frames_skipped_total" ["camera"] "Pictures of the source that never became a frame.";
+    CONDITION = Gauge "margay_camera_condition" ["camera", "condition"] "Whether something is wrong with a camera: black, over_exposed, frozen, silent.";
+    CONDITION_BEGUN = Counter "margay_camera_conditions_total" ["camera", "condition"] "How often it began.";
     INFERRED = Counter "margay_frames_inferred_total" ["camera"] "Frames classified.";
     DROPPED = Counter "margay_frames_dropped_total" ["camera", "reason"] "Frames captured and not classified, by reason.";
     PUBLISHED = Counter "margay_frames_published_total" ["camera", "reason"] "Classified frames that were published, by reason.";

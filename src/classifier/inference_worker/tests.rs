@@ -49,6 +49,7 @@ fn serve(channel: &WorkerChannel, heard: mpsc::Sender<()>, limit: usize) {
         next: None,
         last: u64::MAX,
         bytes: Vec::new(),
+        glance: Glance::new(Shades { dark_below: 20, bright_above: 245 }),
     };
     server.serve().unwrap();
 }
@@ -75,6 +76,17 @@ fn publish(writer: &mut RingWriter, item: u64) {
     writer.publish(&capture, pixels.as_slice()).unwrap();
 }
 
+/// The next account; looks at frames come between.
+async fn account(core: &CoreChannel) -> Account {
+    loop {
+        match core.receive::<FromInference>().await.unwrap().expect("an account").message {
+            FromInference::Accounted(account) => return account,
+            FromInference::Looked(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn frames_are_classified_while_the_core_reads_nothing() {
     const FRAMES: u64 = 32;
@@ -91,10 +103,7 @@ async fn frames_are_classified_while_the_core_reads_nothing() {
         heard.recv_timeout(PATIENCE).expect("the engine gets every frame");
     }
     for frame in 0..FRAMES {
-        let received = core.receive::<FromInference>().await.unwrap().expect("an account");
-        let FromInference::Accounted(Account { from, through, outcome }) = received.message else {
-            panic!("an account")
-        };
+        let Account { from, through, outcome } = account(&core).await;
         assert_eq!((from, through), (frame, frame));
         let Outcome::Inferred(inferred) = outcome else { panic!("it was classified: {outcome:?}") };
         assert_eq!((inferred.item, inferred.predictions.len(), inferred.threshold), (frame, 2, 0.5));
@@ -115,8 +124,7 @@ async fn a_thumbnail_that_cannot_be_made_costs_no_prediction() {
     core.send(&ToInference::Ring, &[memory.as_fd()]).await.unwrap();
     core.send(&ToInference::ServeFrom { frame: 0 }, &[]).await.unwrap();
     publish(&mut writer, 0);
-    let received = core.receive::<FromInference>().await.unwrap().expect("an account");
-    let FromInference::Accounted(Account { outcome: Outcome::Inferred(inferred), .. }) = received.message else {
+    let Account { outcome: Outcome::Inferred(inferred), .. } = account(&core).await else {
         panic!("it was classified")
     };
     assert_eq!((inferred.thumbnail, inferred.predictions.len()), (None, 2));

@@ -48,8 +48,8 @@ impl Triggers {
     /// Those that a frame captured at `captured` answers: all, or `one_only`.
     pub(super) fn answer(&mut self, captured: Duration, one_only: bool) -> Vec<Trigger> {
         let mut answered = Vec::new();
-        while self.any_for(captured)
-            && !(one_only && !answered.is_empty())
+        while (!one_only || answered.is_empty())
+            && self.any_for(captured)
             && let Some((_, trigger)) = self.0.pop_front()
         {
             answered.push(trigger);

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use margay_camera::source::{Installed, programs};
 use margay_camera::v4l2::{self, CameraError, FormatOffer, Found, Identity, Places};
 use serde::Serialize;
 
@@ -12,7 +13,7 @@ use crate::cli::output;
 /// Sizes shown of a format; `--json` has all.
 const SHOWN_SIZES: usize = 8;
 
-/// List the cameras of this machine with their formats, sizes and rates.
+/// List the cameras of this machine with their formats, sizes and rates, and the programs that reach others.
 ///
 /// A camera's links under /dev/v4l/by-id stay the same whatever else is plugged in: name one of them in a group
 /// document. A camera that may not be opened is listed with what to do about it.
@@ -66,7 +67,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
     if found.len() == others {
         output::complain("no camera is here: is it plugged in? In a container its node has to be passed in");
     }
+    if !arguments.json {
+        for program in programs() {
+            output::line(&program_line(&program)).or_fail(Code::Failure)?;
+        }
+    }
     if cameras == 0 { Err(Failed::said(Code::Source)) } else { Ok(()) }
+}
+
+/// A program by which other cameras are reached.
+fn program_line(program: &Installed) -> String {
+    let Installed { what, program, how } = program;
+    match program {
+        Some(path) => format!("{what}  {}", path.display()),
+        None => format!("{what}  not installed: {how}"),
+    }
 }
 
 fn line(node: &Found, looked: Result<(Identity, Vec<FormatOffer>), CameraError>) -> Line {

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use margay_camera::clock::{BootClock, Clock};
 use margay_camera::v4l2::{Camera, FormatWish, Shot};
-use margay_camera::{PixelFormat, picture};
+use margay_camera::{Capture, PixelFormat, picture};
 use margay_inference::FrameView;
 use margay_inference::decode::Decoder;
 
-use super::Asked;
+use super::source::{self, Asked, Given};
 use crate::cli::exit::{Code, Failed, OrFail};
 use crate::cli::output;
 
@@ -37,10 +37,18 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
     let format = format_for(&arguments.output).or_fail(Code::Usage)?;
-    let mut camera = arguments.asked.open(format).or_fail(Code::Source)?;
-    let (width, height) = (camera.negotiated().width, camera.negotiated().height);
-    let shot = settled(&mut camera, arguments.skip)?;
-    let file = encode(&shot).or_fail(Code::Source)?;
+    let (capture, bytes) = match arguments.asked.device() {
+        Some(path) => {
+            let mut camera = super::open_device(path, &arguments.asked, format).or_fail(Code::Source)?;
+            let shot = settled(&mut camera, arguments.skip)?;
+            let mut bytes = Vec::new();
+            shot.bytes.copy_to(&mut bytes);
+            (shot.capture, bytes)
+        }
+        None => of_source(&arguments.asked, format, arguments.skip)?,
+    };
+    let (width, height) = (capture.width, capture.height);
+    let file = encode(&capture, bytes, format).or_fail(Code::Source)?;
     write(&arguments.output, &file)
         .map_err(|error| anyhow::Error::from(error).context(format!("writing {}", arguments.output.display())))
         .or_fail(Code::Failure)?;
@@ -70,20 +78,36 @@ fn settled(camera: &mut Camera, skip: u32) -> Result<Shot<'_>, Failed> {
     camera.last().ok_or_else(|| Failed::new(Code::Source, anyhow::anyhow!("the camera delivered no frame")))
 }
 
-/// The picture as a file.
-fn encode(shot: &Shot<'_>) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    shot.bytes.copy_to(&mut bytes);
-    let capture = &shot.capture;
-    if capture.format == PixelFormat::Jpeg {
+/// The same of a source that is no device.
+fn of_source(asked: &Asked, format: FormatWish, skip: u32) -> Result<(Capture, Vec<u8>), Failed> {
+    let config = asked.config(format).or_fail(Code::Usage)?;
+    let mut source = margay_camera::source::open(&config).or_fail(Code::Source)?;
+    let end = BootClock.boottime() + SETTLING;
+    let (mut bytes, mut taken) = (Vec::new(), 0);
+    loop {
+        let given = source::next(source.as_mut(), &mut bytes).or_fail(Code::Source)?;
+        let over = BootClock.boottime() >= end;
+        match given {
+            Given::Frame(capture) if taken >= skip || over => return Ok((capture, bytes)),
+            Given::Frame(_) => taken += 1,
+            // What does not deliver ends this by its own error, but for a folder without pictures.
+            _ if over => return Err(Failed::new(Code::Source, anyhow::anyhow!("the source delivered no frame"))),
+            _ => {}
+        }
+    }
+}
+
+/// The picture as a file: what came encoded stays so for a .jpg.
+fn encode(capture: &Capture, bytes: Vec<u8>, format: FormatWish) -> anyhow::Result<Vec<u8>> {
+    if capture.format == PixelFormat::Jpeg && format == FormatWish::Mjpeg {
         return Ok(bytes);
     }
+    anyhow::ensure!(format != FormatWish::Mjpeg, "the source delivers pixels: write a .png");
     let mut decoder = Decoder::new();
-    let (format, stride) = (capture.format, capture.stride);
-    let (width, height) = (capture.width, capture.height);
+    let &Capture { format, width, height, stride, .. } = capture;
     let rgb = decoder.decode(&FrameView { format, width, height, stride, region: None, bytes: &bytes })?;
-    let mut file = Vec::new();
-    picture::write_png(width, height, rgb.pixels(), &mut file)?;
+    let (size, mut file) = (rgb.size(), Vec::new());
+    picture::write_png(size.width, size.height, rgb.pixels(), &mut file)?;
     Ok(file)
 }
 

@@ -148,23 +148,24 @@ fn read_smoothing(parameters: &mut Object<'_>) -> Option<Smoothing> {
 }
 
 /// The topic of requests: the one that is said, or with `on-trigger` one that carries the names of the thing and the
-/// camera (the guide keeps requests apart by a level `trigger`, A-25); `None` if it is refused.
+/// camera (the guide keeps requests apart by a level `trigger`, A-25); `None` if it is refused, or cannot be known.
 pub(super) fn read_trigger_topic(
     field: &Field<'_>,
-    when: When,
-    camera: &CameraName,
+    when: Option<When>,
+    camera: Option<&CameraName>,
     group: &Group,
-    predictions: &Topic,
+    predictions: Option<&Topic>,
 ) -> Option<Option<Topic>> {
     if !field.is_present() {
-        if when != When::OnTrigger {
+        if when? != When::OnTrigger {
             return Some(None);
         }
+        let camera = camera?;
         let thing = group.core.as_ref()?.thing_arn.thing();
         return format!("margay/{thing}/{camera}/trigger").parse().ok().map(Some);
     }
     let topic = super::read_own_topic(field)?;
-    if topic == *predictions {
+    if predictions == Some(&topic) {
         field.refuse("is the Topic of the predictions too: each would ask for the next", "write another topic");
         return None;
     }

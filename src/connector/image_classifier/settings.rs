@@ -1,18 +1,17 @@
 //! The connector's parameters as the classifier takes them: what each sandbox is shown, and who runs in it.
 
-use std::path::Path;
-
-use margay_camera::source::{FolderOrder, FolderSource, MjpegFileSource, SourceConfig, TestPatternSource, V4l2Source};
+use margay_camera::source::{
+    FolderOrder, FolderSource, HttpSource, MjpegFileSource, SourceConfig, TestPatternSource, V4l2Source,
+};
 use margay_sandbox::{Access, Bind, Device, GroupRule};
 
-use super::{Camera, DeviceCamera, ImageClassifier};
-use crate::classifier::{CameraAccess, Settings, WorkerIdentity};
-use crate::group::GroupOwner;
+use super::sources::is_motion_jpeg;
+use super::{Camera, Command, CommandCamera, DeviceCamera, ImageClassifier, VolumeCamera};
+use crate::classifier::{CameraAccess, CameraStack, CommandAccess, Settings, WorkerIdentity};
+use crate::group::{GroupOwner, LocalDevice, LocalVolume, ResourceData};
 
 /// The size of the drawn picture, in pixels: V4L2's VGA.
 const PATTERN_SIZE: (u32, u32) = (640, 480);
-/// A file of this ending holds Motion-JPEG; anything else is a folder.
-const MOTION_JPEG: [&str; 2] = ["mjpeg", "mjpg"];
 
 impl ImageClassifier {
     /// What the classifier is started with.
@@ -27,6 +26,7 @@ impl ImageClassifier {
             thumbnail: self.thumbnail,
             memory_limit: self.memory_limit.bytes(),
             identity: self.identity(),
+            health: self.health,
         }
     }
 
@@ -38,23 +38,30 @@ impl ImageClassifier {
                 let (width, height) = PATTERN_SIZE;
                 SourceConfig::TestPattern(TestPatternSource { width, height, frames_per_second, frames: None })
             }
-            Camera::Device(camera) => SourceConfig::V4l2(V4l2Source {
-                path: camera.device.source.clone(),
-                format: camera.format,
-                width: camera.width,
-                height: camera.height,
+            Camera::Device(DeviceCamera { device, picture, adjustments }) => SourceConfig::V4l2(V4l2Source {
+                path: device.source.clone(),
+                format: picture.format,
+                width: picture.width,
+                height: picture.height,
                 frames_per_second,
+                adjustments: adjustments.clone(),
             }),
-            Camera::Volume(volume) if is_motion_jpeg(&volume.source) => SourceConfig::MjpegFile(MjpegFileSource {
+            Camera::Command(camera) => camera.source(frames_per_second),
+            Camera::Network(url) => SourceConfig::HttpMjpeg(HttpSource { url: url.clone(), frames_per_second }),
+            Camera::Volume(VolumeCamera { volume, order, .. }) if is_motion_jpeg(&volume.source) => {
+                let shuffled = match order {
+                    FolderOrder::Shuffled { seed } => Some(*seed),
+                    _ => None,
+                };
+                let (path, repeat) = (volume.destination.clone(), self.repeat);
+                SourceConfig::MjpegFile(MjpegFileSource { path, frames_per_second, repeat, shuffled })
+            }
+            Camera::Volume(VolumeCamera { volume, pattern, order }) => SourceConfig::Folder(FolderSource {
                 path: volume.destination.clone(),
                 frames_per_second,
                 repeat: self.repeat,
-            }),
-            Camera::Volume(volume) => SourceConfig::Folder(FolderSource {
-                path: volume.destination.clone(),
-                frames_per_second,
-                repeat: self.repeat,
-                order: FolderOrder::Natural,
+                order: *order,
+                pattern: pattern.clone(),
             }),
         }
     }
@@ -62,17 +69,11 @@ impl ImageClassifier {
     /// What the capture sandbox is shown of the host.
     fn access(&self) -> CameraAccess {
         match &self.camera {
-            Camera::TestPattern => CameraAccess::Nothing,
-            Camera::Volume(volume) => {
-                let group = group_rule(&volume.group_owner);
-                CameraAccess::Files(Bind { group, ..Bind::read_only(&volume.source, &volume.destination) })
-            }
-            // V4L2 wants to be opened for writing, too: setting a format is one.
-            Camera::Device(DeviceCamera { device, .. }) => CameraAccess::Device(Device {
-                path: device.source.clone(),
-                access: Access::ReadWrite,
-                group: group_rule(&device.group_owner),
-            }),
+            // The core connects to a camera of the network, and hands the connection over.
+            Camera::TestPattern | Camera::Network(_) => CameraAccess::Nothing,
+            Camera::Volume(camera) => CameraAccess::Files(bind(&camera.volume)),
+            Camera::Device(camera) => CameraAccess::Device(device(&camera.device)),
+            Camera::Command(camera) => CameraAccess::Command(command(camera)),
         }
     }
 
@@ -83,6 +84,33 @@ impl ImageClassifier {
     }
 }
 
+fn bind(volume: &LocalVolume) -> Bind {
+    let group = group_rule(&volume.group_owner);
+    Bind { group, ..Bind::read_only(&volume.source, &volume.destination) }
+}
+
+/// V4L2 wants to be opened for writing, too: setting a format is one.
+fn device(device: &LocalDevice) -> Device {
+    Device { path: device.source.clone(), access: Access::ReadWrite, group: group_rule(&device.group_owner) }
+}
+
+fn command(camera: &CommandCamera) -> CommandAccess {
+    let stack = match camera.command {
+        Command::Rpicam { .. } => CameraStack::Libcamera,
+        Command::Jetson { .. } => CameraStack::Argus,
+        Command::Gstreamer { .. } => CameraStack::None,
+    };
+    let (mut binds, mut devices) = (Vec::new(), Vec::new());
+    for resource in &camera.resources {
+        match resource {
+            ResourceData::LocalVolume(volume) => binds.push(bind(volume)),
+            ResourceData::LocalDevice(found) => devices.push(device(found)),
+            ResourceData::S3Model(_) | ResourceData::Secret(_) => {}
+        }
+    }
+    CommandAccess { stack, program: camera.program.clone(), binds, devices }
+}
+
 fn group_rule(owner: &GroupOwner) -> GroupRule {
     match owner {
         GroupOwner::None => GroupRule::None,
@@ -91,17 +119,16 @@ fn group_rule(owner: &GroupOwner) -> GroupRule {
     }
 }
 
-fn is_motion_jpeg(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| MOTION_JPEG.iter().any(|known| ending.eq_ignore_ascii_case(known)))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use margay_camera::v4l2::FormatWish;
+    use std::path::Path;
 
+    use margay_camera::v4l2::{Adjustments, FormatWish};
+
+    use super::*;
     use crate::classifier::policy::PolicySettings;
-    use crate::group::{LocalDevice, LocalVolume, ModelSource, RunAs};
+    use crate::connector::image_classifier::Picture;
+    use crate::group::{ModelSource, RunAs};
     use crate::units::{ByteSize, FramesPerSecond, Probability};
 
     fn classifier(camera: Camera, run_as: RunAs) -> ImageClassifier {
@@ -121,11 +148,13 @@ mod tests {
             threshold: Probability::new(0.5).ok(),
             memory_limit: ByteSize::from_kib(1024),
             run_as,
+            health: crate::classifier::HealthSettings::default(),
         }
     }
 
     fn volume(source: &str, group_owner: GroupOwner) -> Camera {
-        Camera::Volume(LocalVolume { source: source.into(), destination: "/camera".into(), group_owner })
+        let volume = LocalVolume { source: source.into(), destination: "/camera".into(), group_owner };
+        Camera::Volume(VolumeCamera { volume, pattern: None, order: FolderOrder::Natural })
     }
 
     #[test]
@@ -152,7 +181,8 @@ mod tests {
     fn a_camera_is_shown_as_its_node_with_the_group_that_owns_it_and_nothing_else() {
         let path = Path::new("/dev/v4l/by-id/usb-HD_Webcam-video-index0");
         let device = LocalDevice { source: path.into(), group_owner: GroupOwner::Automatic };
-        let camera = DeviceCamera { device, format: FormatWish::Mjpeg, width: 1280, height: 720 };
+        let picture = Picture { format: FormatWish::Mjpeg, width: 1280, height: 720 };
+        let camera = DeviceCamera { device, picture, adjustments: Adjustments::default() };
         let settings = classifier(Camera::Device(camera), RunAs::default()).settings();
         let SourceConfig::V4l2(source) = settings.source else { panic!("a camera") };
         let expected = V4l2Source {
@@ -161,6 +191,7 @@ mod tests {
             width: 1280,
             height: 720,
             frames_per_second: 2.0,
+            adjustments: Adjustments::default(),
         };
         assert_eq!(source, expected);
         let CameraAccess::Device(device) = settings.access else { panic!("a device") };
@@ -173,6 +204,31 @@ mod tests {
         let settings = classifier(Camera::TestPattern, RunAs::default()).settings();
         assert!(matches!(settings.access, CameraAccess::Nothing));
         assert!(matches!(settings.source, SourceConfig::TestPattern(_)));
+    }
+
+    #[test]
+    fn a_camera_of_the_network_is_reached_by_the_core_and_the_worker_sees_nothing() {
+        let url: margay_camera::source::HttpUrl = "http://camera/video".parse().expect("an address");
+        let settings = classifier(Camera::Network(url.clone()), RunAs::default()).settings();
+        assert!(matches!(settings.access, CameraAccess::Nothing));
+        assert_eq!(settings.source, SourceConfig::HttpMjpeg(HttpSource { url, frames_per_second: 2.0 }));
+    }
+
+    #[test]
+    fn a_command_is_shown_its_camera_and_what_the_group_lends_it() {
+        let lent = LocalDevice { source: "/dev/video7".into(), group_owner: GroupOwner::Automatic };
+        let camera = CommandCamera {
+            command: Command::Jetson { sensor: 1 },
+            program: None,
+            picture: Picture { format: FormatWish::Auto, width: 640, height: 480 },
+            resources: vec![ResourceData::LocalDevice(lent)],
+        };
+        let settings = classifier(Camera::Command(camera), RunAs::default()).settings();
+        let SourceConfig::Gstreamer(source) = settings.source else { panic!("a pipeline") };
+        assert!(source.pipeline.starts_with("nvarguscamerasrc sensor-id=1 ! "), "{}", source.pipeline);
+        let CameraAccess::Command(access) = settings.access else { panic!("a command") };
+        assert_eq!(access.stack, CameraStack::Argus);
+        assert_eq!(access.devices[0].path, Path::new("/dev/video7"));
     }
 
     #[test]

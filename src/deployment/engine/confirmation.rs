@@ -78,7 +78,8 @@ impl<R: Runner> Engine<R> {
         };
         // A look at the packages says nothing of the file, which somebody may be editing.
         if !task.quiet {
-            active.file = self.file_text().as_deref().map(file_digest);
+            // An edit made meanwhile is an order of its own, which is still to be carried out.
+            active.file = self.edited_since(task).unwrap_or_else(|| self.file_text().as_deref().map(file_digest));
         }
         if let Err(error) = self.shelf.activate(&active) {
             // The new group may stand there all the same, when only the folder could not be synced.
@@ -94,8 +95,16 @@ impl<R: Runner> Engine<R> {
     fn show_in_file(&self, task: &Task, group: &GroupVersion) {
         if !task.quiet {
             self.board.set_warning(None);
-            self.write_file(&group.document);
+            if self.edited_since(task).is_none() {
+                self.write_file(&group.document);
+            }
         }
+    }
+
+    /// What the file was when `task` was made of it, if it is something else now.
+    fn edited_since(&self, task: &Task) -> Option<Option<String>> {
+        let now = self.file_text().as_deref().map(file_digest);
+        (task.file.is_some() && now.is_some() && task.file != now).then(|| task.file.clone())
     }
 
     /// What runs was asked for again: another kind of deployment, or another version of the same package's object, is

@@ -29,8 +29,11 @@ fn comparison() -> String {
     program
 }
 
-fn sizes() -> [(&'static str, usize); 10] {
+fn sizes() -> [(&'static str, usize); 13] {
     [
+        ("v4l2_queryctrl", size_of::<QueryControl>()),
+        ("v4l2_control", size_of::<ControlValue>()),
+        ("v4l2_selection", size_of::<Selection>()),
         ("v4l2_capability", size_of::<Capability>()),
         ("v4l2_fmtdesc", size_of::<FormatDescription>()),
         ("v4l2_pix_format", size_of::<PixFormat>()),
@@ -65,8 +68,14 @@ fn offsets_of_buffers() -> [(&'static str, &'static str, usize); 16] {
     ]
 }
 
-fn offsets_of_offers() -> [(&'static str, &'static str, usize); 21] {
+fn offsets_of_offers() -> [(&'static str, &'static str, usize); 27] {
     [
+        ("v4l2_queryctrl", "name", offset_of!(QueryControl, name)),
+        ("v4l2_queryctrl", "minimum", offset_of!(QueryControl, minimum)),
+        ("v4l2_queryctrl", "flags", offset_of!(QueryControl, flags)),
+        ("v4l2_control", "value", offset_of!(ControlValue, value)),
+        ("v4l2_selection", "target", offset_of!(Selection, target)),
+        ("v4l2_selection", "r.width", offset_of!(Selection, rectangle.width)),
         ("v4l2_capability", "driver", offset_of!(Capability, driver)),
         ("v4l2_capability", "card", offset_of!(Capability, card)),
         ("v4l2_capability", "bus_info", offset_of!(Capability, bus_info)),
@@ -91,8 +100,11 @@ fn offsets_of_offers() -> [(&'static str, &'static str, usize); 21] {
     ]
 }
 
-fn requests() -> [(&'static str, Opcode); 12] {
+fn requests() -> [(&'static str, Opcode); 15] {
     [
+        ("VIDIOC_S_CTRL", S_CTRL),
+        ("VIDIOC_QUERYCTRL", QUERYCTRL),
+        ("VIDIOC_S_SELECTION", S_SELECTION),
         ("VIDIOC_QUERYCAP", QUERYCAP),
         ("VIDIOC_ENUM_FMT", ENUM_FMT),
         ("VIDIOC_S_FMT", S_FMT),
@@ -108,8 +120,17 @@ fn requests() -> [(&'static str, Opcode); 12] {
     ]
 }
 
-fn flags() -> [(&'static str, u32); 22] {
+fn flags() -> [(&'static str, u32); 31] {
     [
+        ("V4L2_CTRL_FLAG_DISABLED", CTRL_FLAG_DISABLED),
+        ("V4L2_CTRL_FLAG_READ_ONLY", CTRL_FLAG_READ_ONLY),
+        ("V4L2_CTRL_FLAG_NEXT_CTRL", CTRL_FLAG_NEXT_CTRL),
+        ("V4L2_CTRL_TYPE_INTEGER", CTRL_TYPE_INTEGER),
+        ("V4L2_CTRL_TYPE_BOOLEAN", CTRL_TYPE_BOOLEAN),
+        ("V4L2_CTRL_TYPE_MENU", CTRL_TYPE_MENU),
+        ("V4L2_CTRL_TYPE_INTEGER_MENU", CTRL_TYPE_INTEGER_MENU),
+        ("V4L2_SEL_TGT_CROP", SEL_TGT_CROP),
+        ("V4L2_CID_BRIGHTNESS", FAKE_BRIGHTNESS),
         ("V4L2_CAP_VIDEO_CAPTURE", CAP_VIDEO_CAPTURE),
         ("V4L2_CAP_VIDEO_OUTPUT", CAP_VIDEO_OUTPUT),
         ("V4L2_CAP_VIDEO_OUTPUT_MPLANE", CAP_VIDEO_OUTPUT_MPLANE),

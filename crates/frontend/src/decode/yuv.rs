@@ -17,13 +17,43 @@ pub(super) fn uyvy_to_rgb(frame: &FrameView<'_>, rgb: &mut [u8]) {
 
 /// 4:2:0 as a plane of Y and one of interleaved Cb and Cr.
 pub(super) fn nv12_to_rgb(frame: &FrameView<'_>, rgb: &mut [u8]) {
-    let (width, height, stride) = (frame.width as usize, frame.height as usize, frame.stride as usize);
-    let (luma, chroma) = frame.bytes.split_at(stride * height);
+    let (luma, chroma, stride) = planes(frame);
+    planar_to_rgb(frame, luma, rgb, |row, x| {
+        let pair = &chroma[row * stride + 2 * x..][..2];
+        Chroma::new(pair[0], pair[1])
+    });
+}
+
+/// 4:2:0 as a plane of Y and one of interleaved Cr and Cb.
+pub(super) fn nv21_to_rgb(frame: &FrameView<'_>, rgb: &mut [u8]) {
+    let (luma, chroma, stride) = planes(frame);
+    planar_to_rgb(frame, luma, rgb, |row, x| {
+        let pair = &chroma[row * stride + 2 * x..][..2];
+        Chroma::new(pair[1], pair[0])
+    });
+}
+
+/// 4:2:0 as planes of Y, Cb and Cr.
+pub(super) fn yuv420_to_rgb(frame: &FrameView<'_>, rgb: &mut [u8]) {
+    let (luma, chroma, stride) = planes(frame);
+    let (cb, cr) = chroma.split_at(stride / 2 * frame.height.div_ceil(2) as usize);
+    planar_to_rgb(frame, luma, rgb, |row, x| Chroma::new(cb[row * stride / 2 + x], cr[row * stride / 2 + x]));
+}
+
+/// The plane of luma, what follows it, and the stride of the former.
+fn planes<'a>(frame: &FrameView<'a>) -> (&'a [u8], &'a [u8], usize) {
+    let stride = frame.stride as usize;
+    let (luma, chroma) = frame.bytes.split_at(stride * frame.height as usize);
+    (luma, chroma, stride)
+}
+
+/// `chroma` gives the colour differences of a row of them, at a place in it.
+fn planar_to_rgb(frame: &FrameView<'_>, luma: &[u8], rgb: &mut [u8], chroma: impl Fn(usize, usize) -> Chroma) {
+    let (width, stride) = (frame.width as usize, frame.stride as usize);
     for (y, out) in rgb.chunks_exact_mut(width * 3).enumerate() {
         let luma = &luma[y * stride..][..width];
-        let chroma = &chroma[y / 2 * stride..][..width.next_multiple_of(2)];
-        for ((lumas, chromas), pixels) in luma.chunks(2).zip(chroma.chunks_exact(2)).zip(out.chunks_mut(6)) {
-            write_pixels(lumas, Chroma::new(chromas[0], chromas[1]), pixels);
+        for (x, (lumas, pixels)) in luma.chunks(2).zip(out.chunks_mut(6)).enumerate() {
+            write_pixels(lumas, chroma(y / 2, x), pixels);
         }
     }
 }
@@ -99,6 +129,9 @@ mod tests {
             assert_close(&decode(PixelFormat::Yuyv, (2, 1, 4), &[y, cb, y, cr]), rgb);
             assert_close(&decode(PixelFormat::Uyvy, (2, 1, 4), &[cb, y, cr, y]), rgb);
             assert_close(&decode(PixelFormat::Nv12, (2, 2, 2), &[y, y, y, y, cb, cr]), rgb);
+            assert_close(&decode(PixelFormat::Nv21, (2, 2, 2), &[y, y, y, y, cr, cb]), rgb);
+            assert_close(&decode(PixelFormat::Yuv420, (2, 2, 2), &[y, y, y, y, cb, cr]), rgb);
+            assert_eq!(decode(PixelFormat::Bgr24, (1, 1, 3), &[rgb[2], rgb[1], rgb[0]]), rgb);
         }
     }
 
@@ -111,5 +144,8 @@ mod tests {
         assert_eq!(rgb.len(), 27);
         assert_eq!(rgb[3..6], [255; 3]);
         assert_eq!(rgb[18..27], [0; 9]);
+        // Rows of chroma are half as long as the stride, here with a byte of padding each.
+        let yuv420 = [16, 235, 16, 7, 235, 16, 235, 7, 16, 16, 16, 7, 128, 128, 128, 128, 128, 128, 128, 128];
+        assert_eq!(decode(PixelFormat::Yuv420, (3, 3, 4), &yuv420), rgb);
     }
 }

@@ -44,13 +44,14 @@ pub(super) fn enter(order: &Order, program: Resolved) -> Result<Prepared, Failur
     let allowances = allowances(&mountings);
     umask(Mode::from_bits_truncate(0o022));
     let staging = new_root()?;
+    // First: something of the host may appear in the sandbox's own /tmp.
+    mount_own(order, staging)?;
     for mounting in &mountings {
         mounting.attach(staging)?;
     }
     for (link, target) in &program.links {
         make_link(staging, link, target)?;
     }
-    mount_own(order, staging)?;
     pivot(staging)?;
     sethostname(&order.plan.name).during(Step::Host)?;
     Ok(Prepared { executable: program.executable, allowances })

@@ -19,7 +19,10 @@ const LEAST_MEMORY: u64 = 4 << 20;
 const LEAST_PROCESSES: u64 = 3;
 
 /// Folders of the new root that the launcher fills itself.
-const RESERVED: [&str; 4] = ["/proc", "/dev", "/tmp", "/program"];
+const RESERVED: [&str; 4] = ["/proc", "/dev", TEMPORARY, "/program"];
+
+/// The one of them in which something of the host may appear all the same, such as a service's socket.
+const TEMPORARY: &str = "/tmp";
 
 /// Why a plan is refused.
 #[derive(Debug, Error)]
@@ -199,8 +202,9 @@ fn check_destinations(parts: &PlanParts) -> Result<(), PlanError> {
     Ok(())
 }
 
-fn overlaps(one: &Path, other: &Path) -> bool {
-    one.starts_with(other) || other.starts_with(one)
+fn overlaps(destination: &Path, reserved: &Path) -> bool {
+    let lies_in = destination.starts_with(reserved);
+    reserved.starts_with(destination) || lies_in && reserved != Path::new(TEMPORARY)
 }
 
 #[cfg(test)]
@@ -217,7 +221,9 @@ mod tests {
                 let destination = &plan.binds[0].destination;
                 prop_assert!(destination.is_absolute());
                 prop_assert!(destination.components().skip(1).all(|part| matches!(part, Component::Normal(_))));
-                prop_assert!(RESERVED.iter().all(|folder| !destination.starts_with(folder)));
+                let mut closed = RESERVED.iter().filter(|folder| **folder != TEMPORARY);
+                prop_assert!(closed.all(|folder| !destination.starts_with(folder)));
+                prop_assert!(destination != Path::new(TEMPORARY));
             }
         }
     }
@@ -270,6 +276,7 @@ mod tests {
         refused(with_destinations(&["/model", "/model"]));
         refused(with_destinations(&["/model", "/other", "/model/inner"]));
         assert!(Plan::new(with_destinations(&["/model", "/model-two"])).is_ok());
+        assert!(Plan::new(with_destinations(&["/tmp/socket"])).is_ok(), "the sandbox's own /tmp can hold one");
     }
 
     #[test]
