@@ -3,7 +3,7 @@
 //!     engines ENGINE MODEL.onnx SIDE [THREADS]
 //!
 //! ENGINE is `tract`, or `compiled` with or without an instruction set and `direct`, which is without Winograd's method
-//! (`compiled:avx2`, `compiled:avx512:direct`). Printed at once: milliseconds to load the model and run it first, and the
+//! (`compiled:avx2`, `compiled:avx512:direct`; quantised networks have instruction sets of their own). Printed at once: milliseconds to load the model and run it first, and the
 //! MiB by which that let the process grow at most. Then, for each line of its input with a number: that many runs, of
 //! which the least and the median wall time and the least time on the processor, in milliseconds. For `scores`: what comes
 //! out. Pictures are noise: these networks take the same time for all.
@@ -18,7 +18,7 @@ use std::time::Instant;
 use margay_inference::engine::compiled::CompiledEngine;
 use margay_inference::engine::tract::TractEngine;
 use margay_inference::{Engine, InputSpec, InputTensor, ModelSpec, OutputSpec};
-use margay_kernels::{Isa, Options};
+use margay_kernels::{ByteIsa, Isa, Options};
 use rustix::time::{ClockId, clock_gettime};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -86,11 +86,14 @@ fn load(engine: &str, model: &Path, spec: &ModelSpec, threads: usize) -> Result<
         Some("compiled") => {
             let mut options = Options { threads, poisons: false, ..Options::default() };
             for word in words {
-                match Isa::available().into_iter().find(|found| found.to_string() == word) {
-                    Some(isa) => options.isa = isa,
-                    None if word == "direct" => options.winograd = false,
-                    None => return Err(format!("this machine has no {word}").into()),
+                let isa = Isa::available().into_iter().find(|found| found.to_string() == word);
+                let byte_isa = ByteIsa::available().into_iter().find(|found| found.to_string() == word);
+                options.winograd &= word != "direct";
+                if isa.is_none() && byte_isa.is_none() && word != "direct" {
+                    return Err(format!("this machine has no {word}").into());
                 }
+                options.isa = isa.unwrap_or(options.isa);
+                options.byte_isa = byte_isa.unwrap_or(options.byte_isa);
             }
             Ok(Box::new(CompiledEngine::load_with(model, spec, options)??))
         }

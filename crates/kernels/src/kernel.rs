@@ -8,6 +8,7 @@
 #![allow(clippy::needless_range_loop, reason = "indices over registers, of which the compiler leaves none")]
 
 pub(crate) mod average;
+pub(crate) mod bytes;
 pub(crate) mod depthwise;
 pub(crate) mod interpreter;
 pub(crate) mod pointwise;

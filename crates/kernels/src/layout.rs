@@ -4,6 +4,10 @@
 //! the next sixteen, each pixel as sixteen neighbouring floats (NCHW16c). Lanes past the last channel hold anything. A
 //! *planar* one holds channel after channel, as pictures arrive. Around every plane lies a halo of zeros, as wide as its
 //! widest reader pads, so that no kernel asks where the edge is.
+//!
+//! Places count floats: four bytes. A tensor of bytes is blocked as well, a pixel of a block being sixteen neighbouring
+//! bytes, and its halo holds the byte that stands for zero. A planar one of bytes holds a picture of up to four channels
+//! pixel after pixel, each as four bytes.
 
 use std::fmt;
 
@@ -69,6 +73,22 @@ impl Shape {
     }
 }
 
+/// Channels of a planar tensor of bytes at most: those of a picture.
+pub const MAX_PICTURE_CHANNELS: usize = 4;
+
+/// Floats behind every tensor of bytes that kernels may read, and ignore: they read four pixels at a time.
+pub(crate) const SLACK: usize = LANES;
+
+/// What a tensor's elements are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Element {
+    Float,
+    /// Bytes, with the one that stands for zero, as it is stored.
+    Byte {
+        zero: u8,
+    },
+}
+
 /// The places of a tensor's elements, in floats from its first one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Layout {
@@ -76,12 +96,21 @@ pub(crate) struct Layout {
     /// Zeros on every side of a plane, in pixels.
     pub(crate) halo: usize,
     pub(crate) is_planar: bool,
+    pub(crate) element: Element,
 }
 
 impl Layout {
+    pub(crate) fn is_bytes(&self) -> bool {
+        self.element != Element::Float
+    }
+
     /// Floats of one pixel of one block.
     pub(crate) fn pixel(&self) -> usize {
-        if self.is_planar { 1 } else { LANES }
+        match (self.is_planar, self.element) {
+            (true, _) => 1,
+            (false, Element::Float) => LANES,
+            (false, Element::Byte { .. }) => LANES / size_of::<f32>(),
+        }
     }
 
     /// Floats from a row to the next.
@@ -99,18 +128,29 @@ impl Layout {
         self.row() * self.rows()
     }
 
-    /// Blocks, or planar channels.
-    pub(crate) fn blocks(&self) -> usize {
-        if self.is_planar { self.shape.channels } else { self.shape.channels.div_ceil(LANES) }
+    /// Channels of a block, or of what stands for one in a planar tensor.
+    pub(crate) fn of_block(&self) -> usize {
+        match (self.is_planar, self.element) {
+            (true, Element::Float) => 1,
+            (true, Element::Byte { .. }) => MAX_PICTURE_CHANNELS,
+            (false, _) => LANES,
+        }
     }
 
-    /// Floats of the whole tensor, halo included.
+    /// Blocks, or planar channels.
+    pub(crate) fn blocks(&self) -> usize {
+        self.shape.channels.div_ceil(self.of_block())
+    }
+
+    /// Floats of the whole tensor, halo and slack included.
     pub(crate) fn floats(&self) -> Result<usize, PlanError> {
         self.shape.check()?;
         let padded = |side: usize| side.checked_add(self.halo.checked_mul(2)?);
         let floats = padded(self.shape.height).zip(padded(self.shape.width)).and_then(|(height, width)| {
             height.checked_mul(width)?.checked_mul(self.pixel())?.checked_mul(self.blocks())
         });
+        let slack = if self.is_bytes() { SLACK } else { 0 };
+        let floats = floats.and_then(|floats| floats.checked_add(slack));
         floats.filter(|&floats| floats <= MAX_FLOATS).ok_or(PlanError::Shape(self.shape))
     }
 

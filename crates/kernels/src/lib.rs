@@ -17,7 +17,9 @@
 #![allow(unsafe_code, reason = "kernels work on pointers into the arena; each block says why it is sound")]
 
 mod activation;
+mod block;
 mod bounds;
+mod byte_isa;
 mod error;
 mod isa;
 mod kernel;
@@ -28,14 +30,20 @@ mod threads;
 mod vector;
 
 pub use activation::Activation;
+pub use byte_isa::ByteIsa;
 pub use error::PlanError;
 pub use isa::Isa;
 pub use kernel::pointwise::Combination;
 pub use kernel::pool::PoolKind;
-pub use layout::{LANES, MAX_FLOATS, MAX_LENGTH, Shape};
+pub use layout::{LANES, MAX_FLOATS, MAX_LENGTH, MAX_PICTURE_CHANNELS, Shape};
+pub use program::builder::bytes::byte_of;
 pub use program::builder::{Options, ProgramBuilder, TensorId, View};
+pub use program::bytes::Quantised;
+pub use program::bytes::convolution::{ByteConvolution, ByteFinish};
+pub use program::bytes::edges::{Arrival, ByteInput};
 pub use program::convolution::Convolution;
 pub use program::input::InputOrder;
+pub use program::step::Picture;
 pub use program::window::Window;
 pub use program::{MAX_ARENA_FLOATS, Program, RunError};
 pub use threads::{MAX_THREADS, Threads};

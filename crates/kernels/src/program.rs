@@ -2,6 +2,7 @@
 
 pub(crate) mod arena;
 pub(crate) mod builder;
+pub(crate) mod bytes;
 pub(crate) mod channels;
 pub(crate) mod convolution;
 pub(crate) mod depthwise;
@@ -25,7 +26,7 @@ use crate::layout::Shape;
 use crate::threads::Threads;
 use arena::Floats;
 use region::Region;
-use step::{ArenaPointer, Step, Worker};
+use step::{ArenaPointer, Picture, Step, Worker};
 
 /// Floats of all of a program's tensors together at most: 512 MiB.
 pub const MAX_ARENA_FLOATS: usize = 1 << 27;
@@ -38,6 +39,8 @@ pub struct Program {
     arena: Floats,
     stages: Vec<Stage>,
     input: Shape,
+    /// Whether pictures are bytes.
+    takes_bytes: bool,
     output: Region,
     threads: Threads,
     poisons: bool,
@@ -46,16 +49,30 @@ pub struct Program {
 
 /// Numbers that do not fit the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RunError {
-    /// Numbers that the program takes.
-    pub expected: usize,
-    /// Numbers that were given.
-    pub found: usize,
+pub enum RunError {
+    /// Too many or too few.
+    Count {
+        /// Numbers that the program takes.
+        expected: usize,
+        /// Numbers that were given.
+        found: usize,
+    },
+    /// Floats where it takes bytes, or the other way round.
+    Kind {
+        /// Whether the program takes bytes.
+        takes_bytes: bool,
+    },
 }
 
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the program takes {} numbers, and {} were given", self.expected, self.found)
+        match self {
+            Self::Count { expected, found } => {
+                write!(f, "the program takes {expected} numbers, and {found} were given")
+            }
+            Self::Kind { takes_bytes: true } => f.write_str("the program takes bytes, and floats were given"),
+            Self::Kind { takes_bytes: false } => f.write_str("the program takes floats, and bytes were given"),
+        }
     }
 }
 
@@ -85,12 +102,9 @@ impl Program {
     /// output's elements, channel by channel.
     ///
     /// # Errors
-    /// [`RunError`] when the picture has another number of elements.
-    pub fn run(&mut self, picture: &[f32], output: &mut Vec<f32>) -> Result<(), RunError> {
-        let expected = self.input.elements();
-        if picture.len() != expected {
-            return Err(RunError { expected, found: picture.len() });
-        }
+    /// [`RunError`] when the picture has another number of elements, or other elements.
+    pub fn run<'a>(&mut self, picture: impl Into<Picture<'a>>, output: &mut Vec<f32>) -> Result<(), RunError> {
+        let picture = self.admitted(picture.into())?;
         if self.poisons {
             self.arena.fill(f32::NAN);
         }
@@ -117,11 +131,8 @@ impl Program {
     ///
     /// # Errors
     /// As for [`Self::run`].
-    pub fn profile(&mut self, picture: &[f32]) -> Result<Vec<(String, Duration)>, RunError> {
-        let expected = self.input.elements();
-        if picture.len() != expected {
-            return Err(RunError { expected, found: picture.len() });
-        }
+    pub fn profile<'a>(&mut self, picture: impl Into<Picture<'a>>) -> Result<Vec<(String, Duration)>, RunError> {
+        let picture = self.admitted(picture.into())?;
         let worker =
             Worker { arena: ArenaPointer(self.arena.as_mut_ptr()), picture, number: 0, count: 1, checks: self.checks };
         let mut times = Vec::with_capacity(self.stages.len());
@@ -136,6 +147,18 @@ impl Program {
             times.push((name, started.elapsed()));
         }
         Ok(times)
+    }
+
+    /// A picture that fits the program.
+    fn admitted<'a>(&self, picture: Picture<'a>) -> Result<Picture<'a>, RunError> {
+        let expected = self.input.elements();
+        if picture.len() != expected {
+            return Err(RunError::Count { expected, found: picture.len() });
+        }
+        if picture.is_bytes() != self.takes_bytes {
+            return Err(RunError::Kind { takes_bytes: self.takes_bytes });
+        }
+        Ok(picture)
     }
 
     fn read_output(&self, output: &mut Vec<f32>) {

@@ -1,4 +1,4 @@
-//! The compiled engine: float classifiers as programs of our own kernels.
+//! The compiled engine: classifiers of floats and quantised ones as programs of our own kernels.
 //!
 //! ```text
 //! ONNX ─ reader ─► Network ─ lowering ─► margay_kernels::Program
@@ -15,6 +15,7 @@ mod declined;
 mod fuzzed;
 mod lowering;
 mod network;
+mod quantised;
 mod reader;
 
 use std::path::Path;
@@ -23,12 +24,11 @@ use std::time::Duration;
 pub use declined::Declined;
 pub use fuzzed::fuzz_model;
 use margay_frontend::tensor::{InputTensor, TensorData};
-use margay_kernels::{Options, Program};
+use margay_kernels::{Options, Picture, Program};
 
 use super::onnx::OnnxFile;
 use super::{Engine, EngineError, LoadError};
 use crate::spec::ModelSpec;
-use crate::spec::input::Element;
 
 /// Name of the engine.
 pub const ENGINE: &str = "compiled";
@@ -38,6 +38,7 @@ pub const ENGINE: &str = "compiled";
 pub struct CompiledEngine {
     program: Program,
     shape: [usize; 4],
+    is_quantised: bool,
 }
 
 impl CompiledEngine {
@@ -64,9 +65,6 @@ impl CompiledEngine {
     /// # Errors
     /// [`Declined`], as for [`Self::load`].
     pub fn compile(file: &OnnxFile, spec: &ModelSpec, options: Options) -> Result<Self, Declined> {
-        if spec.input.element != Element::F32 || spec.output.quantisation.is_some() {
-            return Err(Declined::model("only models of floats are covered"));
-        }
         let inputs = file.inputs();
         if let Some(problem) = inputs.iter().flat_map(|input| input.differences(&spec.input)).next() {
             return Err(Declined::model(problem.to_string()));
@@ -76,8 +74,18 @@ impl CompiledEngine {
         if network.shapes[network.output].pixels() != 1 {
             return Err(Declined::model("its output is no vector"));
         }
+        if network.bytes.contains_key(&network.output) != spec.output.quantisation.is_some() {
+            return Err(Declined::model("its output is not stored as its specification says"));
+        }
+        let is_quantised = !network.bytes.is_empty();
         let program = lowering::lower(network, options)?;
-        Ok(Self { program, shape: spec.input.shape() })
+        Ok(Self { program, shape: spec.input.shape(), is_quantised })
+    }
+
+    /// Whether the model computes with bytes, so that its numbers are steps wide.
+    #[must_use]
+    pub fn is_quantised(&self) -> bool {
+        self.is_quantised
     }
 
     /// Memory of the tensors and weights, in bytes.
@@ -107,10 +115,13 @@ impl Engine for CompiledEngine {
 
     fn run(&mut self, input: &InputTensor, output: &mut Vec<f32>) -> Result<(), EngineError> {
         let wrong = || EngineError::Input { expected: self.shape.to_vec(), found: input.shape().to_vec() };
-        let TensorData::F32(picture) = input.data() else { return Err(wrong()) };
         if input.shape() != self.shape {
             return Err(wrong());
         }
+        let picture = match input.data() {
+            TensorData::F32(floats) => Picture::from(floats.as_slice()),
+            TensorData::U8(bytes) => Picture::from(bytes.as_slice()),
+        };
         let ran = self.program.run(picture, output);
         ran.map_err(|error| EngineError::Run { engine: ENGINE, reason: error.to_string() })
     }

@@ -306,7 +306,10 @@ fn what_is_not_covered_is_named_with_its_operator_and_reason() {
     let bytes = ModelSpec { input: InputSpec::u8_nhwc(8), output: OutputSpec::logits() };
     let mut network = Growing::new(14, 8, 8);
     network.head(3);
-    assert_eq!(declined(&network.file(13), &bytes), "the model: only models of floats are covered");
+    assert_eq!(
+        declined(&network.file(13), &bytes),
+        "the model: input.element is u8, but the model's input `image` takes float"
+    );
 }
 
 /// Changed bytes make an error, a model that is left to tract, or a result; never a panic, and never a wrong access.

@@ -11,6 +11,7 @@ mod compiled;
 mod families;
 mod networks;
 mod protobuf;
+mod quantised;
 mod real;
 mod shared;
 mod small;

@@ -1,6 +1,10 @@
 //! From tensors and steps to a program: everything is checked here, once.
 
+pub(crate) mod bytes;
+
 use super::arena::{Floats, Life, place};
+use super::bytes::ByteWork;
+use super::bytes::edges::Arrival;
 use super::channels::ChannelStep;
 use super::convolution::{CONVOLUTION, Convolution, ConvolutionStep};
 use super::depthwise::{self, DepthwiseStep, PackedDepthwise};
@@ -17,13 +21,15 @@ use super::window::Window;
 use super::winograd::{self, PackedWinograd, WinogradStep};
 use super::{Program, Stage};
 use crate::activation::Activation;
+use crate::byte_isa::ByteIsa;
 use crate::error::PlanError;
 use crate::isa::Isa;
+use crate::kernel::bytes::set::ByteSet;
 use crate::kernel::interpreter;
 use crate::kernel::pointwise::Combination;
 use crate::kernel::pool::PoolKind;
 use crate::kernel::set::KernelSet;
-use crate::layout::{LANES, Layout, MAX_FLOATS, Shape};
+use crate::layout::{Element, LANES, Layout, MAX_FLOATS, Shape};
 use crate::threads::Threads;
 
 /// Packed weights of all steps together at most, in floats: 1 GiB. They may be larger than those of the file.
@@ -34,6 +40,8 @@ const MAX_WEIGHTS: usize = 1 << 28;
 pub struct Options {
     /// Instruction set; one that the machine has not is replaced by the fastest that it has.
     pub isa: Isa,
+    /// Instruction set of quantised steps, in the same way.
+    pub byte_isa: ByteIsa,
     /// Threads, the caller's included.
     pub threads: usize,
     /// Whether 3 × 3 convolutions may be computed by Winograd's method, which is faster, takes four times the memory for
@@ -50,7 +58,8 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { isa: Isa::best(), threads: 1, winograd: true, poisons: cfg!(debug_assertions), checks: false }
+        let (isa, byte_isa) = (Isa::best(), ByteIsa::best());
+        Self { isa, byte_isa, threads: 1, winograd: true, poisons: cfg!(debug_assertions), checks: false }
     }
 }
 
@@ -90,6 +99,22 @@ enum Work {
     Affine(Floats, Floats, Activation),
     Channels(Vec<(usize, usize)>),
     Softmax,
+    Bytes(ByteWork),
+}
+
+impl Work {
+    /// Whether the step reads bytes, and whether it writes them.
+    fn bytes(&self) -> [bool; 2] {
+        match self {
+            Self::Bytes(work) => work.bytes(),
+            _ => [false, false],
+        }
+    }
+
+    /// Whether the step reads a planar tensor as it reads others.
+    fn reads_planar(&self) -> bool {
+        matches!(self, Self::Convolution(_) | Self::Bytes(ByteWork::Convolution(_)))
+    }
 }
 
 /// A step before its tensors have places.
@@ -105,6 +130,7 @@ struct Plan {
 pub struct ProgramBuilder {
     options: Options,
     set: &'static KernelSet,
+    bytes: &'static ByteSet,
     tensors: Vec<Tensor>,
     plans: Vec<Plan>,
     /// Floats of packed weights so far.
@@ -116,9 +142,11 @@ impl ProgramBuilder {
     #[must_use]
     pub fn new(options: Options) -> Self {
         let isa = if Isa::available().contains(&options.isa) { options.isa } else { Isa::best() };
+        let of_bytes = ByteIsa::available();
+        let byte_isa = if of_bytes.contains(&options.byte_isa) { options.byte_isa } else { ByteIsa::best() };
         let set = if options.checks { interpreter::set(options.isa) } else { KernelSet::of(isa) };
         let options = Options { threads: if options.checks { 1 } else { options.threads }, ..options };
-        Self { options, set, tensors: Vec::new(), plans: Vec::new(), weights: 0 }
+        Self { options, set, bytes: ByteSet::of(byte_isa), tensors: Vec::new(), plans: Vec::new(), weights: 0 }
     }
 
     /// The program's input, in the order in which the caller gives it. A planar one can be read by dense convolutions
@@ -130,7 +158,7 @@ impl ProgramBuilder {
         if !self.plans.is_empty() {
             return Err(PlanError::step("input", "it must be the first step"));
         }
-        let id = self.add(shape, is_planar)?;
+        let id = self.add(shape, is_planar, Element::Float)?;
         let output = self.whole(id);
         self.push(Work::Input(order), vec![], output)?;
         Ok(output)
@@ -141,7 +169,7 @@ impl ProgramBuilder {
     /// # Errors
     /// [`PlanError::Shape`]: the shape is beyond the limits.
     pub fn tensor(&mut self, shape: Shape) -> Result<TensorId, PlanError> {
-        self.add(shape, false)
+        self.add(shape, false, Element::Float)
     }
 
     /// All channels of a tensor.
@@ -221,15 +249,9 @@ impl ProgramBuilder {
         | Work::Depthwise(PackedDepthwise { weights, .. })
         | Work::Winograd(PackedWinograd { weights, .. }) = &work
         {
-            self.weights += weights.len();
-            if self.weights > MAX_WEIGHTS {
-                return Err(PlanError::Memory { floats: self.weights, limit: MAX_WEIGHTS });
-            }
+            self.spend(weights.len())?;
         }
-        let halo = layer.window.halo(input, output);
-        let layout = &mut self.tensors[layer.input.tensor].layout;
-        layout.halo = layout.halo.max(halo);
-        layout.floats()?;
+        self.pad(layer.input, layer.window.halo(input, output))?;
         self.push(work, inputs, layer.output)
     }
 
@@ -341,10 +363,17 @@ impl ProgramBuilder {
     /// # Errors
     /// [`PlanError`]: there is no input, or the memory is beyond the limit.
     pub fn build(mut self, output: View) -> Result<Program, PlanError> {
-        let Some(Plan { work: Work::Input(_), output: input, .. }) = self.plans.first() else {
-            return Err(PlanError::step("program", "it has no input"));
+        let (input, takes_bytes) = match self.plans.first() {
+            Some(Plan { work: Work::Input(_), output, .. }) => (output, false),
+            Some(Plan { work: Work::Bytes(ByteWork::Picture(_, arrival)), output, .. }) => {
+                (output, matches!(arrival, Arrival::Bytes(_)))
+            }
+            _ => return Err(PlanError::step("program", "it has no input")),
         };
         self.readable("program", output)?;
+        if self.tensors[output.tensor].layout.is_bytes() {
+            return Err(PlanError::step("program", "its output are bytes"));
+        }
         let input = self.shape(*input);
         self.join_expansions(output);
         let threads = Threads::new(self.options.threads);
@@ -365,17 +394,19 @@ impl ProgramBuilder {
         let layouts: Vec<Layout> = self.tensors.iter().map(|tensor| tensor.layout).collect();
         let region = |view: View| {
             let layout = layouts[view.tensor];
-            let block = view.first / if layout.is_planar { 1 } else { LANES };
+            let block = view.first / layout.of_block();
             Region { layout, first: places[view.tensor] + block * layout.block(), channels: view.channels }
         };
         let mut stages = Vec::with_capacity(self.plans.len());
         for (number, plan) in self.plans.into_iter().enumerate() {
-            let stage = stage(plan, (&region, &layouts), [places[tensors + number], threads.count()], self.set)?;
+            let scratch = [places[tensors + number], threads.count()];
+            let stage = stage(plan, (&region, &layouts), scratch, (self.set, self.bytes))?;
             stage.iter().try_for_each(|step| step.check())?;
             stages.push(stage);
         }
         let Options { poisons, checks, .. } = self.options;
-        Ok(Program { arena: Floats::zeroed(floats), stages, input, output: region(output), threads, poisons, checks })
+        let (arena, output) = (Floats::zeroed(floats), region(output));
+        Ok(Program { arena, stages, input, takes_bytes, output, threads, poisons, checks })
     }
 
     /// Makes one step of each dense convolution whose whole output only the depthwise one behind it reads, where that is
@@ -411,21 +442,44 @@ impl ProgramBuilder {
         self.plans = joined;
     }
 
-    fn add(&mut self, shape: Shape, is_planar: bool) -> Result<TensorId, PlanError> {
-        let layout = Layout { shape, halo: 0, is_planar };
+    fn add(&mut self, shape: Shape, is_planar: bool, element: Element) -> Result<TensorId, PlanError> {
+        let layout = Layout { shape, halo: 0, is_planar, element };
         layout.floats()?;
         self.tensors.push(Tensor { layout, written: vec![false; layout.blocks()] });
         Ok(TensorId(self.tensors.len() - 1))
     }
 
+    /// Adds to the packed weights.
+    fn spend(&mut self, floats: usize) -> Result<(), PlanError> {
+        self.weights += floats;
+        if self.weights > MAX_WEIGHTS {
+            return Err(PlanError::Memory { floats: self.weights, limit: MAX_WEIGHTS });
+        }
+        Ok(())
+    }
+
+    /// Has a tensor have a halo at least so wide.
+    fn pad(&mut self, view: View, halo: usize) -> Result<(), PlanError> {
+        let layout = &mut self.tensors[view.tensor].layout;
+        layout.halo = layout.halo.max(halo);
+        layout.floats().map(|_| ())
+    }
+
     /// Adds a step, whose inputs must be written and whose output must not.
     fn push(&mut self, work: Work, inputs: Vec<View>, output: View) -> Result<(), PlanError> {
-        let is_dense = matches!(work, Work::Convolution(_));
+        let [reads, writes] = work.bytes();
         for (place, &input) in inputs.iter().enumerate() {
             self.readable("step", input)?;
-            if self.tensors[input.tensor].layout.is_planar && !(is_dense && place == 0) {
+            let layout = &self.tensors[input.tensor].layout;
+            if layout.is_planar && !(work.reads_planar() && place == 0) {
                 return Err(PlanError::step("step", "only a dense convolution can read a planar tensor"));
             }
+            if layout.is_bytes() != reads {
+                return Err(PlanError::step("step", "it reads floats for bytes, or bytes for floats"));
+            }
+        }
+        if self.tensors.get(output.tensor).is_some_and(|tensor| tensor.layout.is_bytes() != writes) {
+            return Err(PlanError::step("step", "it writes floats for bytes, or bytes for floats"));
         }
         let blocks = self.blocks(output);
         let Some(written) = self.tensors.get_mut(output.tensor).and_then(|tensor| tensor.written.get_mut(blocks))
@@ -441,7 +495,7 @@ impl ProgramBuilder {
     }
 
     fn blocks(&self, view: View) -> std::ops::Range<usize> {
-        let of_block = if self.tensors[view.tensor].layout.is_planar { 1 } else { LANES };
+        let of_block = self.tensors[view.tensor].layout.of_block();
         view.first / of_block..(view.first + view.channels).div_ceil(of_block)
     }
 
@@ -497,7 +551,7 @@ fn stage(
     plan: Plan,
     (region, layouts): (&dyn Fn(View) -> Region, &[Layout]),
     scratch: [usize; 2],
-    set: &'static KernelSet,
+    (set, bytes): (&'static KernelSet, &'static ByteSet),
 ) -> Result<Stage, PlanError> {
     let output = region(plan.output);
     let inputs: Vec<Region> = plan.inputs.iter().map(|&view| region(view)).collect();
@@ -520,6 +574,7 @@ fn stage(
         Work::Affine(factors, addends, activation) => pointwise(Other::Affine(factors, addends), activation),
         Work::Channels(order) => Box::new(ChannelStep { inputs, output, order }),
         Work::Softmax => Box::new(SoftmaxStep { input, output }),
+        Work::Bytes(work) => work.step(inputs, output, bytes)?,
     };
     Ok([step].into_iter().chain(Halo::of(output)).collect())
 }

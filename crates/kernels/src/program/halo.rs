@@ -1,9 +1,10 @@
-//! Zeros around a plane: written again in every run, because the memory is shared with other tensors.
+//! Zeros around a plane (of bytes: those that stand for zero): written again in every run, because the memory is shared with other tensors.
 
 use super::region::Region;
 use super::step::{Step, Worker};
 use crate::bounds::{Access, Touched};
 use crate::error::PlanError;
+use crate::layout::Element;
 
 /// The halo of a region's blocks.
 #[derive(Debug)]
@@ -36,11 +37,15 @@ impl Step for Halo {
         let layout = &self.region.layout;
         let (halo, row, pixel) = (layout.halo, layout.row(), layout.pixel());
         let whole = halo * row;
+        let byte = match layout.element {
+            Element::Float => 0,
+            Element::Byte { zero } => zero,
+        };
         for block in worker.share(self.region.blocks()) {
             let first = self.region.first + block * layout.block();
             let zero = |from: usize, count: usize| {
                 // SAFETY: the block is the region's, the rows and columns are its layout's.
-                unsafe { worker.span(first + from, count, Access::Write).write_bytes(0, count) }
+                unsafe { worker.span(first + from, count, Access::Write).write_bytes(byte, count) }
             };
             zero(0, whole);
             for y in halo..layout.rows() - halo {

@@ -1,7 +1,7 @@
 //! From the caller's numbers to the first tensor.
 
 use super::region::Region;
-use super::step::{Step, Worker, proven};
+use super::step::{Picture, Step, Worker, proven};
 use crate::bounds::{Access, Touched};
 use crate::error::PlanError;
 
@@ -37,6 +37,7 @@ impl Step for InputStep {
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {
+        let Picture::Floats(picture) = worker.picture else { return };
         let (shape, pixel) = (self.output.shape(), self.output.layout.pixel());
         for item in worker.share(shape.channels * shape.height) {
             let (channel, y) = (item / shape.height, item % shape.height);
@@ -46,12 +47,12 @@ impl Step for InputStep {
             };
             let to = self.output.element(channel, y, 0);
             if step == 1 && pixel == 1 {
-                let row = &worker.picture[first..][..shape.width];
+                let row = &picture[first..][..shape.width];
                 // SAFETY: check() has proven that every row is inside the region, whose pixels are neighbours here.
                 unsafe { worker.span(to, row.len(), Access::Write).copy_from_nonoverlapping(row.as_ptr(), row.len()) };
                 continue;
             }
-            let row = worker.picture[first..].iter().step_by(step).take(shape.width);
+            let row = picture[first..].iter().step_by(step).take(shape.width);
             for (x, &value) in row.enumerate() {
                 // SAFETY: check() has proven that every row is inside the region; the iterator ends with it.
                 unsafe { *worker.span(to + x * pixel, 1, Access::Write) = value };

@@ -22,13 +22,11 @@ pub(crate) struct PoolStep {
     pub(crate) set: &'static KernelSet,
 }
 
-impl PoolStep {
-    /// Rows or columns of the input that a window covers, clipped to the picture: first, and one past the last.
-    fn clipped(&self, axis: usize, output: usize, length: usize) -> (usize, usize) {
-        let from = output * self.window.stride[axis];
-        let first = from.saturating_sub(self.window.padding[axis]);
-        (first, (from + self.window.kernel[axis]).saturating_sub(self.window.padding[axis]).min(length))
-    }
+/// Rows or columns of the input that a window covers, clipped to the picture: first, and one past the last.
+pub(crate) fn clipped(window: &Window, axis: usize, output: usize, length: usize) -> (usize, usize) {
+    let from = output * window.stride[axis];
+    let first = from.saturating_sub(window.padding[axis]);
+    (first, (from + window.kernel[axis]).saturating_sub(window.padding[axis]).min(length))
 }
 
 impl Step for PoolStep {
@@ -41,7 +39,7 @@ impl Step for PoolStep {
         {
             // The first and the last window reach farthest; between them they only move.
             for place in [0, outputs - 1] {
-                let (first, last) = self.clipped(axis, place, length);
+                let (first, last) = clipped(&self.window, axis, place, length);
                 proven(first < last, STEP, "a window outside the picture")?;
             }
         }
@@ -81,7 +79,7 @@ impl Step for PoolStep {
                 (self.set.pool)(&PoolCall {
                     input: worker.at(self.input.at(block, 0, 0)),
                     row: self.input.layout.row(),
-                    rows: self.clipped(0, y, input.height),
+                    rows: clipped(&self.window, 0, y, input.height),
                     width: input.width,
                     window: self.window.kernel[1],
                     stride: self.window.stride[1],

@@ -55,4 +55,10 @@ impl Region {
     pub(crate) fn holds(&self, from: usize, to: usize) -> bool {
         self.first <= from && from <= to && to <= self.end()
     }
+
+    /// Whether floats `from..to` of the arena are the view's but for the last `slack`, which lie behind it: in the next
+    /// blocks of its tensor, or in the slack that every tensor of bytes has.
+    pub(crate) fn holds_but_for(&self, from: usize, to: usize, slack: usize) -> bool {
+        self.first <= from && from <= to && to <= self.end() + slack
+    }
 }

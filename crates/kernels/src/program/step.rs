@@ -15,12 +15,62 @@ unsafe impl Send for ArenaPointer {}
 // SAFETY: as above.
 unsafe impl Sync for ArenaPointer {}
 
+/// What a network is run on.
+#[derive(Debug, Clone, Copy)]
+pub enum Picture<'a> {
+    /// Floats.
+    Floats(&'a [f32]),
+    /// Bytes.
+    Bytes(&'a [u8]),
+}
+
+impl Picture<'_> {
+    /// How many numbers.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Floats(floats) => floats.len(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the numbers are bytes.
+    #[must_use]
+    pub fn is_bytes(&self) -> bool {
+        matches!(self, Self::Bytes(_))
+    }
+}
+
+impl<'a> From<&'a [f32]> for Picture<'a> {
+    fn from(floats: &'a [f32]) -> Self {
+        Self::Floats(floats)
+    }
+}
+
+impl<'a> From<&'a Vec<f32>> for Picture<'a> {
+    fn from(floats: &'a Vec<f32>) -> Self {
+        Self::Floats(floats)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Picture<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
 /// One thread's view of a run.
 #[derive(Debug)]
 pub(crate) struct Worker<'a> {
     pub(crate) arena: ArenaPointer,
     /// What the network is run on.
-    pub(crate) picture: &'a [f32],
+    pub(crate) picture: Picture<'a>,
     /// Which of the threads this is, from 0.
     pub(crate) number: usize,
     /// How many there are.

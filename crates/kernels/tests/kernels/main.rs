@@ -1,5 +1,5 @@
 //! Every step against plain loops, over grids of shapes, for every instruction set of the machine, on one thread and on
-//! two. Memory is poisoned before each run: what was not computed comes out as no number, and fails.
+//! two; those of bytes bit for bit. Memory is poisoned before each run: what was not computed comes out as no number, and fails.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,6 +8,8 @@
     reason = "clippy.toml exempts tests, but not their helpers"
 )]
 
+mod byte_reference;
+mod bytes;
 mod convolution;
 mod plans;
 mod pointwise;

@@ -99,7 +99,7 @@ fn views_that_are_no_whole_blocks() {
 fn a_picture_of_another_size() {
     let (builder, view) = started();
     let mut program = builder.build(view).unwrap();
-    let error = program.run(&[0.0; 7], &mut Vec::new()).unwrap_err();
+    let error = program.run([0.0; 7].as_slice(), &mut Vec::new()).unwrap_err();
     assert_eq!(error.to_string(), "the program takes 720 numbers, and 7 were given");
     assert_eq!(program.input(), Shape { channels: 20, height: 6, width: 6 });
 }

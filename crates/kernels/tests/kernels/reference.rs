@@ -192,7 +192,7 @@ impl Case<'_> {
             }
             for _ in 0..2 {
                 let mut found = Vec::new();
-                program.run(&input.data, &mut found).unwrap();
+                program.run(input.data.as_slice(), &mut found).unwrap();
                 for (place, (found, expected)) in found.iter().zip(&expected.data).enumerate() {
                     let near = (found - expected).abs() <= tolerance * scale;
                     assert!(near, "{name}, {isa}, {threads} threads, element {place}: {found} is not {expected}");

@@ -10,6 +10,13 @@ pub(super) enum Elements {
     Floats(Vec<f32>),
     /// Shapes, axes and indices.
     Integers(Vec<i64>),
+    /// Quantised weights and zero points; signed bytes by their bits.
+    Bytes {
+        /// Their bits.
+        bytes: Vec<u8>,
+        /// Whether they are signed.
+        is_signed: bool,
+    },
 }
 
 /// A tensor that is known before the model runs.
@@ -44,6 +51,11 @@ impl Constant {
                 Elements::Integers(tensor.int32_data.iter().copied().map(i64::from).collect())
             }
             DataType::Int32 => Elements::Integers(words(raw).map(|word| i64::from(i32::from_le_bytes(word))).collect()),
+            kind @ (DataType::Uint8 | DataType::Int8) => {
+                let of_word = |&word: &i32| word.to_le_bytes()[0];
+                let bytes = if raw.is_empty() { tensor.int32_data.iter().map(of_word).collect() } else { raw.to_vec() };
+                Elements::Bytes { bytes, is_signed: kind == DataType::Int8 }
+            }
             other => return Err(format!("constants of {} are not covered", other.as_str_name().to_lowercase())),
         };
         let constant = Self { dims, elements };
@@ -58,20 +70,32 @@ impl Constant {
         match &self.elements {
             Elements::Floats(values) => values.len(),
             Elements::Integers(values) => values.len(),
+            Elements::Bytes { bytes, .. } => bytes.len(),
         }
     }
 
     pub(super) fn floats(&self) -> Option<&[f32]> {
         match &self.elements {
             Elements::Floats(values) => Some(values),
-            Elements::Integers(_) => None,
+            Elements::Integers(_) | Elements::Bytes { .. } => None,
         }
     }
 
     pub(super) fn as_integers(&self) -> Option<&[i64]> {
         match &self.elements {
             Elements::Integers(values) => Some(values),
+            Elements::Floats(_) | Elements::Bytes { .. } => None,
+        }
+    }
+
+    /// An element as a whole number, where elements are such.
+    pub(super) fn whole(&self, place: usize) -> Option<i32> {
+        match &self.elements {
             Elements::Floats(_) => None,
+            Elements::Integers(values) => values.get(place).and_then(|&value| i32::try_from(value).ok()),
+            Elements::Bytes { bytes, is_signed } => {
+                bytes.get(place).map(|&byte| if *is_signed { i32::from(byte.cast_signed()) } else { i32::from(byte) })
+            }
         }
     }
 

@@ -1,5 +1,9 @@
 //! From a network to a program: which tensors there are, which of them are parts of others, and the steps in order.
 
+mod bytes;
+
+use std::collections::HashMap;
+
 use margay_kernels::{Convolution, LANES, Options, PlanError, Program, ProgramBuilder, TensorId, View};
 
 use super::network::{Layer, Network, Node, ValueId};
@@ -17,14 +21,14 @@ pub(super) fn lower(mut network: Network, options: Options) -> Result<Program, P
         network,
         parents: parents(network, &nodes),
         tensors: vec![None; network.shapes.len()],
-        input: None,
+        views: HashMap::new(),
         builder: ProgramBuilder::new(options),
     };
-    lowering.input(&nodes)?;
-    for node in nodes {
+    let first = lowering.input(&nodes)?;
+    for node in nodes.into_iter().filter(|node| Some(node.output) != first) {
         lowering.step(&node)?;
     }
-    let output = lowering.view(network.output)?;
+    let output = lowering.output()?;
     lowering.builder.build(output)
 }
 
@@ -71,32 +75,35 @@ struct Lowering<'a> {
     parents: Vec<Option<(ValueId, usize)>>,
     /// The tensors of values that are no parts of others.
     tensors: Vec<Option<TensorId>>,
-    input: Option<View>,
+    /// The input, or what the first step makes of it.
+    views: HashMap<ValueId, View>,
     builder: ProgramBuilder,
 }
 
 impl Lowering<'_> {
-    /// The first step. The picture stays planar where only convolutions read it that are fast at that: those that skip
-    /// every second column.
-    fn input(&mut self, nodes: &[Node]) -> Result<(), PlanError> {
-        let readers = nodes.iter().flat_map(|node| node.inputs.iter().enumerate().map(move |input| (node, input)));
-        let mut readers = readers.filter(|&(_, (_, &value))| value == 0);
+    /// The first step, and the value that it computes besides the input. The picture stays planar where only convolutions
+    /// read it that are fast at that: those that skip every second column, or any over bytes.
+    fn input(&mut self, nodes: &[Node]) -> Result<Option<ValueId>, PlanError> {
+        if let Some(picture) = self.picture(nodes)? {
+            return Ok(Some(picture));
+        }
         let is_planar = self.network.output != 0
-            && readers.all(|(node, (place, _))| match &node.layer {
+            && readers(nodes, 0).all(|(node, place)| match &node.layer {
                 Layer::Convolution { window, .. } => place == 0 && window.stride[1] == 2,
                 _ => false,
             });
         let shape = self.network.shapes[0];
         // One channel is its own group: as a dense convolution that is the same, but it would be taken for a depthwise one.
         let is_planar = is_planar && shape.channels > 1;
-        self.input = Some(self.builder.input(shape, self.network.order, is_planar)?);
-        Ok(())
+        let input = self.builder.input(shape, self.network.order, is_planar)?;
+        self.views.insert(0, input);
+        Ok(None)
     }
 
     /// Where a value is.
     fn view(&mut self, value: ValueId) -> Result<View, PlanError> {
-        if let (0, Some(input)) = (value, self.input) {
-            return Ok(input);
+        if let Some(&view) = self.views.get(&value) {
+            return Ok(view);
         }
         let (mut root, mut first) = (value, 0);
         while let Some((parent, place)) = self.parents[root] {
@@ -105,7 +112,11 @@ impl Lowering<'_> {
         let tensor = match self.tensors[root] {
             Some(tensor) => tensor,
             None => {
-                let tensor = self.builder.tensor(self.network.shapes[root])?;
+                let shape = self.network.shapes[root];
+                let tensor = match self.network.bytes.get(&root) {
+                    Some(stored) => self.builder.byte_tensor(shape, stored.quantised.zero)?,
+                    None => self.builder.tensor(shape)?,
+                };
                 *self.tensors[root].insert(tensor)
             }
         };
@@ -144,8 +155,9 @@ impl Lowering<'_> {
             }
             Layer::Channels { order } => {
                 let order: Vec<_> = order.iter().map(|&channel| (0, channel)).collect();
-                self.builder.gather(&[input], output, &order)
+                self.gather(node.output, &[input], output, &order)
             }
+            Layer::Bytes(layer) => bytes::step(&mut self.builder, layer, &views, output),
             Layer::Softmax => self.builder.softmax(input, output),
             Layer::Concatenate => Ok(()),
         }
@@ -158,7 +170,7 @@ impl Lowering<'_> {
             let views = node.inputs.iter().map(|&input| self.view(input)).collect::<Result<Vec<_>, _>>()?;
             let shapes = node.inputs.iter().map(|&input| self.network.shapes[input]);
             let order = shapes.enumerate().flat_map(|(input, shape)| (0..shape.channels).map(move |at| (input, at)));
-            return self.builder.gather(&views, whole, &order.collect::<Vec<_>>());
+            return self.gather(node.output, &views, whole, &order.collect::<Vec<_>>());
         };
         for (number, (&input, place)) in node.inputs.iter().zip(places).enumerate() {
             let is_first = !node.inputs[..number].contains(&input);
@@ -169,8 +181,28 @@ impl Lowering<'_> {
             let channels = self.network.shapes[input].channels;
             let part = self.builder.part_of(whole, place, channels)?;
             let order: Vec<_> = (0..channels).map(|channel| (0, channel)).collect();
-            self.builder.gather(&[from], part, &order)?;
+            self.gather(node.output, &[from], part, &order)?;
         }
         Ok(())
     }
+
+    /// Channels in another order, of floats or of bytes as `value` is.
+    fn gather(
+        &mut self,
+        value: ValueId,
+        inputs: &[View],
+        output: View,
+        order: &[(usize, usize)],
+    ) -> Result<(), PlanError> {
+        if self.network.bytes.contains_key(&value) {
+            return self.builder.byte_gather(inputs, output, order);
+        }
+        self.builder.gather(inputs, output, order)
+    }
+}
+
+/// The nodes that read a value, and as which of their inputs.
+fn readers(nodes: &[Node], value: ValueId) -> impl Iterator<Item = (&Node, usize)> {
+    let inputs = nodes.iter().flat_map(|node| node.inputs.iter().enumerate().map(move |input| (node, input)));
+    inputs.filter(move |&(_, (_, &input))| input == value).map(|(node, (place, _))| (node, place))
 }

@@ -1,8 +1,11 @@
 //! A model as the steps that compute it: typed, in order, every shape known. ONNX's names and dialects stay behind.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use margay_kernels::{Activation, Combination, InputOrder, PoolKind, Shape, Window};
+
+use super::quantised::layer::{ByteLayer, Stored};
 
 /// A tensor of a network, by number.
 pub(super) type ValueId = usize;
@@ -28,6 +31,8 @@ pub(super) enum Layer {
     Channels { order: Vec<usize> },
     /// Over the channels of a vector.
     Softmax,
+    /// Over bytes, or between bytes and floats.
+    Bytes(ByteLayer),
 }
 
 impl Layer {
@@ -38,6 +43,7 @@ impl Layer {
             | Self::Combine { activation, .. }
             | Self::ByChannel { activation, .. }
             | Self::Affine { activation, .. } => Some(activation),
+            Self::Bytes(layer) => layer.activation(),
             Self::Pool { .. } | Self::Average | Self::Concatenate | Self::Channels { .. } | Self::Softmax => None,
         }
     }
@@ -58,12 +64,14 @@ pub(super) struct Network {
     pub(super) shapes: Vec<Shape>,
     pub(super) nodes: Vec<Node>,
     pub(super) output: ValueId,
+    /// The values that are bytes.
+    pub(super) bytes: BTreeMap<ValueId, Stored>,
 }
 
 impl Network {
     /// A network that hands its input on.
     pub(super) fn new(input: Shape, order: InputOrder) -> Self {
-        Self { order, shapes: vec![input], nodes: Vec::new(), output: 0 }
+        Self { order, shapes: vec![input], nodes: Vec::new(), output: 0, bytes: BTreeMap::new() }
     }
 
     /// Adds a node and returns what it writes.
@@ -90,6 +98,10 @@ impl Network {
     /// Has an activation follow the layer that computes `value`; says whether that was possible.
     pub(super) fn fuse_activation(&mut self, value: ValueId, wanted: Activation) -> bool {
         let Some(node) = self.bare(value) else { return false };
+        let is_clamp = matches!(wanted, Activation::Clamp { .. });
+        if matches!(node.layer, Layer::Bytes(_)) && !is_clamp {
+            return false;
+        }
         match node.layer.activation() {
             Some(activation) => *activation = wanted,
             None => return false,

@@ -7,6 +7,7 @@
 mod convolution;
 mod pointwise;
 mod pooling;
+mod quantised;
 mod reshaping;
 mod shuffling;
 mod slicing;
@@ -22,8 +23,10 @@ use super::attributes::Attributes;
 use super::constant::Constant;
 use super::declined::Declined;
 use super::network::{Network, ValueId};
+use super::quantised::weights::StoredConstant;
+use super::quantised::{fusion, is_of_runtime, is_operator};
 use crate::engine::onnx::sparse::Weights;
-use crate::spec::input::{InputSpec, Layout};
+use crate::spec::input::{Element, InputSpec, Layout};
 
 /// Operator sets whose operators mean what they are taken for here.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=21;
@@ -59,6 +62,8 @@ impl Tensor {
 #[derive(Debug, Clone)]
 enum Known {
     Constant(Arc<Constant>),
+    /// A constant that stands for floats by a quantisation.
+    Weights(Arc<StoredConstant>),
     /// An initial value, by number, whose elements are still in the file.
     Stored(usize),
     Tensor(Tensor),
@@ -74,6 +79,8 @@ struct Reader<'a> {
     uses: HashMap<&'a str, usize>,
     network: Network,
     weights: usize,
+    /// Whether the model's input is bytes.
+    takes_bytes: bool,
 }
 
 /// Reads a graph of an operator set for pictures as `spec` describes them.
@@ -123,6 +130,7 @@ impl<'a> Reader<'a> {
             Layout::Nchw => InputOrder::ChannelsFirst,
             Layout::Nhwc => InputOrder::ChannelsLast,
         };
+        let takes_bytes = spec.element == Element::U8;
         let mut known = HashMap::new();
         let given = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
         let inputs: Vec<_> = graph.input.iter().filter(|input| !given(&input.name)).collect();
@@ -142,13 +150,20 @@ impl<'a> Reader<'a> {
                 known.insert(tensor.name.as_str(), Known::Constant(Arc::new(constant)));
             }
         }
-        Ok(Self { graph, stored, opset, known, uses, network: Network::new(shape, order), weights: 0 })
+        let network = Network::new(shape, order);
+        Ok(Self { graph, stored, opset, known, uses, network, weights: 0, takes_bytes })
     }
 
     /// What a node's output is.
     fn node(&mut self, node: &'a NodeProto) -> Result<Known, Declined> {
-        if !["", "ai.onnx"].contains(&node.domain.as_str()) {
+        let is_known = ["", "ai.onnx"].contains(&node.domain.as_str()) || is_of_runtime(node);
+        if !is_known {
             return Err(Declined::node(node, format!("the domain {:.80} is not covered", node.domain)));
+        }
+        if node.op_type == "DequantizeLinear"
+            && let Some(weights) = self.dequantised_constant(node)?
+        {
+            return Ok(Known::Weights(Arc::new(weights)));
         }
         if let ("Identity", [name]) = (node.op_type.as_str(), node.input.as_slice())
             && let Some(known @ (Known::Constant(_) | Known::Stored(_))) = self.known.get(name.as_str())
@@ -162,6 +177,7 @@ impl<'a> Reader<'a> {
             "Conv" => self.convolution(node),
             "Gemm" | "MatMul" => self.fully_connected(node),
             "Pad" => self.pad(node),
+            "MaxPool" if self.reads_bytes(node) => self.byte_pooling(node),
             "MaxPool" | "AveragePool" | "GlobalAveragePool" | "GlobalMaxPool" | "ReduceMean" => self.pooling(node),
             "Relu" | "Clip" | "LeakyRelu" | "HardSigmoid" | "HardSwish" | "Sigmoid" => self.activation(node),
             "Add" | "Mul" | "Sub" | "Div" => self.arithmetic(node),
@@ -171,6 +187,9 @@ impl<'a> Reader<'a> {
             "Concat" => self.concatenation(node),
             "Slice" => self.slice(node),
             "Softmax" => self.softmax(node),
+            "QuantizeLinear" => self.quantise(node),
+            "DequantizeLinear" => self.dequantise(node),
+            _ if is_operator(node) => self.quantised_operator(node),
             _ => Err(Declined::node(node, "the operator is not covered")),
         };
         tensor.map(Known::Tensor)
@@ -186,7 +205,7 @@ impl<'a> Reader<'a> {
         // What is stored is larger than all that is computed here.
         let in_memory = |name: &String| match self.known.get(name.as_str())? {
             Known::Constant(constant) => Some(Arc::clone(constant)),
-            Known::Stored(_) | Known::Tensor(_) => None,
+            Known::Weights(_) | Known::Stored(_) | Known::Tensor(_) => None,
         };
         let inputs: Option<Vec<_>> = node.input.iter().map(in_memory).collect();
         match inputs {
@@ -198,6 +217,7 @@ impl<'a> Reader<'a> {
     fn constant_named(&self, name: &str) -> Option<Arc<Constant>> {
         match self.known.get(name)? {
             Known::Constant(constant) => Some(Arc::clone(constant)),
+            Known::Weights(weights) => weights.floats().map(Arc::new),
             // What cannot be read or decoded is missing.
             &Known::Stored(number) => {
                 let stub = self.graph.initializer.get(number)?;
@@ -232,7 +252,7 @@ impl<'a> Reader<'a> {
                 let is_shared = tensor.is_shared || self.uses.get(name).is_some_and(|&uses| uses > 1);
                 Ok(Tensor { is_shared, ..tensor.clone() })
             }
-            Some(Known::Constant(_) | Known::Stored(_)) => {
+            Some(Known::Constant(_) | Known::Weights(_) | Known::Stored(_)) => {
                 Err(Declined::node(node, format!("its input {input} is a constant")))
             }
             None => Err(Declined::node(node, format!("nothing that is covered supplies its input {input}"))),
@@ -290,6 +310,7 @@ impl<'a> Reader<'a> {
         match self.known.get(output.name.as_str()) {
             Some(Known::Tensor(tensor)) if tensor.padding == [0; 4] && !tensor.is_channels_last => {
                 self.network.output = tensor.value;
+                fusion::fuse(&mut self.network);
                 Ok(self.network)
             }
             _ => Err(Declined::model("its output is not computed from its input")),

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use margay_kernels::{Activation, Shape, Window};
 use tract_onnx::pb::NodeProto;
 
+use super::quantised::Geometry;
 use super::{Reader, Tensor};
 use crate::engine::compiled::attributes::Attributes;
+use crate::engine::compiled::constant::Constant;
 use crate::engine::compiled::declined::Declined;
 use crate::engine::compiled::network::Layer;
+use crate::engine::compiled::quantised::weights::StoredConstant;
 
 /// A window, and the padding below and to the right of the picture.
 #[derive(Debug, Clone, Copy)]
@@ -55,16 +58,52 @@ impl Padded {
     }
 }
 
+/// The weights of a convolution or a product.
+#[derive(Debug)]
+pub(super) enum Filters {
+    Floats(Arc<Constant>),
+    /// Of a tensor that was bytes.
+    Bytes(Arc<StoredConstant>),
+}
+
+impl Filters {
+    fn dims(&self) -> &[usize] {
+        match self {
+            Self::Floats(constant) => &constant.dims,
+            Self::Bytes(stored) => stored.dims(),
+        }
+    }
+}
+
 impl<'a> Reader<'a> {
     pub(super) fn convolution(&mut self, node: &'a NodeProto) -> Result<Tensor, Declined> {
         let tensor = self.any_tensor(node, 0)?;
+        let filters = self.filters(node, &tensor)?;
+        self.convolution_of(node, &tensor, &filters, 2)
+    }
+
+    /// The weights of a node that reads a tensor: as bytes where the tensor was bytes, too.
+    fn filters(&self, node: &NodeProto, tensor: &Tensor) -> Result<Filters, Declined> {
+        match self.stored(node, 1) {
+            Some(stored) if self.dequantised(tensor.value).is_some() => Ok(Filters::Bytes(stored)),
+            _ => self.floats(node, 1).map(Filters::Floats),
+        }
+    }
+
+    /// A convolution with filters, and a bias as one of the node's inputs.
+    pub(super) fn convolution_of(
+        &mut self,
+        node: &'a NodeProto,
+        tensor: &Tensor,
+        filters: &Filters,
+        bias: usize,
+    ) -> Result<Tensor, Declined> {
         if tensor.is_channels_last {
             return Err(Declined::node(node, "it reads a picture with the channels last"));
         }
-        let shape = self.checked_shape(node, &tensor)?;
-        let weights = self.floats(node, 1)?;
-        let [outputs, inputs, rows, columns] = weights.dims[..] else {
-            return Err(Declined::node(node, format!("its weights are {:?}", weights.dims)));
+        let shape = self.checked_shape(node, tensor)?;
+        let [outputs, inputs, rows, columns] = filters.dims()[..] else {
+            return Err(Declined::node(node, format!("its weights are {:?}", filters.dims())));
         };
         let attributes = Attributes::of(node);
         let groups = usize::try_from(attributes.int("group", 1)).unwrap_or(0);
@@ -73,7 +112,7 @@ impl<'a> Reader<'a> {
         let mut padded = Padded::read(node, &attributes, [rows, columns], sides)?;
         attributes.finish()?;
         if padded.window.kernel != [rows, columns] || inputs.checked_mul(groups) != Some(shape.channels) {
-            return Err(Declined::node(node, format!("weights of {:?} for {shape:?}", weights.dims)));
+            return Err(Declined::node(node, format!("weights of {:?} for {shape:?}", filters.dims())));
         }
         padded.window.padding = [padded.window.padding[0] + top, padded.window.padding[1] + left];
         padded.after = [padded.after[0] + bottom, padded.after[1] + right];
@@ -81,8 +120,20 @@ impl<'a> Reader<'a> {
         else {
             return Err(Declined::node(node, "its window is larger than the picture"));
         };
+        let output = Shape { channels: outputs, height, width };
+        let geometry = Geometry { window: padded.window, groups, output, bias };
+        let weights = match filters {
+            Filters::Floats(weights) => Arc::clone(weights),
+            Filters::Bytes(stored) => {
+                let weights = stored.centred().unwrap_or_default();
+                match self.byte_convolution(node, tensor, (stored, weights, 0), geometry)? {
+                    Some(tensor) => return Ok(tensor),
+                    None => stored.floats().map(Arc::new).ok_or_else(|| Declined::node(node, "its weights"))?,
+                }
+            }
+        };
         let bias =
-            if Self::has(node, 2) { self.floats(node, 2)?.floats().unwrap_or_default().to_vec() } else { vec![] };
+            if Self::has(node, bias) { self.floats(node, bias)?.floats().unwrap_or_default().to_vec() } else { vec![] };
         if !bias.is_empty() && bias.len() != outputs {
             return Err(Declined::node(node, format!("{} biases for {outputs} channels", bias.len())));
         }
@@ -90,15 +141,14 @@ impl<'a> Reader<'a> {
         self.spend(node, weights.len())?;
         let (window, activation) = (padded.window, Activation::Identity);
         let layer = Layer::Convolution { weights, bias, window, groups, activation };
-        let value = self.network.add(layer, vec![tensor.value], Shape { channels: outputs, height, width });
+        let value = self.network.add(layer, vec![tensor.value], output);
         Ok(Tensor::plain(value, vec![1, outputs, height, width]))
     }
 
     /// `Gemm` and `MatMul` of a vector with constants: a window of the whole picture.
     pub(super) fn fully_connected(&mut self, node: &'a NodeProto) -> Result<Tensor, Declined> {
         let tensor = self.tensor(node, 0)?;
-        let shape = self.network.shapes[tensor.value];
-        let constant = self.floats(node, 1)?;
+        let filters = self.filters(node, &tensor)?;
         let attributes = Attributes::of(node);
         let is_gemm = node.op_type == "Gemm";
         let is_transposed = is_gemm && attributes.int("transB", 0) != 0;
@@ -107,33 +157,56 @@ impl<'a> Reader<'a> {
                 && attributes.float("beta", 1.0) == 1.0
                 && attributes.int("transA", 0) == 0);
         attributes.finish()?;
-        let [rows, columns] = constant.dims[..] else {
-            return Err(Declined::node(node, format!("its weights are {:?}", constant.dims)));
+        if !is_plain {
+            return Err(Declined::node(node, "its factors or its first input's transposition are not covered"));
+        }
+        self.product_of(node, &tensor, (&filters, 2), is_transposed)
+    }
+
+    /// The product of a vector and a matrix, and a bias as one of the node's inputs.
+    pub(super) fn product_of(
+        &mut self,
+        node: &'a NodeProto,
+        tensor: &Tensor,
+        (filters, bias): (&Filters, usize),
+        is_transposed: bool,
+    ) -> Result<Tensor, Declined> {
+        let shape = self.network.shapes[tensor.value];
+        let [rows, columns] = filters.dims()[..] else {
+            return Err(Declined::node(node, format!("its weights are {:?}", filters.dims())));
         };
         let (inputs, outputs) = if is_transposed { (columns, rows) } else { (rows, columns) };
-        if !is_plain || tensor.dims != [1, inputs] || inputs != shape.elements() || outputs == 0 {
-            let reason = format!("a tensor of {:?} by {:?} in this way", tensor.dims, constant.dims);
+        if tensor.dims != [1, inputs] || inputs != shape.elements() || outputs == 0 {
+            let reason = format!("a tensor of {:?} by {:?} in this way", tensor.dims, filters.dims());
             return Err(Declined::node(node, reason));
         }
-        self.spend(node, constant.len())?;
-        let values = constant.floats().unwrap_or_default();
-        let weights: Arc<[f32]> = if is_transposed {
-            values.into()
-        } else {
-            (0..outputs).flat_map(|output| values[output..].iter().step_by(outputs).copied()).collect()
+        let window = Window { kernel: [shape.height, shape.width], ..Window::square(1, 1, 0) };
+        let output = Shape::vector(outputs);
+        let constant = match filters {
+            Filters::Floats(constant) => Arc::clone(constant),
+            Filters::Bytes(stored) => {
+                let weights = in_rows(&stored.centred().unwrap_or_default(), outputs, is_transposed);
+                let weights = (stored.as_ref(), weights, usize::from(!is_transposed));
+                let geometry = Geometry { window, groups: 1, output, bias };
+                match self.byte_convolution(node, tensor, weights, geometry)? {
+                    Some(tensor) => return Ok(Tensor { dims: vec![1, outputs], ..tensor }),
+                    None => stored.floats().map(Arc::new).ok_or_else(|| Declined::node(node, "its weights"))?,
+                }
+            }
         };
-        let bias = match Self::has(node, 2) {
-            true => self.broadcast(node, 2, outputs)?,
+        self.spend(node, constant.len())?;
+        let weights = in_rows(constant.floats().unwrap_or_default(), outputs, is_transposed).into();
+        let bias = match Self::has(node, bias) {
+            true => self.broadcast(node, bias, outputs)?,
             false => Vec::new(),
         };
-        let window = Window { kernel: [shape.height, shape.width], ..Window::square(1, 1, 0) };
         let layer = Layer::Convolution { weights, bias, window, groups: 1, activation: Activation::Identity };
-        let value = self.network.add(layer, vec![tensor.value], Shape::vector(outputs));
+        let value = self.network.add(layer, vec![tensor.value], output);
         Ok(Tensor::plain(value, vec![1, outputs]))
     }
 
     /// A constant input of `length` floats, or of one that stands for all.
-    fn broadcast(&self, node: &NodeProto, input: usize, length: usize) -> Result<Vec<f32>, Declined> {
+    pub(super) fn broadcast(&self, node: &NodeProto, input: usize, length: usize) -> Result<Vec<f32>, Declined> {
         let constant = self.floats(node, input)?;
         let values = constant.floats().unwrap_or_default();
         let is_row = constant.dims.last().is_none_or(|&last| last == values.len());
@@ -173,4 +246,13 @@ impl<'a> Reader<'a> {
             _ => Err(Declined::node(node, "only zeros around the picture are covered")),
         }
     }
+}
+
+/// A matrix with a row for each output, from one that has them so already or one that has them as columns.
+fn in_rows<T: Copy>(values: &[T], outputs: usize, has_rows: bool) -> Vec<T> {
+    if has_rows {
+        return values.to_vec();
+    }
+    let column = |output: usize| values.get(output..).unwrap_or_default().iter().step_by(outputs).copied();
+    (0..outputs).flat_map(column).collect()
 }

@@ -46,7 +46,7 @@ impl<'a> Reader<'a> {
 
     /// The activation of a tensor: as a part of what computes it where the tensor `is_alone`, read by nobody else, or as
     /// a layer.
-    fn activated(&mut self, tensor: &Tensor, activation: Activation, is_alone: bool) -> Tensor {
+    pub(super) fn activated(&mut self, tensor: &Tensor, activation: Activation, is_alone: bool) -> Tensor {
         if is_alone && self.network.fuse_activation(tensor.value, activation) {
             return Tensor::plain(tensor.value, tensor.dims.clone());
         }
@@ -160,6 +160,16 @@ impl<'a> Reader<'a> {
         } else if let Some(tensor) = self.summed(node, [&a, &b]) {
             return Ok(tensor);
         }
+        self.combined(node, [a, b], how)
+    }
+
+    /// The sum or product of two tensors as a layer.
+    pub(super) fn combined(
+        &mut self,
+        node: &'a NodeProto,
+        [a, b]: [Tensor; 2],
+        how: Combination,
+    ) -> Result<Tensor, Declined> {
         let shapes = [&a, &b].map(|tensor| self.network.shapes[tensor.value]);
         let activation = Activation::Identity;
         if a.dims == b.dims && shapes[0] == shapes[1] {

@@ -45,7 +45,7 @@ impl<'a> Reader<'a> {
 }
 
 /// A pooling of windows, and the shape that comes out.
-fn windows(node: &NodeProto, attributes: &Attributes<'_>, shape: Shape) -> Result<(Layer, Shape), Declined> {
+pub(super) fn windows(node: &NodeProto, attributes: &Attributes<'_>, shape: Shape) -> Result<(Layer, Shape), Declined> {
     let sides = [shape.height, shape.width];
     let padded = Padded::read(node, attributes, [0; 2], sides)?;
     let is_ceiling = attributes.int("ceil_mode", 0) != 0;

@@ -46,6 +46,16 @@ impl<'a> Reader<'a> {
         let axis = attributes.int("axis", 1);
         attributes.finish()?;
         let tensors = (0..node.input.len()).map(|input| self.tensor(node, input)).collect::<Result<Vec<_>, _>>()?;
+        self.concatenated(node, &tensors, axis)
+    }
+
+    /// The channels of tensors one after the other.
+    pub(super) fn concatenated(
+        &mut self,
+        node: &'a NodeProto,
+        tensors: &[Tensor],
+        axis: i64,
+    ) -> Result<Tensor, Declined> {
         let Some(first) = tensors.first() else { return Err(Declined::node(node, "it has no inputs")) };
         let shapes: Vec<Shape> = tensors.iter().map(|tensor| self.network.shapes[tensor.value]).collect();
         let axes = first.dims.len() as i64;

@@ -1,0 +1,143 @@
+//! Sixteen sums of products of bytes, one for each channel of a block: what the kernels of quantised networks are
+//! written in terms of.
+//!
+//! Bytes of a tensor are unsigned and weights signed, as x86's instructions want them; where an instruction set
+//! multiplies signed bytes only ([`Block::SIGNED`]), tensors hold every byte less 128. Products and sums are exact on
+//! all of them, and every rounding is defined here in single precision, so that all give the same bytes.
+//!
+//! As for [`crate::vector::Vector`], all methods are `unsafe` with one condition: *the machine has the instruction set of
+//! the implementing type*. Those with a pointer want as many elements behind it as they say, of any alignment.
+
+#![allow(clippy::needless_range_loop, reason = "indices over registers, of which the compiler leaves none")]
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
+pub(crate) mod portable;
+
+/// What the nearest whole number of a scaled sum becomes: `min(max(number + zero, low), high)`, all as tensors hold them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) zero: i32,
+    pub(crate) low: i32,
+    pub(crate) high: i32,
+}
+
+/// How two quantised numbers become one: `first · ratios[0] + second · ratios[1]`, both without their zeros.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Joint {
+    /// The range of the first number before it is joined.
+    pub(crate) range: Range,
+    /// The zero of the second one, as the kernel reads it.
+    pub(crate) zero: i32,
+    pub(crate) ratios: [f32; 2],
+}
+
+/// Sums of sixteen channels.
+#[allow(clippy::missing_safety_doc, reason = "one condition for all, in the module's documentation")]
+pub(crate) trait Block: Copy {
+    /// Four bytes for each channel.
+    type Input: Copy;
+    /// Four weights for each channel.
+    type Weights: Copy;
+
+    /// How weights are packed for [`Block::weights`].
+    const FORM: Form;
+    /// Whether tensors hold bytes less 128.
+    const SIGNED: bool;
+
+    /// Sixteen sums.
+    unsafe fn load(from: *const i32) -> Self;
+    /// Weights of [`Form::bytes`] bytes.
+    unsafe fn weights(from: *const u8) -> Self::Weights;
+    /// The same four bytes for every channel.
+    unsafe fn broadcast(from: *const i32) -> Self::Input;
+    /// For each channel, its bytes of four neighbouring pixels: 64 bytes.
+    unsafe fn neighbours(from: *const u8) -> Self::Input;
+    /// Adds the products.
+    unsafe fn dot(self, input: Self::Input, weights: Self::Weights) -> Self;
+    /// The whole numbers nearest to the sums times sixteen factors, ties to even. Products must be below 2³¹.
+    unsafe fn scaled(self, factors: *const f32) -> Self;
+    /// Whole numbers joined with sixteen bytes, rounded again.
+    unsafe fn joined(self, joint: &Joint, with: *const u8) -> Self;
+    /// Whole numbers as sixteen bytes.
+    unsafe fn store(self, range: &Range, to: *mut u8);
+    /// The sums times sixteen factors, plus sixteen addends, as floats.
+    unsafe fn store_floats(self, factors: *const f32, addends: *const f32, to: *mut f32);
+
+    /// The whole numbers of `count` (1 to 4) neighbouring pixels as bytes.
+    #[inline(always)]
+    unsafe fn store_row(pixels: [Self; 4], count: usize, range: &Range, to: *mut u8) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            pixels[0].store(range, to);
+            if count > 1 {
+                pixels[1].store(range, to.add(16));
+            }
+            if count > 2 {
+                pixels[2].store(range, to.add(32));
+            }
+            if count > 3 {
+                pixels[3].store(range, to.add(48));
+            }
+        }
+    }
+}
+
+/// The order of one block's weights for four input bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// For each channel, four bytes.
+    Bytes,
+    /// As [`Form::Bytes`], without -128, so that two products fit sixteen bits.
+    #[cfg_attr(not(target_arch = "aarch64"), allow(dead_code, reason = "NEON's"))]
+    SymmetricBytes,
+    /// As [`Form::Bytes`], where in each half of four no two weights of one sign exceed 128 together, so that two
+    /// products fit sixteen bits.
+    NarrowBytes,
+    /// Sixteen bits each; for channels 0 to 7 the first and third weight, then the second and fourth; then for 8 to 15.
+    Words,
+}
+
+impl Form {
+    /// Bytes of one block's weights for four input bytes.
+    pub(crate) const fn bytes(self) -> usize {
+        match self {
+            Self::Bytes | Self::SymmetricBytes | Self::NarrowBytes => 64,
+            Self::Words => 128,
+        }
+    }
+
+    /// Least and greatest weight.
+    pub(crate) const fn limits(self) -> [i16; 2] {
+        match self {
+            Self::Bytes | Self::NarrowBytes => [-128, 127],
+            Self::SymmetricBytes => [-127, 127],
+            Self::Words => [-255, 255],
+        }
+    }
+
+    /// Whether four weights can be packed.
+    pub(crate) fn takes(self, four: [i16; 4]) -> bool {
+        let [low, high] = self.limits();
+        let is_narrow = |a: i16, b: i16| a.max(0) + b.max(0) <= 128 && a.min(0) + b.min(0) >= -128;
+        four.iter().all(|weight| (low..=high).contains(weight))
+            && (self != Self::NarrowBytes || (is_narrow(four[0], four[1]) && is_narrow(four[2], four[3])))
+    }
+
+    /// Puts the four weights of a channel of a block into their places.
+    pub(crate) fn put(self, packed: &mut [u8], lane: usize, four: [i16; 4]) {
+        if self == Self::Words {
+            let first = lane / 8 * 64 + lane % 8 * 4;
+            for (place, weight) in [(0, four[0]), (2, four[2]), (32, four[1]), (34, four[3])] {
+                packed[first + place..first + place + 2].copy_from_slice(&weight.to_le_bytes());
+            }
+        } else {
+            let to = packed[lane * 4..lane * 4 + 4].iter_mut();
+            to.zip(four).for_each(|(byte, weight)| *byte = (weight as i8).cast_unsigned());
+        }
+    }
+}

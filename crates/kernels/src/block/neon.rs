@@ -1,0 +1,245 @@
+//! Sixteen sums of NEON: four registers. Products by the dot product instruction where there is one, and in sixteen bits
+//! on all of 64-bit Arm. Tensors hold signed bytes.
+
+use std::arch::aarch64::*;
+use std::arch::asm;
+
+use super::{Block, Form, Joint, Range};
+use crate::kernel::bytes::rows::TableCall;
+use crate::layout::LANES;
+
+/// Four registers, of four channels each.
+type Four = [int32x4_t; 4];
+/// A row of bytes by a table, sixteen at a time.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+pub(crate) unsafe fn look_up(call: &TableCall<'_>) {
+    // SAFETY: the caller's promise; a table has 256 bytes.
+    unsafe {
+        let table = call.table.as_ptr();
+        let parts =
+            [vld1q_u8_x4(table), vld1q_u8_x4(table.add(64)), vld1q_u8_x4(table.add(128)), vld1q_u8_x4(table.add(192))];
+        for pixel in 0..call.pixels {
+            let places = vld1q_u8(call.input.add(pixel * LANES));
+            // Places beyond a part change nothing.
+            let found = vqtbl4q_u8(parts[0], places);
+            let found = vqtbx4q_u8(found, parts[1], vsubq_u8(places, vdupq_n_u8(64)));
+            let found = vqtbx4q_u8(found, parts[2], vsubq_u8(places, vdupq_n_u8(128)));
+            let found = vqtbx4q_u8(found, parts[3], vsubq_u8(places, vdupq_n_u8(192)));
+            vst1q_u8(call.output.add(pixel * LANES), found);
+        }
+    }
+}
+
+/// Four weights or four bytes for each of sixteen channels.
+type Bytes = [int8x16_t; 4];
+
+#[inline(always)]
+unsafe fn load_bytes(from: *const u8) -> Bytes {
+    let from = from.cast::<i8>();
+    // SAFETY: 64 bytes stand behind the pointer.
+    unsafe { [vld1q_s8(from), vld1q_s8(from.add(16)), vld1q_s8(from.add(32)), vld1q_s8(from.add(48))] }
+}
+
+/// For each channel, its bytes of four neighbouring pixels.
+#[inline(always)]
+unsafe fn transposed(from: *const u8) -> Bytes {
+    // SAFETY: NEON is present on all of 64-bit Arm, and 64 bytes stand behind the pointer.
+    unsafe {
+        let [a, b, c, d] = load_bytes(from);
+        let (ab, cd) = (vreinterpretq_s16_s8(vzip1q_s8(a, b)), vreinterpretq_s16_s8(vzip1q_s8(c, d)));
+        let low = [vreinterpretq_s8_s16(vzip1q_s16(ab, cd)), vreinterpretq_s8_s16(vzip2q_s16(ab, cd))];
+        let (ab, cd) = (vreinterpretq_s16_s8(vzip2q_s8(a, b)), vreinterpretq_s16_s8(vzip2q_s8(c, d)));
+        [low[0], low[1], vreinterpretq_s8_s16(vzip1q_s16(ab, cd)), vreinterpretq_s8_s16(vzip2q_s16(ab, cd))]
+    }
+}
+
+#[inline(always)]
+unsafe fn scaled_quarter(sums: int32x4_t, factors: *const f32) -> int32x4_t {
+    // SAFETY: four factors stand behind the pointer.
+    unsafe { vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sums), vld1q_f32(factors))) }
+}
+
+#[inline(always)]
+unsafe fn joined_quarter(numbers: int32x4_t, joint: &Joint, with: int16x4_t) -> int32x4_t {
+    let Joint { range, zero, ratios } = *joint;
+    // SAFETY: NEON is present on all of 64-bit Arm.
+    unsafe {
+        let first = vmaxq_s32(numbers, vdupq_n_s32(range.low - range.zero));
+        let first = vminq_s32(first, vdupq_n_s32(range.high - range.zero));
+        let second = vsubq_s32(vmovl_s16(with), vdupq_n_s32(zero));
+        let first = vmulq_n_f32(vcvtq_f32_s32(first), ratios[0]);
+        let second = vmulq_n_f32(vcvtq_f32_s32(second), ratios[1]);
+        vcvtnq_s32_f32(vaddq_f32(first, second))
+    }
+}
+
+#[inline(always)]
+unsafe fn joined(numbers: Four, joint: &Joint, with: *const u8) -> Four {
+    let [a, b, c, d] = numbers;
+    // SAFETY: sixteen bytes stand behind the pointer.
+    unsafe {
+        let bytes = vld1q_s8(with.cast());
+        let (low, high) = (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes));
+        [
+            joined_quarter(a, joint, vget_low_s16(low)),
+            joined_quarter(b, joint, vget_high_s16(low)),
+            joined_quarter(c, joint, vget_low_s16(high)),
+            joined_quarter(d, joint, vget_high_s16(high)),
+        ]
+    }
+}
+
+#[inline(always)]
+unsafe fn store(numbers: Four, range: &Range, to: *mut u8) {
+    let [a, b, c, d] = numbers;
+    // SAFETY: sixteen bytes stand behind the pointer.
+    unsafe {
+        // Saturating to sixteen bits changes nothing that a byte can hold.
+        let zero = vdupq_n_s16(range.zero as i16);
+        let low = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), zero);
+        let high = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(c), d), zero);
+        let bytes = vqmovn_high_s16(vqmovn_s16(low), high);
+        let bytes = vmaxq_s8(bytes, vdupq_n_s8(range.low as i8));
+        vst1q_s8(to.cast(), vminq_s8(bytes, vdupq_n_s8(range.high as i8)));
+    }
+}
+
+#[inline(always)]
+unsafe fn store_floats(sums: Four, factors: *const f32, addends: *const f32, to: *mut f32) {
+    let quarter = 4;
+    for part in 0..4 {
+        let place = part * quarter;
+        // SAFETY: sixteen numbers stand behind each pointer.
+        unsafe {
+            let scaled = vmulq_f32(vcvtq_f32_s32(sums[part]), vld1q_f32(factors.add(place)));
+            vst1q_f32(to.add(place), vaddq_f32(scaled, vld1q_f32(addends.add(place))));
+        }
+    }
+}
+
+/// Adds four products to each of four sums, by way of sixteen bits: two products of signed bytes, none of the weights
+/// -128, fit them.
+#[inline(always)]
+unsafe fn dot_baseline(sums: int32x4_t, input: int8x16_t, weights: int8x16_t) -> int32x4_t {
+    // SAFETY: NEON is present on all of 64-bit Arm.
+    unsafe {
+        let low = vmull_s8(vget_low_s8(input), vget_low_s8(weights));
+        let high = vmull_high_s8(input, weights);
+        vpadalq_s16(sums, vpaddq_s16(low, high))
+    }
+}
+
+/// Adds four products to each of four sums. The intrinsic is not stable.
+#[inline(always)]
+unsafe fn dot_product(mut sums: int32x4_t, input: int8x16_t, weights: int8x16_t) -> int32x4_t {
+    // SAFETY: the machine has the dot product instructions; registers are all that is touched.
+    unsafe {
+        asm!(
+            ".arch_extension dotprod",
+            "sdot {sums:v}.4s, {input:v}.16b, {weights:v}.16b",
+            sums = inout(vreg) sums, input = in(vreg) input, weights = in(vreg) weights,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sums
+}
+
+/// A type of four registers, whose way of multiplying is given.
+macro_rules! block_of_four {
+    ($(#[$documentation:meta])* $name:ident, $form:expr, $dot:ident) => {
+        $(#[$documentation])*
+        #[derive(Debug, Clone, Copy)]
+        pub(crate) struct $name(Four);
+
+        impl Block for $name {
+            type Input = Bytes;
+            type Weights = Bytes;
+
+            const FORM: Form = $form;
+            const SIGNED: bool = true;
+
+            #[inline(always)]
+            unsafe fn load(from: *const i32) -> Self {
+                // SAFETY: sixteen sums stand behind the pointer.
+                Self(unsafe { [vld1q_s32(from), vld1q_s32(from.add(4)), vld1q_s32(from.add(8)), vld1q_s32(from.add(12))] })
+            }
+
+            #[inline(always)]
+            unsafe fn weights(from: *const u8) -> Self::Weights {
+                // SAFETY: the caller's promise.
+                unsafe { load_bytes(from) }
+            }
+
+            #[inline(always)]
+            unsafe fn broadcast(from: *const i32) -> Self::Input {
+                // SAFETY: four bytes stand behind the pointer.
+                [unsafe { vreinterpretq_s8_s32(vld1q_dup_s32(from)) }; 4]
+            }
+
+            #[inline(always)]
+            unsafe fn neighbours(from: *const u8) -> Self::Input {
+                // SAFETY: the caller's promise.
+                unsafe { transposed(from) }
+            }
+
+            #[inline(always)]
+            unsafe fn dot(self, input: Self::Input, weights: Self::Weights) -> Self {
+                let [a, b, c, d] = self.0;
+                // SAFETY: the caller's promise.
+                unsafe {
+                    Self([
+                        $dot(a, input[0], weights[0]),
+                        $dot(b, input[1], weights[1]),
+                        $dot(c, input[2], weights[2]),
+                        $dot(d, input[3], weights[3]),
+                    ])
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn scaled(self, factors: *const f32) -> Self {
+                let [a, b, c, d] = self.0;
+                // SAFETY: sixteen factors stand behind the pointer.
+                unsafe {
+                    Self([
+                        scaled_quarter(a, factors),
+                        scaled_quarter(b, factors.add(4)),
+                        scaled_quarter(c, factors.add(8)),
+                        scaled_quarter(d, factors.add(12)),
+                    ])
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn joined(self, joint: &Joint, with: *const u8) -> Self {
+                // SAFETY: the caller's promise.
+                Self(unsafe { joined(self.0, joint, with) })
+            }
+
+            #[inline(always)]
+            unsafe fn store(self, range: &Range, to: *mut u8) {
+                // SAFETY: the caller's promise.
+                unsafe { store(self.0, range, to) }
+            }
+
+            #[inline(always)]
+            unsafe fn store_floats(self, factors: *const f32, addends: *const f32, to: *mut f32) {
+                // SAFETY: the caller's promise.
+                unsafe { store_floats(self.0, factors, addends, to) }
+            }
+        }
+    };
+}
+
+block_of_four!(
+    /// Sixteen sums; products in sixteen bits, exact without the weight -128.
+    Neon, Form::SymmetricBytes, dot_baseline
+);
+
+block_of_four!(
+    /// Sixteen sums by the dot product instructions.
+    NeonDot, Form::Bytes, dot_product
+);

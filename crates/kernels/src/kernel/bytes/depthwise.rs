@@ -1,0 +1,115 @@
+//! Depthwise convolution of bytes: four neighbouring elements of a row of the window at a time, which a transposition
+//! makes into four bytes of each channel.
+
+use super::unrolled;
+use crate::block::{Block, Range};
+use crate::layout::LANES;
+
+/// Elements of the window's rows that are multiplied at once.
+pub(crate) const TAPS: usize = 4;
+
+/// What one call computes: some neighbouring pixels of one channel block.
+#[derive(Debug)]
+pub(crate) struct ByteDepthwiseCall {
+    /// The first pixel's window.
+    pub(crate) input: *const u8,
+    /// Bytes from a row of the input to the next that the window sees.
+    pub(crate) row: usize,
+    /// Bytes between the windows of neighbouring pixels.
+    pub(crate) step: usize,
+    /// Rows of the window, and how often they are gone over.
+    pub(crate) rows: usize,
+    pub(crate) passes: usize,
+    /// Fours of elements in a row of the window, the last filled up with weights of 0.
+    pub(crate) fours: usize,
+    /// For each pass, for each row, for each four, sixteen channels; where pixels are computed in pairs, then the same
+    /// again, one element further on.
+    pub(crate) weights: *const u8,
+    pub(crate) bias: *const i32,
+    pub(crate) factors: *const f32,
+    /// The first pixel.
+    pub(crate) output: *mut u8,
+    pub(crate) range: Range,
+}
+
+/// A compiled depthwise kernel.
+pub(crate) type ByteDepthwiseKernel = unsafe fn(&ByteDepthwiseCall);
+
+/// `PIXELS` pixels of any window.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+pub(crate) unsafe fn depthwise<B: Block, const PIXELS: usize>(call: &ByteDepthwiseCall) {
+    // SAFETY: the caller's promise; offsets follow the call's own geometry.
+    unsafe {
+        let mut sums = [B::load(call.bias); PIXELS];
+        let mut weights = call.weights;
+        for row in 0..call.passes * call.rows {
+            let mut input = call.input.add(within(row, call.rows) * call.row);
+            for _ in 0..call.fours {
+                let four = B::weights(weights);
+                for pixel in 0..PIXELS {
+                    sums[pixel] = sums[pixel].dot(B::neighbours(input.add(pixel * call.step)), four);
+                }
+                weights = weights.add(B::FORM.bytes());
+                input = input.add(TAPS * LANES);
+            }
+        }
+        finish(&mut sums, call);
+    }
+}
+
+/// `PIXELS` pixels of a window of three columns and a step of one: four neighbouring bytes hold the windows of two pixels,
+/// so that one transposition serves both.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+pub(crate) unsafe fn depthwise_pairs<B: Block, const PIXELS: usize>(call: &ByteDepthwiseCall) {
+    // SAFETY: the caller's promise; offsets follow the call's own geometry.
+    unsafe {
+        let mut sums = [B::load(call.bias); PIXELS];
+        let shifted = call.passes * call.rows * B::FORM.bytes();
+        for row in 0..call.passes * call.rows {
+            let input = call.input.add(within(row, call.rows) * call.row);
+            let weights = call.weights.add(row * B::FORM.bytes());
+            let (even, odd) = (B::weights(weights), B::weights(weights.add(shifted)));
+            for pair in 0..PIXELS.div_ceil(2) {
+                let four = B::neighbours(input.add(2 * pair * LANES));
+                sums[2 * pair] = sums[2 * pair].dot(four, even);
+                if 2 * pair + 1 < PIXELS {
+                    sums[2 * pair + 1] = sums[2 * pair + 1].dot(four, odd);
+                }
+            }
+        }
+        finish(&mut sums, call);
+    }
+}
+
+/// The row of the window that the `row`th of all passes is; there are at most three.
+#[inline(always)]
+fn within(row: usize, rows: usize) -> usize {
+    let row = if row < rows { row } else { row - rows };
+    if row < rows { row } else { row - rows }
+}
+
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn finish<B: Block, const PIXELS: usize>(sums: &mut [B; PIXELS], call: &ByteDepthwiseCall) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        unrolled!(PIXELS, pixel, {
+            sums[pixel] = sums[pixel].scaled(call.factors);
+        });
+        unrolled!(PIXELS, pixel, {
+            if pixel.is_multiple_of(4) {
+                let at = |further: usize| if pixel + further < PIXELS { pixel + further } else { PIXELS - 1 };
+                let four = [sums[pixel], sums[at(1)], sums[at(2)], sums[at(3)]];
+                let count = if PIXELS - pixel < 4 { PIXELS - pixel } else { 4 };
+                B::store_row(four, count, &call.range, call.output.add(pixel * LANES));
+            }
+        });
+    }
+}

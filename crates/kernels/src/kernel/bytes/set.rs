@@ -1,0 +1,337 @@
+//! The kernels of bytes of one instruction set, and which sizes there are: as `kernel/set.rs`.
+
+use super::depthwise::{ByteDepthwiseCall, ByteDepthwiseKernel, depthwise, depthwise_pairs};
+use super::rows::{
+    ByteMeanCall, ByteMeanKernel, BytePoolCall, BytePoolKernel, ConvertCall, ConvertKernel, PixelsCall, PixelsKernel,
+    ProductRowCall, ProductRowKernel, SumRowCall, SumRowKernel, TableCall, TableKernel, dequantise, greatest, look_up,
+    mean, pixels, product, quantise, sum,
+};
+use super::tile::{ByteTileCall, ByteTileKernel, tile};
+use crate::block::{Block, Form};
+use crate::byte_isa::ByteIsa;
+
+/// Words between windows for which there are kernels of full size: neighbouring and every second pixel of a picture, and
+/// the same of a block.
+pub(crate) const BYTE_STEPS: [usize; 4] = [1, 2, 4, 8];
+
+/// Compiled kernels and their sizes.
+#[derive(Debug)]
+pub(crate) struct ByteSet {
+    /// How weights are packed.
+    pub(crate) form: Form,
+    /// Whether tensors hold bytes less 128.
+    pub(crate) is_signed: bool,
+    /// Channel blocks of a tile, largest first.
+    pub(crate) blocks: &'static [usize],
+    /// Channel blocks of a tile of one pixel, largest first.
+    pub(crate) tall_blocks: &'static [usize],
+    /// Pixels of a tile at most, where its step is one of [`BYTE_STEPS`]; of others, two.
+    pub(crate) pixels: usize,
+    /// The tile of so many blocks, pixels, and words of step.
+    pub(crate) tile: fn(usize, usize, usize) -> Option<ByteTileKernel>,
+    /// Pixels of a depthwise call at most.
+    pub(crate) depthwise_pixels: usize,
+    /// The depthwise kernel of so many pixels.
+    pub(crate) depthwise: fn(usize) -> Option<ByteDepthwiseKernel>,
+    /// The same for windows of three columns and a step of one pixel.
+    pub(crate) depthwise_pairs: fn(usize) -> Option<ByteDepthwiseKernel>,
+    pub(crate) quantise: ConvertKernel,
+    pub(crate) dequantise: ConvertKernel,
+    pub(crate) look_up: TableKernel,
+    pub(crate) sum: SumRowKernel,
+    pub(crate) product: ProductRowKernel,
+    pub(crate) picture: PixelsKernel,
+    pub(crate) greatest: BytePoolKernel,
+    pub(crate) mean: ByteMeanKernel,
+    /// A set that is faster, where all weights of a layer fit its form.
+    pub(crate) narrow: Option<&'static Self>,
+}
+
+impl ByteSet {
+    /// The kernels of an instruction set; the portable ones where the program was not built for it.
+    ///
+    /// The kernels may be called on a machine that has the instruction set, such as those of [`ByteIsa::available`].
+    pub(crate) fn of(isa: ByteIsa) -> &'static Self {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            ByteIsa::Avx512Vbmi => &avx512_vbmi::SET,
+            #[cfg(target_arch = "x86_64")]
+            ByteIsa::Avx512Vnni => &avx512_vnni::SET,
+            #[cfg(target_arch = "x86_64")]
+            ByteIsa::AvxVnni => &avx_vnni::SET,
+            #[cfg(target_arch = "x86_64")]
+            ByteIsa::Avx2 => &avx2::SET,
+            #[cfg(target_arch = "aarch64")]
+            ByteIsa::NeonDot => &neon_dot::SET,
+            #[cfg(target_arch = "aarch64")]
+            ByteIsa::Neon => &neon::SET,
+            _ => &portable::SET,
+        }
+    }
+
+    /// A stored byte of an unsigned one.
+    pub(crate) fn stored(&self, byte: u8) -> u8 {
+        if self.is_signed { byte ^ 0x80 } else { byte }
+    }
+
+    /// The number as which an unsigned byte, once stored, is multiplied.
+    pub(crate) fn number(&self, byte: u8) -> i32 {
+        i32::from(byte) - if self.is_signed { 128 } else { 0 }
+    }
+}
+
+/// The module of an instruction set: every generic kernel, compiled with its features. A tile's sums fill the registers
+/// but for one row of weights and one of input, and what multiplying takes.
+macro_rules! byte_set {
+    (
+        $name:ident, $block:ty, $(features: $features:literal,)?
+        blocks: [$($blocks:literal),*], tall: [$($tall:literal),*],
+        pixels: [$($pixels:literal),*] up to $most:literal,
+        depthwise: [$($depthwise:literal),*] up to $most_depthwise:literal,
+        narrow: $narrow:expr, table: $table:path
+    ) => {
+        mod $name {
+            use super::*;
+
+            const SIGNED: bool = <$block>::SIGNED;
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn byte_tile_kernel<const BLOCKS: usize, const PIXELS: usize, const STEP: usize>(
+                call: &ByteTileCall<'_>,
+            ) {
+                // SAFETY: the caller's promise.
+                unsafe { tile::<$block, BLOCKS, PIXELS, STEP>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn byte_depthwise_kernel<const PIXELS: usize>(call: &ByteDepthwiseCall) {
+                // SAFETY: the caller's promise.
+                unsafe { depthwise::<$block, PIXELS>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn byte_pairs_kernel<const PIXELS: usize>(call: &ByteDepthwiseCall) {
+                // SAFETY: the caller's promise.
+                unsafe { depthwise_pairs::<$block, PIXELS>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn quantise_kernel(call: &ConvertCall) {
+                // SAFETY: the caller's promise.
+                unsafe { quantise::<SIGNED>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn dequantise_kernel(call: &ConvertCall) {
+                // SAFETY: the caller's promise.
+                unsafe { dequantise::<SIGNED>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn look_up_kernel(call: &TableCall<'_>) {
+                // SAFETY: the caller's promise.
+                unsafe { $table(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn sum_row_kernel(call: &SumRowCall) {
+                // SAFETY: the caller's promise.
+                unsafe { sum::<SIGNED>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn product_row_kernel(call: &ProductRowCall) {
+                // SAFETY: the caller's promise.
+                unsafe { product::<SIGNED>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn picture_kernel(call: &PixelsCall<'_>) {
+                // SAFETY: the caller's promise.
+                unsafe { pixels::<SIGNED>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn greatest_kernel(call: &BytePoolCall) {
+                // SAFETY: the caller's promise.
+                unsafe { greatest::<SIGNED>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn mean_kernel(call: &ByteMeanCall) {
+                // SAFETY: the caller's promise.
+                unsafe { mean::<SIGNED>(call) }
+            }
+
+            fn tile_of<const BLOCKS: usize, const STEP: usize>(pixels: usize) -> Option<ByteTileKernel> {
+                match pixels {
+                    $($pixels => Some(byte_tile_kernel::<BLOCKS, $pixels, STEP>),)*
+                    _ => None,
+                }
+            }
+
+            fn tile_of_step<const BLOCKS: usize>(pixels: usize, step: usize) -> Option<ByteTileKernel> {
+                match (step, pixels) {
+                    (1, _) => tile_of::<BLOCKS, 1>(pixels),
+                    (2, _) => tile_of::<BLOCKS, 2>(pixels),
+                    (4, _) => tile_of::<BLOCKS, 4>(pixels),
+                    (8, _) => tile_of::<BLOCKS, 8>(pixels),
+                    (_, 1) => Some(byte_tile_kernel::<BLOCKS, 1, 0>),
+                    (_, 2) => Some(byte_tile_kernel::<BLOCKS, 2, 0>),
+                    _ => None,
+                }
+            }
+
+            fn tile_of_blocks(blocks: usize, pixels: usize, step: usize) -> Option<ByteTileKernel> {
+                match (blocks, pixels) {
+                    $(($blocks, _) => tile_of_step::<$blocks>(pixels, step),)*
+                    $(($tall, 1) => Some(byte_tile_kernel::<$tall, 1, 0>),)*
+                    _ => None,
+                }
+            }
+
+            fn depthwise_of(pixels: usize) -> Option<ByteDepthwiseKernel> {
+                match pixels {
+                    $($depthwise => Some(byte_depthwise_kernel::<$depthwise>),)*
+                    _ => None,
+                }
+            }
+
+            fn pairs_of(pixels: usize) -> Option<ByteDepthwiseKernel> {
+                match pixels {
+                    $($depthwise => Some(byte_pairs_kernel::<$depthwise>),)*
+                    _ => None,
+                }
+            }
+
+            pub(super) static SET: ByteSet = ByteSet {
+                form: <$block>::FORM,
+                is_signed: SIGNED,
+                blocks: &[$($blocks),*],
+                tall_blocks: &[$($tall),*],
+                pixels: $most,
+                tile: tile_of_blocks,
+                depthwise_pixels: $most_depthwise,
+                depthwise: depthwise_of,
+                depthwise_pairs: pairs_of,
+                quantise: quantise_kernel,
+                dequantise: dequantise_kernel,
+                look_up: look_up_kernel,
+                sum: sum_row_kernel,
+                product: product_row_kernel,
+                picture: picture_kernel,
+                greatest: greatest_kernel,
+                mean: mean_kernel,
+                narrow: $narrow,
+            };
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+byte_set!(
+    avx512_vnni, crate::block::avx512::Vnni512<false>, features: "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma",
+    blocks: [2, 1], tall: [8, 4],
+    pixels: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] up to 14,
+    depthwise: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] up to 14,
+    narrow: None, table: look_up
+);
+
+/// As with VNNI alone, but for what VBMI makes faster.
+#[cfg(target_arch = "x86_64")]
+mod avx512_vbmi {
+    use super::*;
+
+    type WithVbmi = crate::block::avx512::Vnni512<true>;
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
+    unsafe fn byte_depthwise_kernel<const PIXELS: usize>(call: &ByteDepthwiseCall) {
+        // SAFETY: the caller's promise.
+        unsafe { depthwise::<WithVbmi, PIXELS>(call) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
+    unsafe fn byte_pairs_kernel<const PIXELS: usize>(call: &ByteDepthwiseCall) {
+        // SAFETY: the caller's promise.
+        unsafe { depthwise_pairs::<WithVbmi, PIXELS>(call) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    unsafe fn look_up_kernel(call: &TableCall<'_>) {
+        // SAFETY: the caller's promise.
+        unsafe { crate::block::avx512::look_up(call) }
+    }
+
+    macro_rules! by_pixels {
+        ($kernel:ident, $pixels:expr, $($number:literal)*) => {
+            match $pixels {
+                $($number => Some($kernel::<$number> as ByteDepthwiseKernel),)*
+                _ => None,
+            }
+        };
+    }
+
+    fn depthwise_of(pixels: usize) -> Option<ByteDepthwiseKernel> {
+        by_pixels!(byte_depthwise_kernel, pixels, 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+    }
+
+    fn pairs_of(pixels: usize) -> Option<ByteDepthwiseKernel> {
+        by_pixels!(byte_pairs_kernel, pixels, 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+    }
+
+    pub(super) static SET: ByteSet =
+        ByteSet { depthwise: depthwise_of, depthwise_pairs: pairs_of, look_up: look_up_kernel, ..avx512_vnni::SET };
+}
+
+#[cfg(target_arch = "x86_64")]
+byte_set!(
+    avx_vnni, crate::block::avx2::AvxVnni, features: "avx2,fma,avxvnni",
+    blocks: [1], tall: [4],
+    pixels: [1, 2, 3, 4, 5, 6] up to 6,
+    depthwise: [1, 2, 3] up to 3,
+    narrow: None, table: look_up
+);
+
+#[cfg(target_arch = "x86_64")]
+byte_set!(
+    avx2, crate::block::avx2::Avx2Words, features: "avx2,fma",
+    blocks: [1], tall: [2],
+    pixels: [1, 2, 3, 4] up to 4,
+    depthwise: [1, 2] up to 2,
+    narrow: Some(&super::avx2_narrow::SET), table: look_up
+);
+
+#[cfg(target_arch = "x86_64")]
+byte_set!(
+    avx2_narrow, crate::block::avx2::Avx2Narrow, features: "avx2,fma",
+    blocks: [1], tall: [4],
+    pixels: [1, 2, 3, 4, 5] up to 5,
+    depthwise: [1, 2, 3] up to 3,
+    narrow: None, table: look_up
+);
+
+#[cfg(target_arch = "aarch64")]
+byte_set!(
+    neon, crate::block::neon::Neon,
+    blocks: [1], tall: [4],
+    pixels: [1, 2, 3, 4, 5] up to 5,
+    depthwise: [1, 2, 3, 4] up to 4,
+    narrow: None, table: crate::block::neon::look_up
+);
+
+#[cfg(target_arch = "aarch64")]
+byte_set!(
+    neon_dot, crate::block::neon::NeonDot, features: "neon,dotprod",
+    blocks: [1], tall: [4],
+    pixels: [1, 2, 3, 4, 5, 6] up to 6,
+    depthwise: [1, 2, 3, 4] up to 4,
+    narrow: None, table: crate::block::neon::look_up
+);
+
+byte_set!(
+    portable, crate::block::portable::Portable,
+    blocks: [1], tall: [2],
+    pixels: [1, 2] up to 2,
+    depthwise: [1, 2] up to 2,
+    narrow: None, table: look_up
+);

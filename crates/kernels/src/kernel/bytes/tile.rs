@@ -1,0 +1,203 @@
+//! Dense convolution of bytes: as `kernel/tile.rs`, with four input channels for each float there. Runs, steps and places
+//! count words of four bytes.
+
+use super::unrolled;
+use crate::block::{Block, Joint, Range};
+use crate::kernel::tile::{Halves, Run};
+use crate::layout::LANES;
+
+/// What becomes of the sums.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Finish {
+    /// Bytes.
+    Bytes(Range),
+    /// Bytes, joined with others first: each half's first pixel there, and bytes from a block to the next.
+    Joined { range: Range, joint: Joint, with: Halves<*const u8>, block: usize },
+    /// Floats: the channels' addends.
+    Floats(*const f32),
+}
+
+/// What one call computes.
+#[derive(Debug)]
+pub(crate) struct ByteTileCall<'a> {
+    /// Each half's first window.
+    pub(crate) input: Halves<*const i32>,
+    pub(crate) runs: &'a [Run],
+    /// Words between the windows of neighbouring pixels, where the kernel has no constant for it.
+    pub(crate) step: usize,
+    /// For each word of the runs, the tile's blocks.
+    pub(crate) weights: *const u8,
+    /// The channels of the tile.
+    pub(crate) bias: *const i32,
+    pub(crate) factors: *const f32,
+    /// Each half's first pixel, in the first of the tile's blocks.
+    pub(crate) output: Halves<*mut u8>,
+    /// Bytes from a block to the next.
+    pub(crate) output_block: usize,
+    pub(crate) finish: Finish,
+}
+
+/// A compiled tile kernel.
+pub(crate) type ByteTileKernel = unsafe fn(&ByteTileCall<'_>);
+
+/// `BLOCKS` blocks of output channels by `PIXELS` pixels, whose windows lie `STEP` words apart (0: as the call says).
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+pub(crate) unsafe fn tile<B: Block, const BLOCKS: usize, const PIXELS: usize, const STEP: usize>(
+    call: &ByteTileCall<'_>,
+) {
+    let half = PIXELS / 2;
+    let step = if STEP == 0 { call.step } else { STEP };
+    // SAFETY: the caller's promise; offsets follow the call's own geometry.
+    unsafe {
+        let mut sums = [[B::load(call.bias); PIXELS]; BLOCKS];
+        for block in 1..BLOCKS {
+            sums[block] = [B::load(call.bias.add(block * LANES)); PIXELS];
+        }
+        let mut weights = call.weights;
+        for run in call.runs {
+            let mut first = call.input[0].add(run.offset as usize);
+            let mut second = call.input[1].add(run.offset as usize);
+            for _ in 0..run.length {
+                let mut row = [B::weights(weights); BLOCKS];
+                for block in 1..BLOCKS {
+                    row[block] = B::weights(weights.add(block * B::FORM.bytes()));
+                }
+                for pixel in 0..PIXELS {
+                    let input = if pixel < half { first.add(pixel * step) } else { second.add((pixel - half) * step) };
+                    let input = B::broadcast(input);
+                    for block in 0..BLOCKS {
+                        sums[block][pixel] = sums[block][pixel].dot(input, row[block]);
+                    }
+                }
+                weights = weights.add(BLOCKS * B::FORM.bytes());
+                first = first.add(1);
+                second = second.add(1);
+            }
+        }
+        finish(&mut sums, call);
+    }
+}
+
+/// Rounds, joins and stores the sums.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn finish<B: Block, const BLOCKS: usize, const PIXELS: usize>(
+    sums: &mut [[B; PIXELS]; BLOCKS],
+    call: &ByteTileCall<'_>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match &call.finish {
+            Finish::Floats(addends) => unrolled!(BLOCKS, block, {
+                unrolled!(PIXELS, pixel, {
+                    let (factors, addends) = (call.factors.add(block * LANES), addends.add(block * LANES));
+                    // Of floats, a pixel is four times as long.
+                    let to = place::<PIXELS, _>(&call.output, block * call.output_block, pixel, 4 * LANES);
+                    sums[block][pixel].store_floats(factors, addends, to.cast());
+                });
+            }),
+            Finish::Bytes(range) => {
+                scale(sums, call.factors);
+                store(sums, range, call);
+            }
+            Finish::Joined { range, joint, with, block: with_block } => {
+                scale(sums, call.factors);
+                unrolled!(BLOCKS, block, {
+                    unrolled!(PIXELS, pixel, {
+                        let with = place::<PIXELS, _>(with, block * with_block, pixel, LANES);
+                        sums[block][pixel] = sums[block][pixel].joined(joint, with);
+                    });
+                });
+                store(sums, range, call);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn scale<B: Block, const BLOCKS: usize, const PIXELS: usize>(
+    sums: &mut [[B; PIXELS]; BLOCKS],
+    factors: *const f32,
+) {
+    unrolled!(BLOCKS, block, {
+        unrolled!(PIXELS, pixel, {
+            // SAFETY: the caller's promise.
+            sums[block][pixel] = unsafe { sums[block][pixel].scaled(factors.add(block * LANES)) };
+        });
+    });
+}
+
+/// Stores the whole numbers as bytes, up to four neighbouring pixels at a time.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn store<B: Block, const BLOCKS: usize, const PIXELS: usize>(
+    sums: &[[B; PIXELS]; BLOCKS],
+    range: &Range,
+    call: &ByteTileCall<'_>,
+) {
+    let half = PIXELS / 2;
+    unrolled!(BLOCKS, block, {
+        unrolled!(PIXELS, pixel, {
+            let (from, to) = if pixel < half { (0, half) } else { (half, PIXELS) };
+            if (pixel - from).is_multiple_of(4) {
+                let row = &sums[block];
+                let four =
+                    [row[pixel], row[least(pixel + 1, to)], row[least(pixel + 2, to)], row[least(pixel + 3, to)]];
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let place = place::<PIXELS, _>(&call.output, block * call.output_block, pixel, LANES);
+                    B::store_row(four, if to - pixel < 4 { to - pixel } else { 4 }, range, place);
+                }
+            }
+        });
+    });
+}
+
+/// `pixel`, or the last one before `end`.
+#[inline(always)]
+const fn least(pixel: usize, end: usize) -> usize {
+    if pixel < end { pixel } else { end - 1 }
+}
+
+/// A pointer to either half.
+trait Place: Copy {
+    /// So many bytes further on.
+    unsafe fn further(self, bytes: usize) -> Self;
+}
+
+impl Place for *const u8 {
+    #[inline(always)]
+    unsafe fn further(self, bytes: usize) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { self.add(bytes) }
+    }
+}
+
+impl Place for *mut u8 {
+    #[inline(always)]
+    unsafe fn further(self, bytes: usize) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { self.add(bytes) }
+    }
+}
+
+/// Where a pixel of `size` bytes is, `offset` bytes into its half.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn place<const PIXELS: usize, P: Place>(halves: &Halves<P>, offset: usize, pixel: usize, size: usize) -> P {
+    let half = PIXELS / 2;
+    let (start, pixel) = if pixel < half { (halves[0], pixel) } else { (halves[1], pixel - half) };
+    // SAFETY: the caller's promise.
+    unsafe { start.further(offset + pixel * size) }
+}

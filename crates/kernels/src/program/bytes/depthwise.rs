@@ -1,0 +1,246 @@
+//! A depthwise convolution of bytes: one filter for each channel.
+
+use super::convolution::ByteConvolution;
+use super::pack::{Bytes, Filters, biased, part};
+use crate::block::{Form, Range};
+use crate::error::PlanError;
+use crate::kernel::bytes::depthwise::{ByteDepthwiseCall, ByteDepthwiseKernel, TAPS};
+use crate::kernel::bytes::set::ByteSet;
+use crate::layout::{LANES, SLACK};
+use crate::program::arena::Floats;
+use crate::program::region::Region;
+use crate::program::step::{Step, Worker, proven};
+use crate::program::tiles::even;
+use crate::program::window::Window;
+
+const STEP: &str = "quantised depthwise convolution";
+
+/// What does not depend on where the tensors lie.
+#[derive(Debug)]
+pub(crate) struct PackedByteDepthwise {
+    window: Window,
+    /// For each block, for each pass, for each row, for each four of a row, sixteen channels; for pairs of pixels twice,
+    /// as the kernel wants it.
+    weights: Bytes,
+    passes: usize,
+    bias: Vec<i32>,
+    factors: Floats,
+    range: Range,
+    set: &'static ByteSet,
+}
+
+impl PackedByteDepthwise {
+    pub(crate) fn floats(&self) -> usize {
+        self.weights.floats() + self.bias.len() + self.factors.len()
+    }
+}
+
+/// Whether a window's rows are those of the input, and its elements neighbours, which the kernels want. Others are left
+/// to the dense convolution.
+pub(crate) fn suits(window: &Window) -> bool {
+    window.dilation[1] == 1
+}
+
+/// Whether neighbouring pixels share what they read.
+fn is_paired(window: &Window) -> bool {
+    window.kernel[1] == 3 && window.stride[1] == 1
+}
+
+/// Fours of elements in a row of a window.
+fn fours(window: &Window) -> usize {
+    window.kernel[1].div_ceil(TAPS)
+}
+
+/// Bytes of one block's weights.
+fn block_bytes(window: &Window, passes: usize, set: &ByteSet) -> usize {
+    let times = passes * if is_paired(window) { 2 } else { 1 };
+    window.kernel[0].saturating_mul(fours(window)).saturating_mul(times * set.form.bytes())
+}
+
+/// Packs the filters of `channels` channels, whose input has a zero.
+pub(crate) fn pack(
+    layer: &ByteConvolution<'_>,
+    channels: usize,
+    zero: u8,
+    range: Range,
+    set: &'static ByteSet,
+) -> Result<PackedByteDepthwise, PlanError> {
+    let window = layer.window;
+    let filters = Filters { weights: layer.weights, outputs: channels, of_group: 1, to_group: 1, window };
+    let bias = biased(STEP, &filters, layer.bias, set.number(zero), layer.factors)?;
+    let set = match set.narrow {
+        Some(narrow) if fits(&filters, narrow) => narrow,
+        _ => set,
+    };
+    let (form, blocks, passes) = (set.form, channels.div_ceil(LANES), filters.passes(set.form));
+    let bytes = block_bytes(&window, passes, set);
+    let mut weights = Bytes::zeroed(bytes.saturating_mul(blocks))?;
+    for (number, packed) in weights.as_mut_slice().chunks_exact_mut(bytes).take(blocks).enumerate() {
+        for (four, to) in places(&window, passes).zip(packed.chunks_exact_mut(form.bytes())) {
+            for lane in 0..LANES {
+                form.put(to, lane, at(&filters, number * LANES + lane, four, form));
+            }
+        }
+    }
+    let mut factors = Floats::zeroed(channels);
+    factors.as_mut_slice()[..channels].copy_from_slice(layer.factors);
+    Ok(PackedByteDepthwise { window, weights, passes, bias, factors, range, set })
+}
+
+/// Four weights of each channel of a block: of which pass and row, which of the row, and by how many elements shifted.
+#[derive(Debug, Clone, Copy)]
+struct Four {
+    pass: usize,
+    row: usize,
+    number: usize,
+    shift: usize,
+}
+
+/// All fours of a block, in their order.
+fn places(window: &Window, passes: usize) -> impl Iterator<Item = Four> + use<> {
+    let (rows, fours) = (window.kernel[0], fours(window));
+    let shifts = if is_paired(window) { 2 } else { 1 };
+    let of_row = move |pass, row, shift| (0..fours).map(move |number| Four { pass, row, number, shift });
+    let of_pass = move |pass, shift| (0..rows).flat_map(move |row| of_row(pass, row, shift));
+    (0..shifts).flat_map(move |shift| (0..passes).flat_map(move |pass| of_pass(pass, shift)))
+}
+
+/// Four weights of a channel, as far as the window goes.
+fn at(filters: &Filters<'_>, channel: usize, four: Four, form: Form) -> [i16; TAPS] {
+    std::array::from_fn(|tap| {
+        let column = (four.number * TAPS + tap).checked_sub(four.shift);
+        let column = column.filter(|&column| column < filters.window.kernel[1]);
+        column.map_or(0, |column| part(filters.weight(channel, channel, four.row, column), four.pass, form))
+    })
+}
+
+/// Whether all fours can be packed in a set's form, in one pass.
+fn fits(filters: &Filters<'_>, set: &ByteSet) -> bool {
+    let takes =
+        |channel: usize| places(&filters.window, 1).all(|four| set.form.takes(at(filters, channel, four, Form::Words)));
+    (0..filters.outputs).all(takes)
+}
+
+/// Neighbouring pixels of a row that are computed together.
+#[derive(Debug)]
+struct Part {
+    x: usize,
+    pixels: usize,
+    kernel: ByteDepthwiseKernel,
+}
+
+/// A depthwise convolution with every offset settled.
+#[derive(Debug)]
+pub(crate) struct ByteDepthwiseStep {
+    packed: PackedByteDepthwise,
+    input: Region,
+    output: Region,
+    parts: Vec<Part>,
+}
+
+impl ByteDepthwiseStep {
+    pub(crate) fn new(packed: PackedByteDepthwise, input: Region, output: Region) -> Result<Self, PlanError> {
+        let set = packed.set;
+        let width = output.shape().width;
+        let part = |(x, pixels): (usize, usize)| {
+            let kernel =
+                if is_paired(&packed.window) { (set.depthwise_pairs)(pixels) } else { (set.depthwise)(pixels) };
+            Some(Part { x, pixels, kernel: kernel? })
+        };
+        let parts: Option<Vec<Part>> = even(width, width.div_ceil(set.depthwise_pixels)).map(part).collect();
+        let parts = parts.ok_or(PlanError::Extent { step: STEP, access: "there is no kernel of its size" })?;
+        Ok(Self { packed, input, output, parts })
+    }
+
+    /// The first window of a part of a row of the first block.
+    fn window(&self, y: usize, part: &Part) -> Option<usize> {
+        let window = &self.packed.window;
+        self.input.window(y * window.stride[0], part.x * window.stride[1], window.padding[0], window.padding[1])
+    }
+
+    /// Floats from a window to the next.
+    fn step(&self) -> usize {
+        self.packed.window.stride[1] * self.input.layout.pixel()
+    }
+
+    /// Floats from one row that the window sees to the next.
+    fn row(&self) -> usize {
+        self.packed.window.dilation[0] * self.input.layout.row()
+    }
+
+    /// # Safety
+    /// As for [`Step::run`].
+    unsafe fn compute(&self, worker: &Worker<'_>, block: usize, y: usize) {
+        let packed = &self.packed;
+        for part in &self.parts {
+            let Some(window) = self.window(y, part) else { continue };
+            // SAFETY: check() has proven every place that the kernel reaches.
+            unsafe {
+                (part.kernel)(&ByteDepthwiseCall {
+                    input: worker.at(window + block * self.input.layout.block()).cast_const().cast(),
+                    row: self.row() * size_of::<f32>(),
+                    step: self.step() * size_of::<f32>(),
+                    rows: packed.window.kernel[0],
+                    passes: packed.passes,
+                    fours: fours(&packed.window),
+                    weights: packed
+                        .weights
+                        .as_ptr()
+                        .add(block * block_bytes(&packed.window, packed.passes, packed.set)),
+                    bias: packed.bias.as_ptr().add(block * LANES),
+                    factors: packed.factors.as_ptr().add(block * LANES),
+                    output: worker.at(self.output.at(block, y, part.x)).cast(),
+                    range: packed.range,
+                });
+            }
+        }
+    }
+}
+
+impl Step for ByteDepthwiseStep {
+    fn check(&self) -> Result<(), PlanError> {
+        let (packed, blocks) = (&self.packed, self.output.blocks());
+        let are_blocked = [&self.input, &self.output].iter().all(|it| it.layout.is_bytes() && !it.layout.is_planar);
+        proven(are_blocked && packed.window.dilation[1] == 1, STEP, "kinds of tensors")?;
+        proven(
+            blocks * block_bytes(&packed.window, packed.passes, packed.set) <= packed.weights.len(),
+            STEP,
+            "weights",
+        )?;
+        proven(blocks * LANES <= packed.bias.len() && blocks * LANES <= packed.factors.len(), STEP, "bias")?;
+        proven(blocks == self.input.blocks(), STEP, "input blocks")?;
+        let pixel = self.input.layout.pixel();
+        // Four pixels at a time, from the last four's first on; in pairs, from the last pair's first on.
+        let reach = (packed.window.kernel[0] - 1) * self.row() + fours(&packed.window) * TAPS * pixel;
+        let last = (blocks - 1) * self.input.layout.block();
+        for y in 0..self.output.shape().height {
+            for part in &self.parts {
+                let first = self.window(y, part).ok_or(PlanError::Extent { step: STEP, access: "before the halo" })?;
+                let end = first + last + (part.pixels - 1) * self.step() + reach;
+                let window = first
+                    + last
+                    + (part.pixels - 1) * self.step()
+                    + (packed.window.kernel[0] - 1) * self.row()
+                    + packed.window.kernel[1] * pixel;
+                // What is read behind the window is multiplied by 0, and lies in the slack at most.
+                proven(self.input.holds(first, window), STEP, "input")?;
+                proven(self.input.holds_but_for(first, end, SLACK), STEP, "input's slack")?;
+                let (from, to) = (self.output.at(0, y, part.x), self.output.at(blocks - 1, y, part.x));
+                proven(self.output.holds(from, to + part.pixels * self.output.layout.pixel()), STEP, "output")?;
+            }
+        }
+        Ok(())
+    }
+
+    unsafe fn run(&self, worker: &Worker<'_>) {
+        let height = self.output.shape().height;
+        for item in worker.share(self.output.blocks() * height) {
+            // SAFETY: the caller's promise; no other thread computes this row of this block.
+            unsafe { self.compute(worker, item / height, item % height) };
+        }
+    }
+
+    fn weights(&self) -> usize {
+        self.packed.floats()
+    }
+}
