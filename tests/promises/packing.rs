@@ -103,7 +103,8 @@ fn mobilenet_from_the_zoo_sees_what_onnx_runtime_sees() {
         Some((144, 0.99)),
         Some((22, 0.99)),
     ];
-    check_photographs("mobilenetv2_fp32.onnx", &["--preset", "imagenet"], 0.03, &answers);
+    // Two cats that are nearly even: decoding 1280 × 720 at half its size moves the first of them by 0.04.
+    check_photographs("mobilenetv2_fp32.onnx", &["--preset", "imagenet"], 0.05, &answers);
 }
 
 /// Its batch is a symbol; with that fixed, its own annotations contradict it. Near ties are left out.
