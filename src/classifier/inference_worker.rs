@@ -14,12 +14,15 @@ use base64::Engine as _;
 use margay_camera::FrameMeta;
 use margay_camera::ring::{ReadError, RingReader, Wait};
 use margay_inference::still::MAX_STILL_BYTES;
-use margay_inference::{Classification, EngineChoice, FrameView, GoldenSample, Pipeline, Thumbnailer, verify_golden};
+use margay_inference::{
+    Classification, EngineChoice, FrameView, GoldenSample, LoadError, Pipeline, Provider, Thumbnailer, verify_golden,
+};
 
 use super::explain;
 use super::glance::{Glance, Shades};
 use super::message::{Account, FromInference, Inferred, Outcome, ToInference};
 use super::model_directory::ModelDirectory;
+use super::running::Running;
 use crate::clock::Clock;
 use crate::ipc::{IpcError, Received, Waited, WorkerChannel};
 use crate::package::EngineHint;
@@ -89,11 +92,11 @@ fn load(channel: &WorkerChannel) -> Result<Option<Loaded>, InferenceWorkerError>
     let Waited::Message(Received { message, .. }) = channel.receive::<ToInference>(Duration::from_secs(30))? else {
         return Ok(None);
     };
-    let ToInference::Load { directory, classes, threshold, thumbnail, shades, view } = message else {
+    let ToInference::Load { directory, classes, threshold, thumbnail, shades, view, running } = message else {
         return Err(InferenceWorkerError::OutOfOrder { message: "another order", when: "before a model to load" });
     };
     let started = Instant::now();
-    match open(&margay_sandbox::resource_path(Path::new(&directory))) {
+    match open(&margay_sandbox::resource_path(Path::new(&directory)), &running) {
         Ok(mut opened) => {
             let load_us = micros(started.elapsed());
             channel.send(&FromInference::Loaded { engine: opened.pipeline.engine_name().to_owned(), load_us })?;
@@ -119,16 +122,9 @@ pub(super) struct Opened {
 
 /// Loads the package's model, runs it once on a grey picture, so that the first frame does not pay for what an engine
 /// puts off, and has it name its golden samples; an error is told in one line.
-pub(super) fn open(directory: &Path) -> Result<Opened, String> {
+pub(super) fn open(directory: &Path, running: &Running) -> Result<Opened, String> {
     let package = ModelDirectory::open(directory).map_err(|error| explain(&error))?;
-    let spec = package.manifest.model_spec();
-    let engine = match package.manifest.engine() {
-        EngineHint::Auto => EngineChoice::Auto,
-        EngineHint::Tract => EngineChoice::Tract,
-        EngineHint::Compiled => EngineChoice::Compiled,
-    };
-    let mut pipeline =
-        Pipeline::load(&package.model, &spec, package.labels, engine).map_err(|error| explain(&error))?;
+    let mut pipeline = load_pipeline(&package, running).map_err(|error| explain(&error))?;
     // Their number was held against the model's outputs before.
     package.manifest.check_golden_labels(pipeline.labels()).map_err(|error| explain(&error))?;
     let grey = [128; 3 * 64 * 64];
@@ -148,6 +144,28 @@ pub(super) fn open(directory: &Path) -> Result<Opened, String> {
     }
     let threshold = package.manifest.threshold().map_or(0.0, Probability::get);
     Ok(Opened { pipeline, threshold })
+}
+
+/// Loads the model on the engine of choice, or on the package's own where the choice may be passed over.
+fn load_pipeline(package: &ModelDirectory, running: &Running) -> Result<Pipeline, LoadError> {
+    let spec = package.manifest.model_spec();
+    let hint = match package.manifest.engine() {
+        EngineHint::Auto => EngineChoice::Auto,
+        EngineHint::Tract => EngineChoice::Tract,
+        EngineHint::Compiled => EngineChoice::Compiled,
+        EngineHint::OnnxRuntime => EngineChoice::OnnxRuntime(Provider::default()),
+    };
+    let load = |running: &Running| {
+        Pipeline::load(&package.model, &spec, package.labels.clone(), running.execution(hint))
+    };
+    match load(running) {
+        Err(error) if running.may_fall_back => {
+            let (engine, error) = (running.engine, explain(&error));
+            tracing::warn!(%engine, error, "the engine that was chosen by measurement does not run the model now");
+            load(&Running { engine: EngineChoice::Auto, ..running.clone() })
+        }
+        loaded => loaded,
+    }
 }
 
 /// Frames timed against a ceiling; their median is judged, so that one interruption does not cost a good model.

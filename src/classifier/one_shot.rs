@@ -19,6 +19,7 @@ use self::bench::{BenchOrder, BenchResult};
 use self::scores::Scored;
 use super::model_directory::ModelDirectory;
 use super::plan::{self, WorkerIdentity};
+use super::running::Running;
 use super::worker::CHANNEL_FD;
 use super::{explain, inference_worker};
 use crate::ipc::{self, CoreChannel, IpcError, Received, Waited, WorkerChannel};
@@ -40,7 +41,7 @@ enum Question {
     /// Say what the model file in this directory holds.
     Inspect { directory: PathBuf, file: String },
     /// Load the package in this directory and say what its model holds.
-    Load { directory: PathBuf },
+    Load { directory: PathBuf, running: Running },
     /// Classify the picture whose descriptor comes along.
     Picture { top_k: usize },
     /// Keep the picture whose descriptor comes along for a measurement.
@@ -147,7 +148,7 @@ impl OneShot {
         memory_limit: u64,
         identity: WorkerIdentity,
     ) -> Result<ModelSummary, OneShotError> {
-        let (channel, sandboxed) = start(directory, memory_limit, identity).await?;
+        let (channel, sandboxed) = start(directory, memory_limit, identity, &Running::default()).await?;
         channel.send(&Question::Inspect { directory: PACKAGE.into(), file: file.to_owned() }, &[]).await?;
         let answer = ask(&channel, &sandboxed).await;
         sandboxed.kill();
@@ -158,13 +159,18 @@ impl OneShot {
         }
     }
 
-    /// Loads the package in `directory` in a sandbox of its own, with `memory_limit` bytes.
+    /// Loads the package in `directory` in a sandbox of its own, with `memory_limit` bytes, to run as `running` says.
     ///
     /// # Errors
     /// [`OneShotError`]; `Refused` carries the worker's reason.
-    pub async fn load(directory: &Path, memory_limit: u64, identity: WorkerIdentity) -> Result<Self, OneShotError> {
-        let (channel, sandboxed) = start(directory, memory_limit, identity).await?;
-        channel.send(&Question::Load { directory: PACKAGE.into() }, &[]).await?;
+    pub async fn load(
+        directory: &Path,
+        memory_limit: u64,
+        identity: WorkerIdentity,
+        running: &Running,
+    ) -> Result<Self, OneShotError> {
+        let (channel, sandboxed) = start(directory, memory_limit, identity, running).await?;
+        channel.send(&Question::Load { directory: PACKAGE.into(), running: running.clone() }, &[]).await?;
         match ask(&channel, &sandboxed).await? {
             Answer::Loaded { summary, engine } => Ok(Self { channel, sandboxed, summary: *summary, engine }),
             Answer::Refused { why } => Err(OneShotError::Refused { why }),
@@ -228,10 +234,11 @@ async fn start(
     directory: &Path,
     memory_limit: u64,
     identity: WorkerIdentity,
+    running: &Running,
 ) -> Result<(CoreChannel, Arc<Sandboxed>), OneShotError> {
     let (ours, theirs) = ipc::pair().map_err(OneShotError::Channel)?;
     let channel = CoreChannel::new(ours, "worker").map_err(OneShotError::Channel)?;
-    let plan = plan::one_shot(directory, Path::new(PACKAGE), memory_limit, identity)?;
+    let plan = plan::one_shot(directory, Path::new(PACKAGE), memory_limit, identity, running)?;
     let launched = tokio::task::spawn_blocking(move || margay_sandbox::launch(&plan, vec![(theirs, CHANNEL_FD)]));
     let sandboxed = launched.await.map_err(|error| OneShotError::Channel(std::io::Error::other(error)))??;
     Ok((channel, Arc::new(sandboxed)))
@@ -282,8 +289,8 @@ impl Worker<'_> {
                 let summary = margay_inference::inspect(&file).map_err(|error| explain(&error))?;
                 Ok(Answer::Inspected(Box::new(summary)))
             }
-            Question::Load { directory } => {
-                let (pipeline, answer) = load(&margay_sandbox::resource_path(&directory))?;
+            Question::Load { directory, running } => {
+                let (pipeline, answer) = load(&margay_sandbox::resource_path(&directory), &running)?;
                 self.pipeline = Some(pipeline);
                 Ok(answer)
             }
@@ -307,10 +314,10 @@ impl Worker<'_> {
     }
 }
 
-fn load(directory: &Path) -> Result<(Pipeline, Answer), String> {
+fn load(directory: &Path, running: &Running) -> Result<(Pipeline, Answer), String> {
     let package = ModelDirectory::open(directory).map_err(|error| explain(&error))?;
     let summary = margay_inference::inspect(&package.model).map_err(|error| explain(&error))?;
-    let inference_worker::Opened { pipeline, .. } = inference_worker::open(directory)?;
+    let inference_worker::Opened { pipeline, .. } = inference_worker::open(directory, running)?;
     let engine = pipeline.engine_name().to_owned();
     Ok((pipeline, Answer::Loaded { summary: Box::new(summary), engine }))
 }

@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
     runtime.block_on(async {
         let package = open(arguments.model.as_deref())?;
         let start = Instant::now();
-        let worker = package.load().await?;
+        let worker = package.load(&crate::classifier::Running::default()).await?;
         let cold_start = start.elapsed();
         let (pictures, described) = pictures(arguments, &package);
         for picture in &pictures {

@@ -102,6 +102,9 @@ pub(super) fn check(parts: &PlanParts) -> Result<(), PlanError> {
     if let Program::Path(path) = &parts.program {
         check_path(parts, "program", path)?;
     }
+    for library in &parts.libraries {
+        check_path(parts, "library", library)?;
+    }
     for device in &parts.devices {
         check_path(parts, "device", &device.path)?;
         if !device.path.starts_with("/dev") || device.path == Path::new("/dev") {
