@@ -60,7 +60,7 @@ pub enum InferenceWorkerError {
 /// # Errors
 /// [`InferenceWorkerError`]. A model that cannot be used is no error here: the core has been told why.
 pub fn run(channel: &WorkerChannel, clock: &dyn Clock) -> Result<(), InferenceWorkerError> {
-    let Some(Loaded { opened: Opened { pipeline, threshold }, classes, thumbnailer, shades }) = load(channel)? else {
+    let Some(Loaded { opened: Opened { pipeline, threshold, .. }, classes, thumbnailer, shades }) = load(channel)? else {
         return Ok(());
     };
     let mut server = Server {
@@ -99,7 +99,8 @@ fn load(channel: &WorkerChannel) -> Result<Option<Loaded>, InferenceWorkerError>
     match open(&margay_sandbox::resource_path(Path::new(&directory)), &running) {
         Ok(mut opened) => {
             let load_us = micros(started.elapsed());
-            channel.send(&FromInference::Loaded { engine: opened.pipeline.engine_name().to_owned(), load_us })?;
+            let engine = opened.pipeline.engine_name().to_owned();
+            channel.send(&FromInference::Loaded { engine, load_us, remark: opened.remark.take() })?;
             opened.threshold = threshold.unwrap_or(opened.threshold);
             // Golden samples have been classified as they are.
             opened.pipeline = opened.pipeline.with_view(view);
@@ -118,13 +119,15 @@ pub(super) struct Opened {
     pub(super) pipeline: Pipeline,
     /// Classes below this probability are not told, if the package's own rule stands.
     threshold: f32,
+    /// That something else runs than was asked for, and why.
+    pub(super) remark: Option<String>,
 }
 
 /// Loads the package's model, runs it once on a grey picture, so that the first frame does not pay for what an engine
 /// puts off, and has it name its golden samples; an error is told in one line.
 pub(super) fn open(directory: &Path, running: &Running) -> Result<Opened, String> {
     let package = ModelDirectory::open(directory).map_err(|error| explain(&error))?;
-    let mut pipeline = load_pipeline(&package, running).map_err(|error| explain(&error))?;
+    let (mut pipeline, remark) = load_pipeline(&package, running).map_err(|error| explain(&error))?;
     // Their number was held against the model's outputs before.
     package.manifest.check_golden_labels(pipeline.labels()).map_err(|error| explain(&error))?;
     let grey = [128; 3 * 64 * 64];
@@ -143,11 +146,12 @@ pub(super) fn open(directory: &Path, running: &Running) -> Result<Opened, String
         check_latency(&mut pipeline, ceiling)?;
     }
     let threshold = package.manifest.threshold().map_or(0.0, Probability::get);
-    Ok(Opened { pipeline, threshold })
+    Ok(Opened { pipeline, threshold, remark })
 }
 
 /// Loads the model on the engine of choice, or on the package's own where the choice may be passed over.
-fn load_pipeline(package: &ModelDirectory, running: &Running) -> Result<Pipeline, LoadError> {
+/// What runs instead, and why, comes along.
+fn load_pipeline(package: &ModelDirectory, running: &Running) -> Result<(Pipeline, Option<String>), LoadError> {
     let spec = package.manifest.model_spec();
     let hint = match package.manifest.engine() {
         EngineHint::Auto => EngineChoice::Auto,
@@ -160,11 +164,19 @@ fn load_pipeline(package: &ModelDirectory, running: &Running) -> Result<Pipeline
     };
     match load(running) {
         Err(error) if running.may_fall_back => {
-            let (engine, error) = (running.engine, explain(&error));
-            tracing::warn!(%engine, error, "the engine that was chosen by measurement does not run the model now");
-            load(&Running { engine: EngineChoice::Auto, ..running.clone() })
+            let pipeline = load(&Running { engine: EngineChoice::Auto, ..running.clone() })?;
+            let remark = format!(
+                "{}, the engine that was chosen by measurement, does not run the model now, and {} does: {}",
+                running.engine,
+                pipeline.engine_name(),
+                explain(&error)
+            );
+            Ok((pipeline, Some(remark)))
         }
-        loaded => loaded,
+        loaded => loaded.map(|pipeline| {
+            let remark = pipeline.engine_remark().map(str::to_owned);
+            (pipeline, remark)
+        }),
     }
 }
 

@@ -94,6 +94,8 @@ pub enum FromInference {
         engine: String,
         /// Load, optimise and first run, in microseconds.
         load_us: u64,
+        /// That something else runs than was asked for, and why.
+        remark: Option<String>,
     },
     /// The model cannot be used; the worker ends after saying so.
     Refused {

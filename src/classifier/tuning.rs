@@ -1,6 +1,8 @@
 //! The choice that `margay model tune` made for a package on a processor, and what it was measured against; on disk, a
 //! file a package.
 
+pub mod selection;
+
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};

@@ -38,6 +38,10 @@ pub(super) fn threads(text: &str) -> Result<usize, String> {
 }
 
 impl EngineArguments {
+    pub(super) fn new(engine: Option<EngineChoice>, threads: Option<usize>, library: LibraryArguments) -> Self {
+        Self { engine, threads, library }
+    }
+
     /// How to run the package with this digest.
     pub(super) fn running(&self, digest: Option<&str>) -> Result<Running, Failed> {
         let Some(engine) = self.engine else {

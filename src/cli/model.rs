@@ -6,6 +6,7 @@ mod list;
 mod pack;
 mod sign;
 mod transfer;
+mod tune;
 mod verify;
 
 use std::fs::File;
@@ -40,6 +41,7 @@ enum Command {
     Inspect(inspect::Arguments),
     #[command(visible_alias = "test")]
     Verify(verify::Arguments),
+    Tune(tune::Arguments),
     Key(key::Arguments),
     Sign(sign::Arguments),
     List(list::Arguments),
@@ -54,6 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
         Command::Pack(arguments) => runtime.block_on(pack::run(arguments)),
         Command::Inspect(arguments) => runtime.block_on(inspect::run(arguments)),
         Command::Verify(arguments) => runtime.block_on(verify::run(arguments)),
+        Command::Tune(arguments) => runtime.block_on(tune::run(arguments)),
         Command::Key(arguments) => key::run(arguments),
         Command::Sign(arguments) => sign::run(arguments),
         Command::List(arguments) => list::run(arguments),

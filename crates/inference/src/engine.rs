@@ -29,6 +29,11 @@ pub trait Engine: fmt::Debug + Send {
     /// Short name, as logs and `margay status` show it.
     fn name(&self) -> &str;
 
+    /// That something else computes than was asked for, and why, in one line.
+    fn remark(&self) -> Option<&str> {
+        None
+    }
+
     /// Length of the score vector.
     fn outputs(&self) -> usize;
 

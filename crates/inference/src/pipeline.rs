@@ -159,6 +159,12 @@ impl Pipeline {
         self.engine.name()
     }
 
+    /// What the engine remarks on how it was loaded ([`Engine::remark`]).
+    #[must_use]
+    pub fn engine_remark(&self) -> Option<&str> {
+        self.engine.remark()
+    }
+
     /// The specification that the pipeline was loaded with.
     #[must_use]
     pub fn spec(&self) -> &ModelSpec {

@@ -33,13 +33,14 @@ static LIBRARY: OnceLock<(PathBuf, Result<Environment, String>)> = OnceLock::new
 pub struct OnnxRuntimeEngine {
     session: Session,
     name: &'static str,
+    remark: Option<String>,
     shape: [usize; 4],
     outputs: usize,
 }
 
 impl OnnxRuntimeEngine {
     /// Loads a model and checks it against its specification. A provider that the library lacks, or that fails on this
-    /// device, is replaced by the library's own kernels: [`Engine::name`] tells, and standard error has the reason.
+    /// device, is replaced by the library's own kernels: [`Engine::remark`] has the reason.
     ///
     /// # Errors
     /// [`LoadError`]: the library, the file, or how the model differs from its specification.
@@ -51,10 +52,10 @@ impl OnnxRuntimeEngine {
         file.check_input(&spec.input)?;
         // The library decodes the bytes again: a large model need not be in memory more often than that.
         drop(file);
-        let (session, provider) = session(environment, &bytes, provider, execution.threads)
+        let (session, provider, remark) = session(environment, &bytes, provider, execution.threads)
             .map_err(|reason| LoadError::Refused { path: path.to_owned(), engine: ENGINE, stage: Stage::Optimise, reason })?;
         let name = EngineChoice::OnnxRuntime(provider).name();
-        let mut engine = Self { session, name, shape: spec.input.shape(), outputs: 0 };
+        let mut engine = Self { session, name, remark, shape: spec.input.shape(), outputs: 0 };
         engine.outputs = engine.check_output(&spec.output, &InputTensor::zeroed(&spec.input)).map_err(|problem| match problem {
             Unfit::Problem(problem) => LoadError::Mismatch { path: path.to_owned(), problems: vec![problem] },
             Unfit::Failed(reason) => {
@@ -106,6 +107,10 @@ impl From<SpecProblem> for Unfit {
 impl Engine for OnnxRuntimeEngine {
     fn name(&self) -> &str {
         self.name
+    }
+
+    fn remark(&self) -> Option<&str> {
+        self.remark.as_deref()
     }
 
     fn outputs(&self) -> usize {
@@ -173,13 +178,14 @@ fn load_library(path: &Path) -> Result<Environment, String> {
     catch_unwind(AssertUnwindSafe(loading)).unwrap_or_else(|_| Err(broken()))
 }
 
-/// A session with the provider asked for, or with the library's own kernels where that fails.
+/// A session with the provider asked for, or with the library's own kernels where that fails, and a word about it.
 fn session(
     environment: &Environment,
     model: &[u8],
     provider: Provider,
     threads: usize,
-) -> Result<(Session, Provider), String> {
+) -> Result<(Session, Provider, Option<String>), String> {
+    let mut remark = None;
     if provider != Provider::Cpu {
         let attempt = if is_built_in(provider) {
             commit(environment, model, provider, threads)
@@ -187,18 +193,16 @@ fn session(
             Err("the library was built without it".to_owned())
         };
         match attempt {
-            Ok(session) => return Ok((session, provider)),
-            Err(reason) => fell_back(provider, &reason),
+            Ok(session) => return Ok((session, provider, None)),
+            Err(reason) => remark = Some(fell_back(provider, &reason)),
         }
     }
-    Ok((commit(environment, model, Provider::Cpu, threads)?, Provider::Cpu))
+    Ok((commit(environment, model, Provider::Cpu, threads)?, Provider::Cpu, remark))
 }
 
-/// Tells whoever reads the worker's log.
-#[expect(clippy::print_stderr, reason = "a worker's standard error is its log")]
-fn fell_back(provider: Provider, reason: &str) {
+fn fell_back(provider: Provider, reason: &str) -> String {
     let asked = EngineChoice::OnnxRuntime(provider);
-    eprintln!("{asked} does not work here, the library's own kernels run the model: {reason}");
+    format!("{asked} does not work here, and the library's own kernels run the model: {reason}")
 }
 
 fn commit(environment: &Environment, model: &[u8], provider: Provider, threads: usize) -> Result<Session, String> {
