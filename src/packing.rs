@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::classifier::{Running, WorkerIdentity};
 use crate::classifier::one_shot::{OneShot, OneShotError};
+use crate::classifier::{Running, WorkerIdentity};
 use crate::package::{
     Draft, LabelFileError, MANIFEST_FILE, MAX_LABEL_FILE_BYTES, Manifest, PackageError, PackagePath, PathError,
     Sha256Digest, parse_labels,

@@ -159,9 +159,8 @@ fn load_pipeline(package: &ModelDirectory, running: &Running) -> Result<(Pipelin
         EngineHint::Compiled => EngineChoice::Compiled,
         EngineHint::OnnxRuntime => EngineChoice::OnnxRuntime(Provider::default()),
     };
-    let load = |running: &Running| {
-        Pipeline::load(&package.model, &spec, package.labels.clone(), running.execution(hint))
-    };
+    let load =
+        |running: &Running| Pipeline::load(&package.model, &spec, package.labels.clone(), running.execution(hint));
     match load(running) {
         Err(error) if running.may_fall_back => {
             let pipeline = load(&Running { engine: EngineChoice::Auto, ..running.clone() })?;

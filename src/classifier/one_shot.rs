@@ -350,7 +350,8 @@ impl Worker<'_> {
                 let pipeline = self.pipeline.as_mut().ok_or("a measurement came before a model")?;
                 // A core that is gone is noticed at the next question.
                 let tell = |frames| drop(self.channel.send(&Answer::Measuring { frames }));
-                bench::run(pipeline, &self.pictures, order, descriptors, tell).map(|result| Answer::Measured(Box::new(result)))
+                bench::run(pipeline, &self.pictures, order, descriptors, tell)
+                    .map(|result| Answer::Measured(Box::new(result)))
             }
             Question::Score(scored) => {
                 let pipeline = self.pipeline.as_mut().ok_or("an input came before a model")?;

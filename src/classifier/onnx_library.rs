@@ -10,7 +10,8 @@ const NAME: &str = "libonnxruntime.so";
 pub const VARIABLE: &str = "MARGAY_ONNXRUNTIME";
 
 /// Folders where packages and people put libraries.
-const FOLDERS: [&str; 5] = ["/usr/local/lib", "/opt/onnxruntime/lib", "/usr/lib", "/usr/lib64", "/usr/lib/ARCH-linux-gnu"];
+const FOLDERS: [&str; 5] =
+    ["/usr/local/lib", "/opt/onnxruntime/lib", "/usr/lib", "/usr/lib64", "/usr/lib/ARCH-linux-gnu"];
 
 /// No library was found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,7 +75,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         assert!(matches!(find(Some(folder.path())), Err(LibraryError::Absent { .. })));
-        for name in ["libonnxruntime.so.1.9.0", "libonnxruntime.so.1.20.1", "libonnxruntime.so.x", "libonnxruntime.so2"] {
+        for name in ["libonnxruntime.so.1.9.0", "libonnxruntime.so.1.20.1", "libonnxruntime.so.x", "libonnxruntime.so2"]
+        {
             fs::write(at(name), "").unwrap();
         }
         fs::write(at("libonnxruntime_providers_shared.so"), "").unwrap();

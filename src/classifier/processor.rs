@@ -22,7 +22,14 @@ pub struct Processor {
 
 /// The fields of `/proc/cpuinfo` that tell one kind of core from another: x86's, then Arm's.
 const KIND: [&str; 9] = [
-    "vendor_id", "cpu family", "model", "stepping", "CPU implementer", "CPU architecture", "CPU variant", "CPU part",
+    "vendor_id",
+    "cpu family",
+    "model",
+    "stepping",
+    "CPU implementer",
+    "CPU architecture",
+    "CPU variant",
+    "CPU part",
     "CPU revision",
 ];
 

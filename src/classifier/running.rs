@@ -74,7 +74,10 @@ impl Engines {
     pub fn configured(config: &Config) -> Self {
         let library = onnx_library::asked_for(config.onnx_runtime.as_deref()).unwrap_or_else(|error| {
             let error = super::explain(&error);
-            tracing::warn!(error, "models run without ONNX Runtime: margay.onnxRuntime or MARGAY_ONNXRUNTIME leads nowhere");
+            tracing::warn!(
+                error,
+                "models run without ONNX Runtime: margay.onnxRuntime or MARGAY_ONNXRUNTIME leads nowhere"
+            );
             None
         });
         Self { tunings: Some(config.directories.tunings()), library, processor: Processor::here() }

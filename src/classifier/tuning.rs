@@ -171,9 +171,9 @@ pub fn write(folder: &Path, tuning: &Tuning) -> Result<PathBuf, TuningError> {
 
 /// The file of a package. A digest is checked first: it becomes part of a path.
 fn file(folder: &Path, digest: &str) -> Result<PathBuf, TuningError> {
-    let digits = digest.strip_prefix(ALGORITHM).filter(|digits| {
-        digits.len() == 64 && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
-    });
+    let digits = digest
+        .strip_prefix(ALGORITHM)
+        .filter(|digits| digits.len() == 64 && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')));
     let wrong = || TuningError::Digest { digest: digest.chars().take(100).collect() };
     Ok(folder.join(format!("sha256-{}.json", digits.ok_or_else(wrong)?)))
 }
@@ -207,7 +207,8 @@ mod tests {
     const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
     fn tuning() -> Tuning {
-        let ran = Outcome::Ran { p50_us: 10, p99_us: 20, rss_bytes: None, difference: 0.5, excluded: Some("far".into()) };
+        let ran =
+            Outcome::Ran { p50_us: 10, p99_us: 20, rss_bytes: None, difference: 0.5, excluded: Some("far".into()) };
         let measurements = vec![
             Measurement { engine: EngineChoice::Tract, threads: 1, outcome: ran },
             Measurement { engine: EngineChoice::Compiled, threads: 2, outcome: Outcome::Failed { why: "no".into() } },

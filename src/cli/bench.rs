@@ -86,7 +86,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
                 .with_context(|| format!("writing {}", path.display()))
                 .or_fail(Code::Failure)?;
         }
-        if arguments.json { output::json(&report) } else { table::show(&report, earlier.as_ref()) }.or_fail(Code::Failure)
+        if arguments.json { output::json(&report) } else { table::show(&report, earlier.as_ref()) }
+            .or_fail(Code::Failure)
     })
 }
 

@@ -17,9 +17,9 @@ use anyhow::Context;
 
 use super::exit::{Code, Failed, OrFail};
 use super::{output, progress};
-use crate::classifier::{Running, WorkerIdentity};
 use crate::classifier::model_directory::ModelDirectory;
 use crate::classifier::one_shot::{OneShot, OneShotError};
+use crate::classifier::{Running, WorkerIdentity};
 use crate::package::Sha256Digest;
 use crate::packing::TRIAL_MEMORY;
 use crate::secret::Secret;

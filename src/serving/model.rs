@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, Semaphore};
 
 use super::statistics::Statistics;
-use crate::classifier::{Running, WorkerIdentity};
 use crate::classifier::model_directory::ModelDirectory;
 use crate::classifier::one_shot::scores::{Scored, Scores};
 use crate::classifier::one_shot::{OneShot, OneShotError};
+use crate::classifier::{Running, WorkerIdentity};
 
 /// Requests that may wait for a worker; more are told to come again.
 const MAX_WAITING: usize = 32;

@@ -237,7 +237,10 @@ mod tests {
         let mut memory = tempfile::tempfile().unwrap();
         laps.write(&mut memory).unwrap();
         assert_eq!(Laps::read(&mut memory, 3).unwrap(), laps);
-        assert_eq!((laps.of("total"), laps.of("inference")[0], laps.of("sleep")), (&[100, 101, 102][..], u32::MAX, &[][..]));
+        assert_eq!(
+            (laps.of("total"), laps.of("inference")[0], laps.of("sleep")),
+            (&[100, 101, 102][..], u32::MAX, &[][..])
+        );
         assert!(Laps::read(&mut memory, 4).is_err(), "a worker that says more than it wrote");
     }
 

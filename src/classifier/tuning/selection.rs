@@ -71,7 +71,12 @@ fn reason(chosen: &Measurement, p50: u64, eligible: &[(&Measurement, u64)]) -> S
     let threads = |measurement: &Measurement| format!("{} on {} thread(s)", measurement.engine, measurement.threads);
     if *time < p50 {
         let reason = "which saves too little to be worth another thread";
-        return format!("{:.3} ms; {} takes {:.3} ms, {reason}", milliseconds(p50), threads(other), milliseconds(*time));
+        return format!(
+            "{:.3} ms; {} takes {:.3} ms, {reason}",
+            milliseconds(p50),
+            threads(other),
+            milliseconds(*time)
+        );
     }
     format!(
         "the fastest within tolerance: {:.3} ms, {:.2} of the time of {} ({:.3} ms)",

@@ -24,7 +24,8 @@ impl Plot {
     /// The plot with one line a series.
     pub(super) fn lines(&self, series: &[Vec<(f64, f64)>]) -> String {
         let draw = |points: &Vec<(f64, f64)>, colour: &str| {
-            let path: Vec<String> = points.iter().map(|point| self.place(*point)).map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+            let path: Vec<String> =
+                points.iter().map(|point| self.place(*point)).map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
             format!("<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\" points=\"{}\"/>", path.join(" "))
         };
         self.framed(&drawn(series, draw))
@@ -50,21 +51,44 @@ impl Plot {
 
     /// Axes and grid around what was drawn.
     fn framed(&self, content: &str) -> String {
-        let mut text = format!("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{} by {}\">", SIZE.0, SIZE.1, self.axes.1, self.axes.0);
+        let mut text = format!(
+            "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{} by {}\">",
+            SIZE.0, SIZE.1, self.axes.1, self.axes.0
+        );
         for tick in ticks(self.extent.0) {
             let (x, bottom) = self.place((tick, 0.0));
             let _ = write!(text, "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{bottom:.1}\"/>");
-            let _ = write!(text, "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>", bottom + 15.0, number(tick));
+            let _ = write!(
+                text,
+                "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+                bottom + 15.0,
+                number(tick)
+            );
         }
         for tick in ticks(self.extent.1) {
             let (left, y) = self.place((0.0, tick));
-            let _ = write!(text, "<line class=\"grid\" x1=\"{left}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>", SIZE.0 - RIGHT);
-            let _ = write!(text, "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>", left - 6.0, y + 4.0, number(tick));
+            let _ = write!(
+                text,
+                "<line class=\"grid\" x1=\"{left}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>",
+                SIZE.0 - RIGHT
+            );
+            let _ = write!(
+                text,
+                "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                left - 6.0,
+                y + 4.0,
+                number(tick)
+            );
         }
         let middle = (SIZE.0 + LEFT) / 2.0;
-        let _ = write!(text, "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>", SIZE.1 - 6.0, self.axes.0);
+        let _ =
+            write!(text, "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>", SIZE.1 - 6.0, self.axes.0);
         let height = SIZE.1 / 2.0 - BOTTOM / 2.0;
-        let _ = write!(text, "<text transform=\"translate(14 {height}) rotate(-90)\" text-anchor=\"middle\">{}</text>", self.axes.1);
+        let _ = write!(
+            text,
+            "<text transform=\"translate(14 {height}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
+            self.axes.1
+        );
         text + content + "</svg>"
     }
 }
@@ -86,7 +110,11 @@ pub(super) fn bars(rows: &[(String, Vec<f64>)], unit: &str) -> String {
         let mut x = label_width;
         for (part, colour) in parts.iter().zip(COLOURS.iter().cycle()) {
             let width = (SIZE.0 - label_width - 90.0) * part / greatest;
-            let _ = write!(text, "<rect x=\"{x:.1}\" y=\"{}\" width=\"{width:.1}\" height=\"18\" fill=\"{colour}\"/>", y + 5.0);
+            let _ = write!(
+                text,
+                "<rect x=\"{x:.1}\" y=\"{}\" width=\"{width:.1}\" height=\"18\" fill=\"{colour}\"/>",
+                y + 5.0
+            );
             x += width;
         }
         let sum: f64 = parts.iter().sum();
@@ -132,7 +160,10 @@ mod tests {
         let plot = Plot { extent: (10.0, 1.0), axes: ("ms", "frames") };
         for point in [(0.0, 0.0), (10.0, 1.0), (1e9, -5.0), (f64::NAN, 0.5)] {
             let (x, y) = plot.place(point);
-            assert!(x.is_nan() || ((LEFT..=SIZE.0 - RIGHT).contains(&x) && (TOP..=SIZE.1 - BOTTOM).contains(&y)), "{point:?}");
+            assert!(
+                x.is_nan() || ((LEFT..=SIZE.0 - RIGHT).contains(&x) && (TOP..=SIZE.1 - BOTTOM).contains(&y)),
+                "{point:?}"
+            );
         }
     }
 }

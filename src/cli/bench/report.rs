@@ -154,7 +154,10 @@ impl Run {
     /// What tables call it.
     pub(super) fn label(&self) -> String {
         let threads = if self.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", self.threads) };
-        format!("{}, {threads}", self.engine)
+        match self.remark {
+            Some(_) => format!("{} for {}, {threads}", self.engine, self.asked),
+            None => format!("{}, {threads}", self.engine),
+        }
     }
 
     /// The distribution of a stage; zeros for one that the document lacks.

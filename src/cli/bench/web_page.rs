@@ -13,7 +13,7 @@ const MOST_POINTS: usize = 400;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:900px;margin:2em auto;padding:0 1em;color:#1b1f23;\
 background:#fff}h1{font-size:1.5em}h2{font-size:1.15em;margin-top:2em}table{border-collapse:collapse;width:100%}\
-th,td{padding:.25em .6em;text-align:right;border-bottom:1px solid #d8dee4}th:first-child,td:first-child{text-align:left}\
+th,td{padding:.25em .6em;text-align:right;border-bottom:1px solid #d8dee4}th:first-child,td:first-child,.stages td:nth-child(2),.stages th:nth-child(2){text-align:left}table{margin-bottom:1.5em}\
 svg{width:100%;height:auto}svg text{font:12px system-ui,sans-serif;fill:#57606a}.grid{stroke:#e6eaee}\
 .key span{display:inline-block;margin-right:1.2em}.key i{display:inline-block;width:.8em;height:.8em;margin-right:.4em}\
 .warning{background:#fff8c5;padding:.5em 1em}p.note{color:#57606a}";
@@ -39,7 +39,8 @@ pub(super) fn of(report: &Report) -> String {
 fn warnings(report: &Report) -> String {
     let debug = (report.build == "debug").then(|| "A debug build: its figures say nothing about a device.".to_owned());
     let unstable = report.runs.iter().filter(|run| !run.warm_up.stable);
-    let unstable = unstable.map(|run| format!("{}: the warm-up never became stable; the device was busy.", run.label()));
+    let unstable =
+        unstable.map(|run| format!("{}: the warm-up never became stable; the device was busy.", run.label()));
     let remarks = report.runs.iter().filter_map(|run| run.remark.clone());
     let all = debug.into_iter().chain(unstable).chain(remarks);
     all.map(|warning| format!("<p class=\"warning\">{}</p>\n", escaped(&warning))).collect()
@@ -47,7 +48,7 @@ fn warnings(report: &Report) -> String {
 
 fn table(report: &Report) -> String {
     let mut text = String::from(
-        "<h2>Engines</h2><table><tr><th>engine</th><th>stage</th><th>min</th><th>p50</th><th>p90</th><th>p95</th>\
+        "<h2>Engines</h2><table class=\"stages\"><tr><th>engine</th><th>stage</th><th>min</th><th>p50</th><th>p90</th><th>p95</th>\
          <th>p99</th><th>p99.9</th><th>max</th></tr>\n",
     );
     for run in &report.runs {
@@ -61,7 +62,8 @@ fn table(report: &Report) -> String {
     }
     text.push_str("</table><table><tr><th>engine</th><th>frames/s</th><th>cold start</th><th>RSS MiB</th><th>PSS MiB</th><th>warm-up</th></tr>\n");
     for run in &report.runs {
-        let memory = |bytes: Option<u64>| bytes.map_or_else(|| "–".to_owned(), |bytes| format!("{:.1}", mebibytes(bytes)));
+        let memory =
+            |bytes: Option<u64>| bytes.map_or_else(|| "–".to_owned(), |bytes| format!("{:.1}", mebibytes(bytes)));
         text.push_str(&format!(
             "<tr><td>{}</td><td>{:.1}</td><td>{:.1}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
             escaped(&run.label()),
@@ -126,9 +128,9 @@ fn comparison(report: &Report) -> String {
 }
 
 fn key(labels: impl Iterator<Item = String>) -> String {
-    let entries = labels.zip(COLOURS.iter().cycle()).map(|(label, colour)| {
-        format!("<span><i style=\"background:{colour}\"></i>{}</span>", escaped(&label))
-    });
+    let entries = labels
+        .zip(COLOURS.iter().cycle())
+        .map(|(label, colour)| format!("<span><i style=\"background:{colour}\"></i>{}</span>", escaped(&label)));
     format!("<p class=\"key\">{}</p>", entries.collect::<String>())
 }
 

@@ -337,7 +337,9 @@ fn show(tuned: &Tuned<'_>) -> std::io::Result<()> {
     let Choice { engine, threads, .. } = &tuning.choice;
     output::line(&format!("chosen      {engine}, {threads} thread(s): {}", tuning.reason))?;
     match kept {
-        Some(path) => output::line(&format!("kept        {}; the core takes it when it next loads the package", path.display())),
+        Some(path) => {
+            output::line(&format!("kept        {}; the core takes it when it next loads the package", path.display()))
+        }
         None => output::line("kept        nowhere"),
     }
 }
@@ -348,7 +350,8 @@ fn sentence(measurement: &Measurement) -> String {
     match &measurement.outcome {
         Outcome::Failed { why } => format!("{label:<32}does not run it: {why}"),
         Outcome::Ran { p50_us, p99_us, rss_bytes, difference, excluded } => {
-            let memory = rss_bytes.map_or_else(String::new, |bytes| format!(", {:.1} MiB", bytes as f64 / f64::from(1 << 20)));
+            let memory =
+                rss_bytes.map_or_else(String::new, |bytes| format!(", {:.1} MiB", bytes as f64 / f64::from(1 << 20)));
             let excluded = excluded.as_ref().map_or_else(String::new, |why| format!("; not chosen: {why}"));
             let (p50, p99) = (*p50_us as f64 / 1e3, *p99_us as f64 / 1e3);
             format!("{label:<32}{p50:>9.3} ms (p99 {p99:.3}){memory}, differs by {difference:.6}{excluded}")

@@ -37,9 +37,7 @@ pub(crate) fn load(path: &Path, spec: &ModelSpec, execution: &Execution) -> Resu
             Ok(engine) => Ok(Box::new(engine)),
             Err(declined) => Err(LoadError::Declined { path: path.to_owned(), declined }),
         },
-        EngineChoice::OnnxRuntime(provider) => {
-            Ok(Box::new(OnnxRuntimeEngine::load(path, spec, provider, execution)?))
-        }
+        EngineChoice::OnnxRuntime(provider) => Ok(Box::new(OnnxRuntimeEngine::load(path, spec, provider, execution)?)),
         EngineChoice::Auto => {
             let mut tract = TractEngine::load(path, spec)?;
             if let Ok(mut compiled) = CompiledEngine::load(path, spec, execution.threads)?

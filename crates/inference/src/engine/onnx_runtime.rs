@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use margay_frontend::tensor::{InputTensor, TensorData};
-use ort::ep::{self, ExecutionProvider, ExecutionProviderDispatch};
 use ort::environment::Environment;
+use ort::ep::{self, ExecutionProvider, ExecutionProviderDispatch};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, TensorRef};
@@ -52,16 +52,22 @@ impl OnnxRuntimeEngine {
         file.check_input(&spec.input)?;
         // The library decodes the bytes again: a large model need not be in memory more often than that.
         drop(file);
-        let (session, provider, remark) = session(environment, &bytes, provider, execution.threads)
-            .map_err(|reason| LoadError::Refused { path: path.to_owned(), engine: ENGINE, stage: Stage::Optimise, reason })?;
+        let (session, provider, remark) =
+            session(environment, &bytes, provider, execution.threads).map_err(|reason| LoadError::Refused {
+                path: path.to_owned(),
+                engine: ENGINE,
+                stage: Stage::Optimise,
+                reason,
+            })?;
         let name = EngineChoice::OnnxRuntime(provider).name();
         let mut engine = Self { session, name, remark, shape: spec.input.shape(), outputs: 0 };
-        engine.outputs = engine.check_output(&spec.output, &InputTensor::zeroed(&spec.input)).map_err(|problem| match problem {
-            Unfit::Problem(problem) => LoadError::Mismatch { path: path.to_owned(), problems: vec![problem] },
-            Unfit::Failed(reason) => {
-                LoadError::Refused { path: path.to_owned(), engine: ENGINE, stage: Stage::Optimise, reason }
-            }
-        })?;
+        engine.outputs =
+            engine.check_output(&spec.output, &InputTensor::zeroed(&spec.input)).map_err(|problem| match problem {
+                Unfit::Problem(problem) => LoadError::Mismatch { path: path.to_owned(), problems: vec![problem] },
+                Unfit::Failed(reason) => {
+                    LoadError::Refused { path: path.to_owned(), engine: ENGINE, stage: Stage::Optimise, reason }
+                }
+            })?;
         Ok(engine)
     }
 
@@ -136,7 +142,10 @@ impl Engine for OnnxRuntimeEngine {
 
 impl fmt::Debug for OnnxRuntimeEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OnnxRuntimeEngine").field("name", &self.name).field("shape", &self.shape).finish_non_exhaustive()
+        f.debug_struct("OnnxRuntimeEngine")
+            .field("name", &self.name)
+            .field("shape", &self.shape)
+            .finish_non_exhaustive()
     }
 }
 
@@ -163,7 +172,11 @@ fn is_built_in(provider: Provider) -> bool {
 fn environment(path: &Path) -> Result<&'static Environment, String> {
     let (loaded, environment) = LIBRARY.get_or_init(|| (path.to_owned(), load_library(path)));
     if loaded != path {
-        return Err(format!("this process has loaded {} already, and cannot load {}", loaded.display(), path.display()));
+        return Err(format!(
+            "this process has loaded {} already, and cannot load {}",
+            loaded.display(),
+            path.display()
+        ));
     }
     environment.as_ref().map_err(Clone::clone)
 }

@@ -97,7 +97,8 @@ impl Resolved {
 
     /// The folders of `libraries`: what they load in turn often lies beside them.
     fn add_libraries(&mut self, libraries: &[PathBuf]) {
-        let folders = libraries.iter().filter_map(|library| library.parent()).filter(|folder| !in_library_folder(folder));
+        let folders =
+            libraries.iter().filter_map(|library| library.parent()).filter(|folder| !in_library_folder(folder));
         self.needs.extend(folders.filter_map(existing));
         self.needs.sort();
         self.needs.dedup();
