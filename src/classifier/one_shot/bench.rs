@@ -250,14 +250,14 @@ mod tests {
         let mut totals = [900, 900, 500, 500, 101, 101, 100, 100, 102, 102, 1].into_iter();
         let warmed = warm_up(order, &mut || Ok((StageTimings::default(), totals.next().unwrap()))).unwrap();
         assert_eq!((warmed.frames, warmed.stable, warmed.medians), (10, true, vec![900, 500, 101, 100, 102]));
-        let mut up = 0;
-        let mut slower = || {
-            up += 1000;
-            Ok((StageTimings::default(), up))
+        let mut frame = 0;
+        let mut unsteady = || {
+            frame += 1;
+            Ok((StageTimings::default(), if frame % 4 < 2 { 100 } else { 900 }))
         };
-        let warmed = warm_up(BenchOrder { limit_ms: 5, ..order }, &mut slower).unwrap();
+        let warmed = warm_up(BenchOrder { limit_ms: 5, window: 1, ..order }, &mut unsteady).unwrap();
         assert!(!warmed.stable && warmed.medians.len() <= TOLD_WINDOWS);
-        let none = warm_up(BenchOrder { window: 0, ..order }, &mut slower).unwrap();
+        let none = warm_up(BenchOrder { window: 0, ..order }, &mut unsteady).unwrap();
         assert_eq!((none.frames, none.stable), (0, true));
     }
 }

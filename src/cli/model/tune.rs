@@ -324,7 +324,9 @@ fn difference(reference: &[Vec<f32>], found: &[Vec<f32>]) -> f32 {
         return f32::NAN;
     }
     let pairs = reference.iter().flatten().zip(found.iter().flatten());
-    pairs.map(|(a, b)| (a - b).abs()).fold(0.0, |most, gap| if gap.is_nan() { f32::NAN } else { most.max(gap) })
+    pairs
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0_f32, |most, gap| if gap.is_nan() || most.is_nan() { f32::NAN } else { most.max(gap) })
 }
 
 fn show(tuned: &Tuned<'_>) -> std::io::Result<()> {

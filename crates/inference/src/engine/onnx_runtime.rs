@@ -4,6 +4,7 @@
 //! A process has one library for its whole life. The model is read and bounded like for the other engines, and handed
 //! over in memory, so that the library opens no file by itself. Only this file names the crate `ort`.
 
+use std::error::Error as _;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use margay_frontend::tensor::{InputTensor, TensorData};
+use ort::LoadDynamicError;
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider, ExecutionProviderDispatch};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
@@ -184,11 +186,20 @@ fn environment(path: &Path) -> Result<&'static Environment, String> {
 fn load_library(path: &Path) -> Result<Environment, String> {
     // A library that says it is ONNX Runtime and lacks its functions makes the crate panic.
     let loading = || {
-        let builder = ort::init_from(path).map_err(|error| error.to_string())?;
+        let builder = ort::init_from(path).map_err(|error| words_of(&error))?;
         builder.with_name("margay").with_telemetry(false).build().map_err(|error| one_line(&error))
     };
     let broken = || format!("{} is no library of ONNX Runtime that can be used", path.display());
     catch_unwind(AssertUnwindSafe(loading)).unwrap_or_else(|_| Err(broken()))
+}
+
+/// The loader's reason with what the system said, which the crate leaves out.
+fn words_of(error: &LoadDynamicError) -> String {
+    let reason = match error {
+        LoadDynamicError::Dlopen { error, .. } => error.source().map(ToString::to_string),
+        _ => None,
+    };
+    reason.map_or_else(|| error.to_string(), |reason| format!("{error}: {reason}"))
 }
 
 /// A session with the provider asked for, or with the library's own kernels where that fails, and a word about it.
