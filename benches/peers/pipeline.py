@@ -231,7 +231,8 @@ def start_broker(folder, certificates, port):
             f"keyfile {certificates}/localhost.key\nrequire_certificate true\nuse_identity_as_username true\n"
             f"persistence false\nlog_type error\nmax_queued_messages 0\n")
     (folder / "mosquitto.conf").write_text(text)
-    return subprocess.Popen(["mosquitto", "-c", folder / "mosquitto.conf"], stdout=subprocess.DEVNULL)
+    return subprocess.Popen(["mosquitto", "-c", folder / "mosquitto.conf"], stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL)
 
 
 class Cloud(http.server.BaseHTTPRequestHandler):

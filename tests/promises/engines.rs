@@ -187,5 +187,5 @@ fn engine_of_a_core(device: &Device) -> String {
     let ready = log.lines().find(|line| line.contains("the model is ready")).unwrap_or_else(|| panic!("{log}"));
     let ready = ready.replace('"', "");
     let engine = ready.split_once("engine=").or_else(|| ready.split_once("engine:")).expect("it names the engine").1;
-    engine.split(|c: char| c == ' ' || c == ',' || c == '}').next().unwrap().to_owned()
+    engine.split([' ', ',', '}']).next().unwrap().to_owned()
 }
