@@ -21,6 +21,7 @@ a bootstrap over the rounds.
 
 import argparse
 import http.server
+import io
 import json
 import os
 import random
@@ -96,8 +97,6 @@ def prepare_with_opencv(numpy):
 
 
 def prepare_with_pillow(numpy):
-    import io
-
     from PIL import Image
 
     mean, deviation = numpy.float32(MEAN) * 255, numpy.float32(DEVIATION) * 255
@@ -288,8 +287,6 @@ def pack(margay, model, labels, folder, engine):
             if member.name.endswith("/model.toml"):
                 text = content.read().decode()
                 text = re.sub(r"(?m)^engine *=.*\n", "", text).replace("[model]\n", f'[model]\nengine = "{engine}"\n')
-                import io
-
                 content, member.size = io.BytesIO(text.encode()), len(text.encode())
             target.addfile(member, content)
     return place

@@ -61,7 +61,7 @@ impl EngineArguments {
 
 impl LibraryArguments {
     /// The library that was named, by option or environment.
-    fn asked_for(&self) -> Result<Option<PathBuf>, Failed> {
+    pub(super) fn asked_for(&self) -> Result<Option<PathBuf>, Failed> {
         onnx_library::asked_for(self.onnxruntime.as_deref()).or_fail(Code::Usage)
     }
 

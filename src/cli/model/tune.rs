@@ -224,10 +224,12 @@ async fn candidates(
 
 /// ONNX Runtime's library and what it offers, or why it offers nothing.
 async fn library(arguments: &Arguments, package: &Package) -> Result<(PathBuf, Vec<EngineChoice>), String> {
-    let configured = of_the_core(&arguments.config).library;
-    let library = match configured {
+    let library = match arguments.library.asked_for().map_err(words)? {
         Some(library) => library,
-        None => arguments.library.find().map_err(words)?,
+        None => match of_the_core(&arguments.config).library {
+            Some(library) => library,
+            None => arguments.library.find().map_err(words)?,
+        },
     };
     let found = OneShot::providers(&library, &package.directory, TRIAL_MEMORY).await;
     found.map(|engines| (library, engines)).map_err(|error| explain(&error))
