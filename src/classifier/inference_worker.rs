@@ -60,7 +60,8 @@ pub enum InferenceWorkerError {
 /// # Errors
 /// [`InferenceWorkerError`]. A model that cannot be used is no error here: the core has been told why.
 pub fn run(channel: &WorkerChannel, clock: &dyn Clock) -> Result<(), InferenceWorkerError> {
-    let Some(Loaded { opened: Opened { pipeline, threshold, .. }, classes, thumbnailer, shades }) = load(channel)? else {
+    let Some(Loaded { opened: Opened { pipeline, threshold, .. }, classes, thumbnailer, shades }) = load(channel)?
+    else {
         return Ok(());
     };
     let mut server = Server {

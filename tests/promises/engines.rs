@@ -50,10 +50,15 @@ fn every_engine_gives_the_same_answer_on_any_number_of_threads() {
 
 #[test]
 fn a_library_that_is_absent_or_none_is_named_with_what_to_do() {
-    let folder = tempfile::tempdir().unwrap();
-    let fake = folder.path().join("libonnxruntime.so");
-    fs::write(&fake, "no library").unwrap();
-    for (path, code, word) in [("/nowhere", 2, "/nowhere"), (fake.to_str().unwrap(), 7, "libonnxruntime.so")] {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    // Every sandbox has a /tmp of its own.
+    let hidden = tempfile::tempdir_in("/tmp").unwrap();
+    let [fake, hidden] = [&folder, &hidden].map(|folder| folder.path().join("libonnxruntime.so"));
+    for library in [&fake, &hidden] {
+        fs::write(library, "no library").unwrap();
+    }
+    let [fake, hidden] = [&fake, &hidden].map(|path| path.to_str().unwrap());
+    for (path, code, word) in [("/nowhere", 2, "/nowhere"), (fake, 7, "libonnxruntime.so"), (hidden, 10, "/tmp")] {
         let options = ["classify", "--engine", "onnxruntime", "--onnxruntime", path, "--model", PACKAGE, PICTURE];
         let output = program::run(&options);
         program::assert_code(&output, code);
