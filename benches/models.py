@@ -2,13 +2,18 @@
 """Latency by stage of the bundled model and of real ones, as `margay bench` measures it, with ONNX Runtime's inference
 of the same model beside it in the same run: rounds are interleaved, and the median of the rounds is printed as Markdown.
 
-    benches/models.py --margay target/dist/margay [--models ../shared/models] [--rounds 5] [--frames 100]
+    benches/models.py --margay target/dist/margay [--engine onnxruntime] [--models ../shared/models] [--rounds 5] [--frames 100]
+
+With `--engine onnxruntime` both run the same library, the one of Python's wheel. The ratio is the median of the rounds' ratios
+with the 95 % interval of a bootstrap over the rounds.
 
 ONNX Runtime is left out where Python's onnxruntime is not installed (pip install onnxruntime).
 """
 
 import argparse
+import importlib.util
 import json
+import random
 import statistics
 import subprocess
 import sys
@@ -26,6 +31,9 @@ REAL = [
     ("mobilenet v1 0.25 128, u8 QDQ", "mobilenet_v1_0.25_128_qdq.onnx", []),
 ]
 PHOTO = "coral_cat_720p.jpg"
+
+WHEEL = importlib.util.find_spec("onnxruntime")
+LIBRARY = str(Path(WHEEL.origin).parent / "capi") if WHEEL else ""
 
 # One process a run, as Margay's worker is one: p50 of single inferences on one thread, in milliseconds.
 ORT = """
@@ -70,7 +78,13 @@ def packages(arguments, folder):
 
 def margay(arguments, package, picture):
     command = [arguments.margay, "bench", "--json", "--frames", str(arguments.frames), "--model", package, picture]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    if arguments.engine:
+        command += ["--threads", "1", "--engines", arguments.engine]
+    if arguments.engine.startswith("onnxruntime"):
+        command += ["--onnxruntime", LIBRARY]
+    report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    # The one run, with what is said of all.
+    return {**report, **report["runs"][0], **report["runs"][0]["stages"]}
 
 
 def onnx_runtime(arguments, model):
@@ -82,6 +96,7 @@ def onnx_runtime(arguments, model):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--margay", default=str(ROOT / "target/dist/margay"))
+    parser.add_argument("--engine", default="", help="as margay bench --engines; by default what the packages say")
     parser.add_argument("--models", type=Path, default=ROOT.parent / "shared/models")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--frames", type=int, default=100)
@@ -94,7 +109,8 @@ def main():
                 print(f"round {number + 1} of {arguments.rounds}: {name}", file=sys.stderr)
                 runs[name].append((margay(arguments, package, picture), onnx_runtime(arguments, model)))
     report = next(iter(runs.values()))[0][0]
-    print(f"{report['processor']}, {report['cores']} cores, margay {report['margay']} ({report['build']} build)\n")
+    processor = report["processor"]
+    print(f"{processor['name']}, {processor['cores']} cores, margay {report['margay']} ({report['build']} build)\n")
     print("| model | " + " | ".join(STAGES) + " | p99 | frames/s | cold start | RSS | ONNX Runtime | ratio |")
     print("|---|" + "---|" * (len(STAGES) + 6))
     for name, rounds in runs.items():
@@ -112,7 +128,9 @@ def row(name, rounds):
         return f"| {name} | " + " | ".join(cells) + " | – | – |"
     ratios = sorted(report["inference"]["p50"] / 1e3 / peer for report, peer in rounds)
     cells.append(f"{statistics.median(peer for _, peer in rounds):.2f}")
-    cells.append(f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})")
+    draw = random.Random(1)
+    medians = sorted(statistics.median(draw.choices(ratios, k=len(ratios))) for _ in range(2000))
+    cells.append(f"{statistics.median(ratios):.2f} ({medians[50]:.2f}–{medians[1949]:.2f})")
     return f"| {name} | " + " | ".join(cells) + " |"
 
 

@@ -12,6 +12,8 @@
 //!   becomes a tensor
 //! * [`message`]: what they say to each other
 //! * [`model_directory`]: a model package as it lies unpacked
+//! * [`running`]: the engine and the threads of a model; [`tuning`]: the choice that was measured, on which [`processor`];
+//!   [`onnx_library`]: where ONNX Runtime is
 
 mod capture_side;
 pub mod capture_worker;
@@ -25,10 +27,14 @@ pub mod ledger;
 pub mod message;
 pub mod model_directory;
 pub mod one_shot;
+pub mod onnx_library;
 mod plan;
 pub mod policy;
+pub mod processor;
+pub mod running;
 mod status;
 mod supervisor;
+pub mod tuning;
 mod worker;
 
 pub use capture_side::CaptureState;
@@ -38,6 +44,7 @@ pub use glance::{Glance, Shades};
 pub use health::{Condition, HealthReport, HealthSettings, Look};
 pub use inference_side::{Activated, DeployedModel, Loaded};
 pub use plan::{CameraAccess, WorkerIdentity};
+pub use running::{Engines, Running};
 pub use status::{ClassifierStatus, Restarts, WorkerStatus};
 pub use supervisor::{ActivationError, Classifier, Observation, Settings, SharedRing};
 pub use worker::{CHANNEL_FD, Role, SpawnError};

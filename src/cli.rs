@@ -11,6 +11,7 @@ mod credentials;
 #[cfg(feature = "demo")]
 mod demo;
 mod deploy;
+mod engine;
 mod enter_namespace;
 pub mod exit;
 mod import;

@@ -4,7 +4,7 @@
 //!
 //! V1 files may hold keys of other versions, so an unknown key of V1's part is a warning; under `margay` it is an error.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -72,6 +72,9 @@ pub struct Config {
     pub page: Option<Page>,
     /// The metrics for Prometheus (`margay.metrics`); without it they are served nowhere.
     pub metrics: Option<Metrics>,
+    /// Where ONNX Runtime's library is, a file or the folder that holds it (`margay.onnxRuntime`); without it models run
+    /// on it only where `margay model tune` found it.
+    pub onnx_runtime: Option<PathBuf>,
     /// Whose packages are taken (`margay.packages`).
     pub packages: Packages,
     /// How careful the core is with a new group (`margay.deployments`).
@@ -120,6 +123,8 @@ fn read(value: &Value, root: &Path, notes: &Notes) -> Option<Config> {
     let jobs = Jobs::read(margay.field("jobs").section());
     let page = Page::read(&mut margay);
     let metrics = Metrics::read(&mut margay);
+    let onnx_runtime = margay.field("onnxRuntime");
+    let onnx_runtime = if onnx_runtime.is_present() { path::read(&onnx_runtime, root) } else { None };
     let packages = Packages::read(margay.field("packages").section());
     let deployments = Deployments::read(margay.field("deployments").section());
     core.finish(Unknown::Warn);
@@ -141,6 +146,7 @@ fn read(value: &Value, root: &Path, notes: &Notes) -> Option<Config> {
         page,
         metrics,
         packages,
+        onnx_runtime,
         deployments,
     })
 }

@@ -11,7 +11,7 @@
 //! | services | [`import`], [`jobs`] → [`packing`], [`serving`], [`deployment`] → [`documents`] → [`connector`], [`page`] → [`classifier`] → [`router`] |
 //! | edges | [`mqtt`], [`s3`] → [`credentials`] → [`http`] → [`identity`], [`store`], [`ipc`] |
 //! | contracts | [`config`], [`group`], [`package`], [`topic`], [`payload`] |
-//! | words | [`document`] → [`problem`], [`arn`] → [`name`], [`units`], [`secret`], [`clock`], [`backoff`], [`metrics`], `disk` |
+//! | words | [`document`] → [`problem`], [`arn`] → [`name`], [`units`], [`secret`], [`clock`], [`backoff`], [`metrics`], [`statistics`], `disk` |
 #![forbid(unsafe_code)]
 
 pub mod app;
@@ -51,4 +51,5 @@ pub mod metrics;
 pub mod name;
 pub mod problem;
 pub mod secret;
+pub mod statistics;
 pub mod units;

@@ -72,6 +72,8 @@ pub enum EngineHint {
     Tract,
     /// The compiled engine, always.
     Compiled,
+    /// ONNX Runtime, always: a device without its library refuses the package.
+    OnnxRuntime,
 }
 
 /// Why a package is refused.

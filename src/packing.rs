@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::classifier::WorkerIdentity;
 use crate::classifier::one_shot::{OneShot, OneShotError};
+use crate::classifier::{Running, WorkerIdentity};
 use crate::package::{
     Draft, LabelFileError, MANIFEST_FILE, MAX_LABEL_FILE_BYTES, Manifest, PackageError, PackagePath, PathError,
     Sha256Digest, parse_labels,
@@ -182,7 +182,7 @@ pub async fn pack(order: &Order, tell: &mut (dyn FnMut(&str) + Send)) -> Result<
     stage.write_manifest(&draft)?;
 
     tell("trying the model in its sandbox");
-    let worker = OneShot::load(stage.path(), TRIAL_MEMORY, identity).await?;
+    let worker = OneShot::load(stage.path(), TRIAL_MEMORY, identity, &Running::default()).await?;
     let mut measured = Vec::new();
     for sample in &order.samples {
         tell(&format!("measuring {}", sample.picture.display()));
@@ -196,7 +196,7 @@ pub async fn pack(order: &Order, tell: &mut (dyn FnMut(&str) + Send)) -> Result<
     draft.files = stage.files.clone();
     draft.golden = measured.iter().map(|sample: &Measured| sample.golden.clone()).collect();
     let manifest = stage.write_manifest(&draft)?;
-    let worker = OneShot::load(stage.path(), TRIAL_MEMORY, identity).await?;
+    let worker = OneShot::load(stage.path(), TRIAL_MEMORY, identity, &Running::default()).await?;
     let (bytes, digest) = archive::write(stage.path(), &top_directory(&manifest), &order.output)?;
     Ok(Packed { manifest, summary: worker.summary.clone(), samples: measured, bytes, digest })
 }

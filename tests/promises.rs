@@ -32,6 +32,8 @@ mod demo;
 mod deployments;
 #[path = "promises/documents.rs"]
 mod documents;
+#[path = "promises/engines.rs"]
+mod engines;
 #[path = "promises/exit_codes.rs"]
 mod exit_codes;
 #[path = "promises/identity.rs"]

@@ -49,7 +49,7 @@ fn frames(criterion: &mut Criterion) {
         bench.iter(|| engine.run(black_box(&tensor), &mut scores).expect("it runs"));
     });
 
-    let mut compiled = CompiledEngine::load(&package.model, &spec).expect("the model is read").expect("it is covered");
+    let mut compiled = CompiledEngine::load(&package.model, &spec, 1).expect("the model is read").expect("it is covered");
     criterion.bench_function("inference, road-signs, compiled", |bench| {
         bench.iter(|| compiled.run(black_box(&tensor), &mut scores).expect("it runs"));
     });

@@ -18,7 +18,7 @@ use super::publishing::{Novelty, Publisher};
 use super::services::Services;
 use super::triggers::TriggerTarget;
 use crate::backoff::Backoff;
-use crate::classifier::{ActivationError, Classifier, ClassifierStatus, DeployedModel, explain};
+use crate::classifier::{ActivationError, Classifier, ClassifierStatus, DeployedModel, Engines, Settings, explain};
 use crate::config::Config;
 use crate::connector::image_classifier::ImageClassifier;
 use crate::deployment::{DeploymentError, GroupVersion, Runner, Staged};
@@ -95,6 +95,8 @@ pub(super) struct GroupRunner {
     insisting: Vec<Insisting>,
     /// Who brings messages to the local targets that run.
     porters: HashMap<Endpoint, Porter>,
+    /// How models are run on this device.
+    engines: Engines,
 }
 
 /// A task that gives a classifier its model until it runs.
@@ -166,7 +168,8 @@ impl GroupRunner {
         scene: Arc<Scene>,
     ) -> Self {
         let (config, services) = (config.clone(), services.clone());
-        Self { config, services, link, preview, scene, insisting: Vec::new(), porters: HashMap::new() }
+        let engines = Engines::configured(&config);
+        Self { config, services, link, preview, scene, insisting: Vec::new(), porters: HashMap::new(), engines }
     }
 
     /// Ends the classifiers that `group` does not go on with, and starts the others that it has, without their models.
@@ -224,7 +227,8 @@ impl GroupRunner {
             device: self.scene.device.clone(),
         };
         let observe = move |observation| publisher.publish(observation);
-        let classifier = Classifier::start(connector.settings(), self.services.clock.clone(), observe)?;
+        let settings = Settings { engines: self.engines.clone(), ..connector.settings() };
+        let classifier = Classifier::start(settings, self.services.clock.clone(), observe)?;
         let health = HealthPublisher {
             thing: self.config.core_thing.thing_arn.thing().clone(),
             camera: connector.camera_name.clone(),

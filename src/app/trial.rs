@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::services::{Services, ServicesError};
 use margay_camera::source::SourceError;
 
+use crate::classifier::Engines;
 use crate::classifier::one_shot::{OneShot, OneShotError};
 use crate::config::Config;
 use crate::connector::image_classifier::{Camera, ImageClassifier};
@@ -154,8 +155,9 @@ pub async fn run(
     })?;
     let detail = format!("credentials until {}", payload::timestamp(credentials.expiration));
     tell(passed("credentials", detail));
+    let engines = Engines::configured(config);
     for connector in &deployable.image_classifiers {
-        try_camera(&services, connector, &mut tell).await?;
+        try_camera(&services, &engines, connector, &mut tell).await?;
     }
     try_broker(config, &services).await?;
     tell(passed("broker", format!("admitted by {}:{}", config.mqtt.host, config.mqtt.port)));
@@ -168,6 +170,7 @@ fn passed(name: &'static str, detail: String) -> Told {
 
 async fn try_camera(
     services: &Services,
+    engines: &Engines,
     connector: &ImageClassifier,
     tell: &mut (impl FnMut(Told) + Send),
 ) -> Result<(), TrialFailure> {
@@ -179,7 +182,7 @@ async fn try_camera(
         .await
         .map_err(at_deployment)?;
     tell(passed("package", format!("{}, {}", connector.model_source, staged.model.identity.digest)));
-    let engine = try_model(connector, &staged).await?;
+    let engine = try_model(engines, connector, &staged).await?;
     let model = &staged.model.identity;
     tell(passed("model", format!("{} {} runs on {engine}", model.name, model.version)));
     if let Some(found) = look_at_camera(connector).await.map_err(at(Step::Source))? {
@@ -214,8 +217,10 @@ async fn look_at_camera(connector: &ImageClassifier) -> Result<Option<String>, T
     }
 }
 
-async fn try_model(connector: &ImageClassifier, staged: &Staged) -> Result<String, TrialFailure> {
-    let loaded = OneShot::load(&staged.model.directory, connector.memory_limit.bytes(), connector.identity()).await;
+async fn try_model(engines: &Engines, connector: &ImageClassifier, staged: &Staged) -> Result<String, TrialFailure> {
+    let running = engines.running(&staged.model.identity.digest, connector.threads);
+    let memory = connector.memory_limit.bytes();
+    let loaded = OneShot::load(&staged.model.directory, memory, connector.identity(), &running).await;
     match loaded {
         Ok(worker) => Ok(worker.engine.clone()),
         Err(error @ (OneShotError::Launch(_) | OneShotError::Plan(_) | OneShotError::Channel(_))) => {

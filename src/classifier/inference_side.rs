@@ -179,7 +179,10 @@ impl InferenceSide {
             server.heard = Instant::now();
         }
         match message {
-            FromInference::Loaded { engine, load_us } if is(&self.incoming, id) => {
+            FromInference::Loaded { engine, load_us, remark } if is(&self.incoming, id) => {
+                if let Some(remark) = remark {
+                    tracing::warn!(engine, remark, "the model runs otherwise than asked for");
+                }
                 self.loaded(Loaded { engine, load_time: Duration::from_micros(load_us) }, camera).await
             }
             FromInference::Refused { why } if is(&self.incoming, id) => self.incoming_failed(why),

@@ -14,12 +14,15 @@ use base64::Engine as _;
 use margay_camera::FrameMeta;
 use margay_camera::ring::{ReadError, RingReader, Wait};
 use margay_inference::still::MAX_STILL_BYTES;
-use margay_inference::{Classification, EngineChoice, FrameView, GoldenSample, Pipeline, Thumbnailer, verify_golden};
+use margay_inference::{
+    Classification, EngineChoice, FrameView, GoldenSample, LoadError, Pipeline, Provider, Thumbnailer, verify_golden,
+};
 
 use super::explain;
 use super::glance::{Glance, Shades};
 use super::message::{Account, FromInference, Inferred, Outcome, ToInference};
 use super::model_directory::ModelDirectory;
+use super::running::Running;
 use crate::clock::Clock;
 use crate::ipc::{IpcError, Received, Waited, WorkerChannel};
 use crate::package::EngineHint;
@@ -57,7 +60,8 @@ pub enum InferenceWorkerError {
 /// # Errors
 /// [`InferenceWorkerError`]. A model that cannot be used is no error here: the core has been told why.
 pub fn run(channel: &WorkerChannel, clock: &dyn Clock) -> Result<(), InferenceWorkerError> {
-    let Some(Loaded { opened: Opened { pipeline, threshold }, classes, thumbnailer, shades }) = load(channel)? else {
+    let Some(Loaded { opened: Opened { pipeline, threshold, .. }, classes, thumbnailer, shades }) = load(channel)?
+    else {
         return Ok(());
     };
     let mut server = Server {
@@ -89,14 +93,15 @@ fn load(channel: &WorkerChannel) -> Result<Option<Loaded>, InferenceWorkerError>
     let Waited::Message(Received { message, .. }) = channel.receive::<ToInference>(Duration::from_secs(30))? else {
         return Ok(None);
     };
-    let ToInference::Load { directory, classes, threshold, thumbnail, shades, view } = message else {
+    let ToInference::Load { directory, classes, threshold, thumbnail, shades, view, running } = message else {
         return Err(InferenceWorkerError::OutOfOrder { message: "another order", when: "before a model to load" });
     };
     let started = Instant::now();
-    match open(&margay_sandbox::resource_path(Path::new(&directory))) {
+    match open(&margay_sandbox::resource_path(Path::new(&directory)), &running) {
         Ok(mut opened) => {
             let load_us = micros(started.elapsed());
-            channel.send(&FromInference::Loaded { engine: opened.pipeline.engine_name().to_owned(), load_us })?;
+            let engine = opened.pipeline.engine_name().to_owned();
+            channel.send(&FromInference::Loaded { engine, load_us, remark: opened.remark.take() })?;
             opened.threshold = threshold.unwrap_or(opened.threshold);
             // Golden samples have been classified as they are.
             opened.pipeline = opened.pipeline.with_view(view);
@@ -115,20 +120,15 @@ pub(super) struct Opened {
     pub(super) pipeline: Pipeline,
     /// Classes below this probability are not told, if the package's own rule stands.
     threshold: f32,
+    /// That something else runs than was asked for, and why.
+    pub(super) remark: Option<String>,
 }
 
 /// Loads the package's model, runs it once on a grey picture, so that the first frame does not pay for what an engine
 /// puts off, and has it name its golden samples; an error is told in one line.
-pub(super) fn open(directory: &Path) -> Result<Opened, String> {
+pub(super) fn open(directory: &Path, running: &Running) -> Result<Opened, String> {
     let package = ModelDirectory::open(directory).map_err(|error| explain(&error))?;
-    let spec = package.manifest.model_spec();
-    let engine = match package.manifest.engine() {
-        EngineHint::Auto => EngineChoice::Auto,
-        EngineHint::Tract => EngineChoice::Tract,
-        EngineHint::Compiled => EngineChoice::Compiled,
-    };
-    let mut pipeline =
-        Pipeline::load(&package.model, &spec, package.labels, engine).map_err(|error| explain(&error))?;
+    let (mut pipeline, remark) = load_pipeline(&package, running).map_err(|error| explain(&error))?;
     // Their number was held against the model's outputs before.
     package.manifest.check_golden_labels(pipeline.labels()).map_err(|error| explain(&error))?;
     let grey = [128; 3 * 64 * 64];
@@ -147,7 +147,37 @@ pub(super) fn open(directory: &Path) -> Result<Opened, String> {
         check_latency(&mut pipeline, ceiling)?;
     }
     let threshold = package.manifest.threshold().map_or(0.0, Probability::get);
-    Ok(Opened { pipeline, threshold })
+    Ok(Opened { pipeline, threshold, remark })
+}
+
+/// Loads the model on the engine of choice, or on the package's own where the choice may be passed over.
+/// What runs instead, and why, comes along.
+fn load_pipeline(package: &ModelDirectory, running: &Running) -> Result<(Pipeline, Option<String>), LoadError> {
+    let spec = package.manifest.model_spec();
+    let hint = match package.manifest.engine() {
+        EngineHint::Auto => EngineChoice::Auto,
+        EngineHint::Tract => EngineChoice::Tract,
+        EngineHint::Compiled => EngineChoice::Compiled,
+        EngineHint::OnnxRuntime => EngineChoice::OnnxRuntime(Provider::default()),
+    };
+    let load =
+        |running: &Running| Pipeline::load(&package.model, &spec, package.labels.clone(), running.execution(hint));
+    match load(running) {
+        Err(error) if running.may_fall_back => {
+            let pipeline = load(&Running { engine: EngineChoice::Auto, ..running.clone() })?;
+            let remark = format!(
+                "{}, the engine that was chosen by measurement, does not run the model now, and {} does: {}",
+                running.engine,
+                pipeline.engine_name(),
+                explain(&error)
+            );
+            Ok((pipeline, Some(remark)))
+        }
+        loaded => loaded.map(|pipeline| {
+            let remark = pipeline.engine_remark().map(str::to_owned);
+            (pipeline, remark)
+        }),
+    }
 }
 
 /// Frames timed against a ceiling; their median is judged, so that one interruption does not cost a good model.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::glance::Shades;
 use super::health::Look;
+use super::running::Running;
 use crate::payload::{Ranked, Thumbnail};
 
 /// From the core to the capture worker.
@@ -64,6 +65,8 @@ pub enum ToInference {
         shades: Shades,
         /// Which part of a frame matters, and how the camera is mounted.
         view: margay_inference::View,
+        /// On which engine and how many threads.
+        running: Running,
     },
     /// Frames are to be read from the ring whose memfd comes along, read-only. A ring that came before is final: its
     /// writer is gone, and what it still holds is classified first.
@@ -91,6 +94,8 @@ pub enum FromInference {
         engine: String,
         /// Load, optimise and first run, in microseconds.
         load_us: u64,
+        /// That something else runs than was asked for, and why.
+        remark: Option<String>,
     },
     /// The model cannot be used; the worker ends after saying so.
     Refused {

@@ -11,14 +11,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use margay_inference::{ModelSummary, Pipeline, StageTimings, Still};
+use margay_inference::{EngineChoice, ModelSummary, Pipeline, StageTimings, Still};
 use margay_sandbox::{LaunchError, Sandboxed};
 use serde::{Deserialize, Serialize};
 
-use self::bench::{BenchOrder, BenchResult};
+use self::bench::{BenchOrder, BenchResult, Laps};
 use self::scores::Scored;
 use super::model_directory::ModelDirectory;
 use super::plan::{self, WorkerIdentity};
+use super::running::Running;
 use super::worker::CHANNEL_FD;
 use super::{explain, inference_worker};
 use crate::ipc::{self, CoreChannel, IpcError, Received, Waited, WorkerChannel};
@@ -40,7 +41,9 @@ enum Question {
     /// Say what the model file in this directory holds.
     Inspect { directory: PathBuf, file: String },
     /// Load the package in this directory and say what its model holds.
-    Load { directory: PathBuf },
+    Load { directory: PathBuf, running: Running },
+    /// Say which execution providers ONNX Runtime's library has.
+    Providers { library: PathBuf },
     /// Classify the picture whose descriptor comes along.
     Picture { top_k: usize },
     /// Keep the picture whose descriptor comes along for a measurement.
@@ -59,6 +62,12 @@ enum Answer {
     Loaded {
         summary: Box<ModelSummary>,
         engine: String,
+        /// That something else runs than was asked for, and why.
+        remark: Option<String>,
+    },
+    /// The execution providers of ONNX Runtime's library.
+    Providers {
+        engines: Vec<EngineChoice>,
     },
     Classified(PictureResult),
     Kept,
@@ -134,6 +143,8 @@ pub struct OneShot {
     pub summary: ModelSummary,
     /// The engine that runs it.
     pub engine: String,
+    /// That something else runs than was asked for, and why.
+    pub remark: Option<String>,
 }
 
 impl OneShot {
@@ -147,7 +158,7 @@ impl OneShot {
         memory_limit: u64,
         identity: WorkerIdentity,
     ) -> Result<ModelSummary, OneShotError> {
-        let (channel, sandboxed) = start(directory, memory_limit, identity).await?;
+        let (channel, sandboxed) = start(directory, memory_limit, identity, &Running::default()).await?;
         channel.send(&Question::Inspect { directory: PACKAGE.into(), file: file.to_owned() }, &[]).await?;
         let answer = ask(&channel, &sandboxed).await;
         sandboxed.kill();
@@ -158,15 +169,44 @@ impl OneShot {
         }
     }
 
-    /// Loads the package in `directory` in a sandbox of its own, with `memory_limit` bytes.
+    /// The engines that ONNX Runtime's `library` offers: its own kernels, and the execution providers that it was built
+    /// with. It is loaded in a sandbox, which shows `directory`.
+    ///
+    /// # Errors
+    /// [`OneShotError`]; `Refused` where the library cannot be used.
+    pub async fn providers(
+        library: &Path,
+        directory: &Path,
+        memory_limit: u64,
+    ) -> Result<Vec<EngineChoice>, OneShotError> {
+        let running = Running { library: Some(library.to_owned()), ..Running::default() };
+        let (channel, sandboxed) = start(directory, memory_limit, WorkerIdentity::default(), &running).await?;
+        channel.send(&Question::Providers { library: library.to_owned() }, &[]).await?;
+        let answer = ask(&channel, &sandboxed).await;
+        sandboxed.kill();
+        match answer? {
+            Answer::Providers { engines } => Ok(engines),
+            Answer::Refused { why } => Err(OneShotError::Refused { why }),
+            _ => Err(another_question()),
+        }
+    }
+
+    /// Loads the package in `directory` in a sandbox of its own, with `memory_limit` bytes, to run as `running` says.
     ///
     /// # Errors
     /// [`OneShotError`]; `Refused` carries the worker's reason.
-    pub async fn load(directory: &Path, memory_limit: u64, identity: WorkerIdentity) -> Result<Self, OneShotError> {
-        let (channel, sandboxed) = start(directory, memory_limit, identity).await?;
-        channel.send(&Question::Load { directory: PACKAGE.into() }, &[]).await?;
+    pub async fn load(
+        directory: &Path,
+        memory_limit: u64,
+        identity: WorkerIdentity,
+        running: &Running,
+    ) -> Result<Self, OneShotError> {
+        let (channel, sandboxed) = start(directory, memory_limit, identity, running).await?;
+        channel.send(&Question::Load { directory: PACKAGE.into(), running: running.clone() }, &[]).await?;
         match ask(&channel, &sandboxed).await? {
-            Answer::Loaded { summary, engine } => Ok(Self { channel, sandboxed, summary: *summary, engine }),
+            Answer::Loaded { summary, engine, remark } => {
+                Ok(Self { channel, sandboxed, summary: *summary, engine, remark })
+            }
             Answer::Refused { why } => Err(OneShotError::Refused { why }),
             _ => Err(another_question()),
         }
@@ -204,12 +244,20 @@ impl OneShot {
     ///
     /// # Errors
     /// [`OneShotError`]; `Refused` where a picture cannot be classified.
-    pub async fn bench(&self, order: BenchOrder, mut tell: impl FnMut(u32)) -> Result<BenchResult, OneShotError> {
-        self.channel.send(&Question::Bench(order), &[]).await?;
+    pub async fn bench(
+        &self,
+        order: BenchOrder,
+        mut tell: impl FnMut(u32),
+    ) -> Result<(BenchResult, Laps), OneShotError> {
+        let mut memory = scores::memory("margay-times").map_err(OneShotError::Channel)?;
+        self.channel.send(&Question::Bench(order), &[memory.as_fd()]).await?;
         loop {
             match ask(&self.channel, &self.sandboxed).await? {
                 Answer::Measuring { frames } => tell(frames),
-                Answer::Measured(result) => return Ok(*result),
+                Answer::Measured(result) if (1..=order.frames.max(1)).contains(&result.frames) => {
+                    let laps = Laps::read(&mut memory, result.frames).map_err(OneShotError::Channel)?;
+                    return Ok((*result, laps));
+                }
                 Answer::Refused { why } => return Err(OneShotError::Refused { why }),
                 _ => return Err(another_question()),
             }
@@ -228,10 +276,11 @@ async fn start(
     directory: &Path,
     memory_limit: u64,
     identity: WorkerIdentity,
+    running: &Running,
 ) -> Result<(CoreChannel, Arc<Sandboxed>), OneShotError> {
     let (ours, theirs) = ipc::pair().map_err(OneShotError::Channel)?;
     let channel = CoreChannel::new(ours, "worker").map_err(OneShotError::Channel)?;
-    let plan = plan::one_shot(directory, Path::new(PACKAGE), memory_limit, identity)?;
+    let plan = plan::one_shot(directory, Path::new(PACKAGE), memory_limit, identity, running)?;
     let launched = tokio::task::spawn_blocking(move || margay_sandbox::launch(&plan, vec![(theirs, CHANNEL_FD)]));
     let sandboxed = launched.await.map_err(|error| OneShotError::Channel(std::io::Error::other(error)))??;
     Ok((channel, Arc::new(sandboxed)))
@@ -282,10 +331,14 @@ impl Worker<'_> {
                 let summary = margay_inference::inspect(&file).map_err(|error| explain(&error))?;
                 Ok(Answer::Inspected(Box::new(summary)))
             }
-            Question::Load { directory } => {
-                let (pipeline, answer) = load(&margay_sandbox::resource_path(&directory))?;
+            Question::Load { directory, running } => {
+                let (pipeline, answer) = load(&margay_sandbox::resource_path(&directory), &running)?;
                 self.pipeline = Some(pipeline);
                 Ok(answer)
+            }
+            Question::Providers { library } => {
+                let providers = margay_inference::onnx_runtime_providers(&library)?;
+                Ok(Answer::Providers { engines: providers.into_iter().map(EngineChoice::OnnxRuntime).collect() })
             }
             Question::Picture { top_k } => classify(self.pipeline.as_mut(), descriptors, top_k),
             Question::Keep if self.pictures.len() == MAX_PICTURES => Err(format!("{MAX_PICTURES} pictures are enough")),
@@ -297,7 +350,8 @@ impl Worker<'_> {
                 let pipeline = self.pipeline.as_mut().ok_or("a measurement came before a model")?;
                 // A core that is gone is noticed at the next question.
                 let tell = |frames| drop(self.channel.send(&Answer::Measuring { frames }));
-                bench::run(pipeline, &self.pictures, order, tell).map(|result| Answer::Measured(Box::new(result)))
+                bench::run(pipeline, &self.pictures, order, descriptors, tell)
+                    .map(|result| Answer::Measured(Box::new(result)))
             }
             Question::Score(scored) => {
                 let pipeline = self.pipeline.as_mut().ok_or("an input came before a model")?;
@@ -307,12 +361,12 @@ impl Worker<'_> {
     }
 }
 
-fn load(directory: &Path) -> Result<(Pipeline, Answer), String> {
+fn load(directory: &Path, running: &Running) -> Result<(Pipeline, Answer), String> {
     let package = ModelDirectory::open(directory).map_err(|error| explain(&error))?;
     let summary = margay_inference::inspect(&package.model).map_err(|error| explain(&error))?;
-    let inference_worker::Opened { pipeline, .. } = inference_worker::open(directory)?;
+    let inference_worker::Opened { pipeline, remark, .. } = inference_worker::open(directory, running)?;
     let engine = pipeline.engine_name().to_owned();
-    Ok((pipeline, Answer::Loaded { summary: Box::new(summary), engine }))
+    Ok((pipeline, Answer::Loaded { summary: Box::new(summary), engine, remark }))
 }
 
 fn classify(pipeline: Option<&mut Pipeline>, descriptors: Vec<OwnedFd>, top_k: usize) -> Result<Answer, String> {

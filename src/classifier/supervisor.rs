@@ -19,6 +19,7 @@ use super::inference_side::{Activated, Camera, DeployedModel, InferenceSide, Loa
 use super::message::{Account, FromCapture, FromInference, Inferred, Outcome, ToInference};
 use super::plan::{self, CameraAccess, WorkerIdentity};
 use super::policy::{Decision, Policy, PolicySettings, Seen, Trigger, TriggerError};
+use super::running::Engines;
 use super::status::{ClassifierStatus, Restarts, WorkerStatus};
 use super::worker::{Event, Role, SpawnError, Worker, WorkerId};
 use crate::clock::Clock;
@@ -61,6 +62,10 @@ pub struct Settings {
     pub identity: WorkerIdentity,
     /// From when on the camera is ill.
     pub health: HealthSettings,
+    /// Threads of the model, where the operator says; by default what was measured, or what leaves a core for the rest.
+    pub threads: Option<usize>,
+    /// Who knows how models are run on this device.
+    pub engines: Engines,
 }
 
 /// A classified frame, on its way to whoever routes it.
@@ -296,7 +301,9 @@ impl Supervisor {
         model: DeployedModel,
         reply: Option<oneshot::Sender<Activated>>,
     ) -> Result<(), SpawnError> {
-        let plan = plan::inference(&self.settings, &model.directory)?;
+        // A file of a few kilobytes, once for a model.
+        let running = self.settings.engines.running(&model.identity.digest, self.settings.threads);
+        let plan = plan::inference(&self.settings, &model.directory, &running)?;
         let id = self.new_id();
         let worker = Worker::spawn::<FromInference>(id, Role::Inference, plan, self.events_in.clone()).await?;
         let order = ToInference::Load {
@@ -309,6 +316,7 @@ impl Supervisor {
                 bright_above: self.settings.health.bright_above,
             },
             view: self.settings.view,
+            running,
         };
         self.inference.warm(Server::new(worker, model, reply), &order).await;
         Ok(())

@@ -1,22 +1,32 @@
-//! `margay bench`: how fast a model is on this device, and what it takes.
+//! `margay bench`: how fast a model is on this device, and what it takes; engine by engine, and against an earlier run.
+
+mod plot;
+mod report;
+mod table;
+mod web_page;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use anyhow::Context;
+use margay_inference::EngineChoice;
 
+use self::report::{Comparison, Report, Run};
+use super::engine::{self, EngineArguments, LibraryArguments};
 use super::exit::{Code, Failed, OrFail};
 use super::{model, output, progress};
-use crate::classifier::one_shot::bench::{BenchOrder, BenchResult, Distribution, MAX_FRAMES, MAX_WARM_UP};
+use crate::classifier::Running;
+use crate::classifier::one_shot::bench::{BenchOrder, BenchResult, Laps, MAX_FRAMES, MAX_WINDOW};
 use crate::classifier::one_shot::{MAX_PICTURES, OneShot};
 
 /// Measure a model on this device: latency by stage, frames a second, cold start, memory.
 ///
 /// Without --model it is the bundled one. The model runs in its sandbox, frame after frame, over the pictures given, or the
-/// package's golden samples, or a stand-in of 640x480. Percentiles are by nearest rank. What else runs on the device is measured with it.
+/// package's golden samples, or a stand-in of 640x480. It is warmed until the medians of three windows agree. Percentiles
+/// are by nearest rank. What else runs on the device is measured with it.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:  margay bench\n           margay bench --model squeezenet.tar.gz --frames 1000 --json photo.jpg"
+    after_help = "Examples:  margay bench\n           margay bench --engines tract,compiled,onnxruntime --threads 1,2 --html report.html\n           margay bench --json > before.json; …; margay bench --compare before.json\n           margay bench --model squeezenet.tar.gz --frames 1000 --json photo.jpg"
 )]
 pub(super) struct Arguments {
     /// The package: a .tar.gz or .zip, or the directory that it unpacks to
@@ -26,53 +36,81 @@ pub(super) struct Arguments {
     /// Pictures to take in turn: JPEG, PNG or BMP files
     #[arg(value_name = "PICTURE", num_args = 0..=MAX_PICTURES)]
     pictures: Vec<PathBuf>,
-    /// Frames before the measurement
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_WARM_UP)))]
+    /// Engines to measure one after the other [default: what would run the package]
+    #[arg(long, value_name = "ENGINE,…", value_delimiter = ',')]
+    engines: Vec<EngineChoice>,
+    /// Numbers of threads to measure with each engine that has threads [default: what leaves a core for the rest]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = engine::threads)]
+    threads: Vec<usize>,
+    #[command(flatten)]
+    library: LibraryArguments,
+    /// Frames of a window of the warm-up; 0 leaves it out
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_WINDOW)))]
     warm_up: u32,
-    /// Frames measured
+    /// How far the medians of three windows may lie apart, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=100))]
+    stable_within: u8,
+    /// The longest warm-up of an engine, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    warm_up_limit: u64,
+    /// Frames measured with each engine
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_FRAMES)))]
     frames: u32,
-    /// Print JSON
+    /// Compare with an earlier run's JSON: ratios of medians with their 95 % intervals
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
+    /// Write the report as a web page that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Print JSON (docs/bench.schema.json)
     #[arg(long)]
     json: bool,
 }
 
-/// Everything that one run found.
-#[derive(Debug, Serialize)]
-struct Report {
-    model: String,
-    version: String,
-    engine: String,
-    /// The processor by its own name.
-    processor: String,
-    cores: usize,
-    architecture: &'static str,
-    margay: &'static str,
-    /// `release` or `debug`; the figures of a debug build say nothing about a device.
-    build: &'static str,
-    pictures: String,
-    warm_up: u32,
-    /// Sandbox, load, golden samples and first frame, in microseconds.
-    cold_start_us: u64,
-    #[serde(flatten)]
-    result: BenchResult,
-}
-
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_fail(Code::Failure)?;
+    // An earlier run that cannot be read is better known before a long measurement.
+    let earlier = arguments.compare.as_deref().map(|path| report::read(path).or_fail(Code::Usage)).transpose()?;
     runtime.block_on(async {
         let package = open(arguments.model.as_deref())?;
-        let start = Instant::now();
-        let worker = package.load().await?;
-        let cold_start = start.elapsed();
         let (pictures, described) = pictures(arguments, &package);
-        for picture in &pictures {
-            worker.add_picture(picture).await.or_fail(Code::Source)?;
+        let mut report = Report::new(package.name_and_version(), package.digest(), described);
+        for running in arguments.matrix(&package)? {
+            report.runs.push(measure(arguments, &package, &running, &pictures).await?);
         }
-        let result = measure(arguments, &worker).await?;
-        let report = report(arguments, &package, &worker, (described, cold_start), result);
-        if arguments.json { output::json(&report) } else { show(&report) }.or_fail(Code::Failure)
+        if let Some(earlier) = &earlier {
+            report.comparisons = Comparison::between(&report, earlier);
+        }
+        if let Some(path) = &arguments.html {
+            std::fs::write(path, web_page::of(&report))
+                .with_context(|| format!("writing {}", path.display()))
+                .or_fail(Code::Failure)?;
+        }
+        if arguments.json { output::json(&report) } else { table::show(&report, earlier.as_ref()) }
+            .or_fail(Code::Failure)
     })
+}
+
+impl Arguments {
+    /// Every engine with every number of threads, each that differs once.
+    fn matrix(&self, package: &model::Package) -> Result<Vec<Running>, Failed> {
+        let engines: Vec<Option<EngineChoice>> =
+            if self.engines.is_empty() { vec![None] } else { self.engines.iter().copied().map(Some).collect() };
+        let threads: Vec<Option<usize>> =
+            if self.threads.is_empty() { vec![None] } else { self.threads.iter().copied().map(Some).collect() };
+        let mut runnings: Vec<Running> = Vec::new();
+        for engine in engines {
+            for threads in &threads {
+                let options = EngineArguments::new(engine, *threads, self.library.clone());
+                let mut running = options.running(package.digest())?;
+                running.threads = if running.engine.is_threaded() { running.threads } else { 1 };
+                if !runnings.contains(&running) {
+                    runnings.push(running);
+                }
+            }
+        }
+        Ok(runnings)
+    }
 }
 
 /// The package that is named, or the bundled one.
@@ -106,84 +144,33 @@ fn pictures(arguments: &Arguments, package: &model::Package) -> (Vec<PathBuf>, S
     }
 }
 
-async fn measure(arguments: &Arguments, worker: &OneShot) -> Result<BenchResult, Failed> {
-    let order = BenchOrder { warm_up: arguments.warm_up, frames: arguments.frames };
-    let mut line = progress::Progress::new();
-    let told = |done: u32| line.show(&format!("{done} of {} frames", order.frames));
-    worker.bench(order, told).await.or_fail(Code::Model)
-}
-
-fn report(
+async fn measure(
     arguments: &Arguments,
     package: &model::Package,
-    worker: &OneShot,
-    (pictures, cold_start): (String, Duration),
-    result: BenchResult,
-) -> Report {
-    let (name, version) = package.name_and_version();
-    Report {
-        model: name.to_owned(),
-        version: version.to_owned(),
-        engine: worker.engine.clone(),
-        processor: processor(),
-        cores: std::thread::available_parallelism().map_or(1, usize::from),
-        architecture: std::env::consts::ARCH,
-        margay: env!("CARGO_PKG_VERSION"),
-        build: if cfg!(debug_assertions) { "debug" } else { "release" },
-        pictures,
-        warm_up: arguments.warm_up,
-        cold_start_us: u64::try_from(cold_start.as_micros()).unwrap_or(u64::MAX),
-        result,
+    running: &Running,
+    pictures: &[PathBuf],
+) -> Result<Run, Failed> {
+    let start = Instant::now();
+    let worker = package.load(running).await?;
+    let cold_start = start.elapsed();
+    for picture in pictures {
+        worker.add_picture(picture).await.or_fail(Code::Source)?;
     }
+    let (result, laps) = frames(arguments, &worker).await?;
+    if let Some(remark) = &worker.remark {
+        output::complain(remark);
+    }
+    Ok(Run::new(running, &worker, cold_start, result, &laps))
 }
 
-/// The processor's own name, or on Arm the board's.
-fn processor() -> String {
-    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let named = |key: &str| {
-        let line = cpuinfo.lines().find(|line| line.starts_with(key))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
+async fn frames(arguments: &Arguments, worker: &OneShot) -> Result<(BenchResult, Laps), Failed> {
+    let order = BenchOrder {
+        window: arguments.warm_up,
+        bound: f64::from(arguments.stable_within) / 100.0,
+        limit_ms: u64::try_from(Duration::from_secs(arguments.warm_up_limit).as_millis()).unwrap_or(u64::MAX),
+        frames: arguments.frames,
     };
-    let board = || std::fs::read_to_string("/proc/device-tree/model").ok();
-    let name = named("model name").or_else(board).or_else(|| named("Hardware")).unwrap_or_else(|| "unknown".to_owned());
-    name.trim_end_matches('\0').to_owned()
-}
-
-fn show(report: &Report) -> std::io::Result<()> {
-    let result = &report.result;
-    output::line(&format!("model       {} {}, {}", report.model, report.version, report.engine))?;
-    output::line(&format!("device      {}, {} cores, {}", report.processor, report.cores, report.architecture))?;
-    output::line(&format!("pictures    {}; {} frames after {}", report.pictures, result.frames, report.warm_up))?;
-    output::line("")?;
-    output::line("milliseconds       min       p50       p90       p99       max")?;
-    let stages = [
-        ("decode", result.decode),
-        ("resize", result.resize),
-        ("inference", result.inference),
-        ("postprocess", result.postprocess),
-        ("total", result.total),
-    ];
-    for (name, times) in stages {
-        output::line(&row(name, times))?;
-    }
-    output::line("")?;
-    output::line(&format!("frames/s    {:.1}, on {} thread(s)", result.frames_per_second, result.threads))?;
-    output::line(&format!(
-        "cold start  {:.1} ms to the first answer, sandbox included",
-        report.cold_start_us as f64 / 1e3
-    ))?;
-    if let (Some(rss), Some(pss)) = (result.rss_bytes, result.pss_bytes) {
-        let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        output::line(&format!("memory      {:.1} MiB RSS, {:.1} MiB PSS", mebibytes(rss), mebibytes(pss)))?;
-    }
-    if report.build == "debug" {
-        output::complain("this is a debug build: its figures say nothing about a device; cargo build --release");
-    }
-    Ok(())
-}
-
-fn row(name: &str, times: Distribution) -> String {
-    let Distribution { min, p50, p90, p99, max } = times;
-    let milliseconds = [min, p50, p90, p99, max].map(|time| format!("{:>10.3}", time as f64 / 1e3));
-    format!("{name:<12}{}", milliseconds.concat())
+    let mut line = progress::Progress::new();
+    let told = |done: u32| line.show(&format!("{done} of {} frames on {}", order.frames, worker.engine));
+    worker.bench(order, told).await.or_fail(Code::Model)
 }

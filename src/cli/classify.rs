@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::engine::EngineArguments;
 use super::exit::{Code, Failed, OrFail};
 use super::{model, output};
 use crate::classifier::one_shot::{OneShot, OneShotError, PictureResult};
@@ -23,6 +24,8 @@ pub(super) struct Arguments {
     /// How many classes to show for a picture
     #[arg(long, value_name = "N", default_value_t = 5)]
     top_k: usize,
+    #[command(flatten)]
+    engine: EngineArguments,
     /// Print one JSON document a picture
     #[arg(long)]
     json: bool,
@@ -40,7 +43,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_fail(Code::Failure)?;
     runtime.block_on(async {
         let package = model::Package::open(&arguments.model)?;
-        let worker = package.load().await?;
+        let worker = package.load(&arguments.engine.running(package.digest())?).await?;
         let mut failed = 0;
         for picture in &arguments.pictures {
             failed += usize::from(!show(arguments, &worker, picture).await?);

@@ -6,6 +6,7 @@ mod list;
 mod pack;
 mod sign;
 mod transfer;
+mod tune;
 mod verify;
 
 use std::fs::File;
@@ -16,9 +17,9 @@ use anyhow::Context;
 
 use super::exit::{Code, Failed, OrFail};
 use super::{output, progress};
-use crate::classifier::WorkerIdentity;
 use crate::classifier::model_directory::ModelDirectory;
 use crate::classifier::one_shot::{OneShot, OneShotError};
+use crate::classifier::{Running, WorkerIdentity};
 use crate::package::Sha256Digest;
 use crate::packing::TRIAL_MEMORY;
 use crate::secret::Secret;
@@ -40,6 +41,7 @@ enum Command {
     Inspect(inspect::Arguments),
     #[command(visible_alias = "test")]
     Verify(verify::Arguments),
+    Tune(tune::Arguments),
     Key(key::Arguments),
     Sign(sign::Arguments),
     List(list::Arguments),
@@ -54,6 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
         Command::Pack(arguments) => runtime.block_on(pack::run(arguments)),
         Command::Inspect(arguments) => runtime.block_on(inspect::run(arguments)),
         Command::Verify(arguments) => runtime.block_on(verify::run(arguments)),
+        Command::Tune(arguments) => runtime.block_on(tune::run(arguments)),
         Command::Key(arguments) => key::run(arguments),
         Command::Sign(arguments) => sign::run(arguments),
         Command::List(arguments) => list::run(arguments),
@@ -69,20 +72,28 @@ pub(super) struct Package {
     directory: PathBuf,
     /// Removes the unpacked files when dropped.
     _unpacked: Option<store::Unpacked>,
+    digest: Option<String>,
     contents: ModelDirectory,
 }
 
 impl Package {
     /// Unpacks `path` where it is an archive, and checks the manifest.
     pub(super) fn open(path: &Path) -> Result<Self, Failed> {
-        let (directory, unpacked) = if path.is_dir() {
-            (path.canonicalize().or_fail(Code::Model)?, None)
+        let (directory, unpacked, digest) = if path.is_dir() {
+            (path.canonicalize().or_fail(Code::Model)?, None, None)
         } else {
             let unpacked = store::unpack_for_a_look(path).or_fail(Code::Model)?;
-            (unpacked.path().to_owned(), Some(unpacked))
+            let digest = File::open(path).and_then(Sha256Digest::of_reader);
+            let digest = digest.with_context(|| format!("reading {}", path.display())).or_fail(Code::Model)?;
+            (unpacked.path().to_owned(), Some(unpacked), Some(digest.to_string()))
         };
         let contents = ModelDirectory::open(&directory).or_fail(Code::Model)?;
-        Ok(Self { directory, _unpacked: unpacked, contents })
+        Ok(Self { directory, _unpacked: unpacked, digest, contents })
+    }
+
+    /// The archive's digest, `sha256:…`, by which a core knows the package; `None` for a directory.
+    pub(super) fn digest(&self) -> Option<&str> {
+        self.digest.as_deref()
     }
 
     /// Name and version of the model.
@@ -97,9 +108,9 @@ impl Package {
 
     /// The package's two forms for other programs, with its worker started. The package must outlive them: the worker
     /// may have to be started again.
-    pub(super) async fn serve(&self) -> Result<[serving::Model; 2], Failed> {
+    pub(super) async fn serve(&self, running: Running) -> Result<[serving::Model; 2], Failed> {
         let contents = ModelDirectory::open(&self.directory).or_fail(Code::Model)?;
-        let forms = serving::Model::load(&self.directory, contents, TRIAL_MEMORY).await;
+        let forms = serving::Model::load(&self.directory, contents, TRIAL_MEMORY, running).await;
         forms.map_err(|error| Failed::new(code_of(&error), error))
     }
 
@@ -123,9 +134,9 @@ impl Package {
         Ok(())
     }
 
-    /// Loads the model in a sandbox.
-    pub(super) async fn load(&self) -> Result<OneShot, Failed> {
-        OneShot::load(&self.directory, TRIAL_MEMORY, WorkerIdentity::default())
+    /// Loads the model in a sandbox, to run as `running` says.
+    pub(super) async fn load(&self, running: &Running) -> Result<OneShot, Failed> {
+        OneShot::load(&self.directory, TRIAL_MEMORY, WorkerIdentity::default(), running)
             .await
             .map_err(|error| Failed::new(code_of(&error), error))
     }

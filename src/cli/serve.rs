@@ -8,6 +8,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::engine::EngineArguments;
 use super::exit::{Code, Failed, OrFail};
 use super::{model, output};
 use crate::serving::{self, Model};
@@ -23,6 +24,8 @@ pub(super) struct Arguments {
     /// A package: a .tar.gz or .zip, or the directory that it unpacks to; can be given several times
     #[arg(long, value_name = "PACKAGE", required = true)]
     model: Vec<PathBuf>,
+    #[command(flatten)]
+    engine: EngineArguments,
     /// Port on 127.0.0.1; 0 takes any free one
     #[arg(long, value_name = "PORT", default_value_t = 8000)]
     port: u16,
@@ -38,7 +41,7 @@ async fn serve(arguments: &Arguments) -> Result<(), Failed> {
     let mut models: Vec<Arc<Model>> = Vec::new();
     for path in &arguments.model {
         let package = model::Package::open(path)?;
-        let forms = package.serve().await?;
+        let forms = package.serve(arguments.engine.running(package.digest())?).await?;
         if let Some(twin) = models.iter().find(|model| model.name == forms[0].name) {
             let error = anyhow::anyhow!("{}: another package is called {} too", path.display(), twin.name);
             return Err(Failed::new(Code::Model, error));

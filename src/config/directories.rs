@@ -43,6 +43,11 @@ impl Directories {
         self.state.join("spool")
     }
 
+    /// The engines that were chosen by measurement, a file a package.
+    pub fn tunings(&self) -> PathBuf {
+        self.state.join("tuning")
+    }
+
     /// The socket on which `margay deploy` gives its orders, beside that of the status.
     pub fn control_socket(&self) -> PathBuf {
         self.status_socket.with_extension(CONTROL)

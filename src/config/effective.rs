@@ -120,6 +120,7 @@ fn margay(config: &Config) -> Value {
         "page": config.page.map(|page| json!({"port": page.port})),
         "deployments": {"healthWindowSeconds": config.deployments.health_window.as_secs()},
         "metrics": config.metrics.map(|metrics| json!({"port": metrics.port})),
+        "onnxRuntime": config.onnx_runtime.as_deref().map(path),
         "packages": {
             "signatures": config.packages.policy_name(),
             "publicKeys": config.packages.public_keys.iter().map(ToString::to_string).collect::<Vec<_>>(),

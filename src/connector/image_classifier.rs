@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use margay_inference::View;
+use margay_inference::{MAX_THREADS, View};
 use margay_inference::thumbnail::{MAX_SIDE, MIN_SIDE};
 
 use crate::arn::ConnectorArn;
@@ -75,6 +75,8 @@ pub struct ImageClassifier {
     pub view: View,
     /// The memory limit of each of its workers (`MemoryLimitKB`).
     pub memory_limit: ByteSize,
+    /// Threads of its model (`Threads`; by default what was measured, or what leaves a core for the rest).
+    pub threads: Option<usize>,
     /// Whom its workers run as, where the group says it; never root.
     pub run_as: RunAs,
     /// From when on the camera is ill (the parameters that begin with `Health`).
@@ -109,6 +111,7 @@ pub(super) fn read(connector: &Connector, group: &Group, notes: &Notes) -> Optio
     let threshold = if threshold.is_present() { Some(threshold.parsed()) } else { None };
     let view = view::read(&mut parameters);
     let memory = parameters.field("MemoryLimitKB").integer(LEAST_MEMORY_KB..=u64::from(u32::MAX), "KB");
+    let threads = parameters.field("Threads").integer(1..=MAX_THREADS as u64, "threads");
     parameters.finish(Unknown::Refuse);
 
     let (model_resource, model) = model?;
@@ -128,6 +131,7 @@ pub(super) fn read(connector: &Connector, group: &Group, notes: &Notes) -> Optio
         threshold: threshold.map_or(Some(None), |read| read.map(Some))?,
         view: view?,
         memory_limit: ByteSize::from_kib(memory.unwrap_or(MEMORY_KB)),
+        threads: threads.and_then(|threads| usize::try_from(threads).ok()),
         run_as: unprivileged(group),
         health: health?,
     };

@@ -88,7 +88,7 @@ fn all_parameters_are_read_from_strings() {
     let classifier = accepted(&json!({
         "MLModelResourceId": "model", "MLModelDestinationPath": "/ml_model", "CameraSource": "test-pattern",
         "CameraName": "gate-1", "FramesPerSecond": "0.5", "Topic": "plant/gate", "TopK": "3", "Threshold": "0.25",
-        "MemoryLimitKB": "262144", "Repeat": "true"
+        "MemoryLimitKB": "262144", "Repeat": "true", "Threads": "2"
     }));
     assert_eq!(classifier.camera, Camera::TestPattern);
     assert_eq!((classifier.camera_name.as_str(), classifier.topic.as_str()), ("gate-1", "plant/gate"));
@@ -96,7 +96,7 @@ fn all_parameters_are_read_from_strings() {
         (classifier.policy.top_k, classifier.threshold.map(|t| t.get()), classifier.repeat),
         (3, Some(0.25), true)
     );
-    assert_eq!(classifier.memory_limit.bytes(), 256 << 20);
+    assert_eq!((classifier.memory_limit.bytes(), classifier.threads), (256 << 20, Some(2)));
 }
 
 #[test]
@@ -121,6 +121,8 @@ fn what_the_parameters_refer_to_is_in_the_group() {
         ("TopK", json!("0")),
         ("Threshold", json!("1.5")),
         ("MemoryLimitKB", json!("100")),
+        ("Threads", json!("0")),
+        ("Threads", json!("17")),
         ("Repeat", json!("yes")),
         ("HealthDarkBelow", json!("256")),
         ("HealthShare", json!("0")),
@@ -442,7 +444,7 @@ fn v1s_connectors_are_named_as_absent_and_need_a_container() {
 proptest! {
     #[test]
     fn any_parameter_is_accepted_or_refused_with_a_problem(
-        key in "MLModelResourceId|MLModelDestinationPath|CameraResourceId|CameraSource|CameraName|FramesPerSecond|Topic|TopK|Threshold|MemoryLimitKB|Repeat|Publish|PublishIntervalSeconds|PublishThreshold|HeartbeatSeconds|MaxMessagesPerSecond|AllowLabels|DenyLabels|Smoothing|SmoothingFrames|Hysteresis|TriggerTopic|ThumbnailPixels|[a-zA-Z]{1,8}",
+        key in "MLModelResourceId|MLModelDestinationPath|CameraResourceId|CameraSource|CameraName|FramesPerSecond|Topic|TopK|Threshold|MemoryLimitKB|Repeat|Threads|Publish|PublishIntervalSeconds|PublishThreshold|HeartbeatSeconds|MaxMessagesPerSecond|AllowLabels|DenyLabels|Smoothing|SmoothingFrames|Hysteresis|TriggerTopic|ThumbnailPixels|[a-zA-Z]{1,8}",
         value in "\\PC{0,20}|[0-9.]{0,12}|/[a-z_/]{0,10}|true|false|model|frames|on-change|on-trigger|majority",
     ) {
         if let Err(problems) = read_one(&with(&key, json!(value))) {

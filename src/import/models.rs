@@ -8,9 +8,9 @@ use serde_json::Value;
 use super::group_form::text;
 use super::report::{Finding, quoted};
 use super::tree::{Listed, Tree, TreeError};
-use crate::classifier::WorkerIdentity;
 use crate::classifier::model_directory::{ModelDirectory, ModelDirectoryError};
 use crate::classifier::one_shot::{OneShot, OneShotError};
+use crate::classifier::{Running, WorkerIdentity};
 use crate::name::ResourceId;
 use crate::package::{Manifest, PackageError, PackagePath, Sha256Digest};
 use crate::packing::{self, Order, Preset, TRIAL_MEMORY, Words};
@@ -246,7 +246,7 @@ async fn open_given(archive: &Path) -> Result<Package, GivenError> {
             return Err(GivenError::Digest { file: path.clone() });
         }
     }
-    OneShot::load(unpacked.path(), TRIAL_MEMORY, WorkerIdentity::default()).await?;
+    OneShot::load(unpacked.path(), TRIAL_MEMORY, WorkerIdentity::default(), &Running::default()).await?;
     Ok(Package {
         archive: archive.to_owned(),
         suffix: if archive.extension().is_some_and(|extension| extension == "zip") { ".zip" } else { ".tar.gz" },

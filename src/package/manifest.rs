@@ -16,8 +16,12 @@ use crate::document::{Field, Notes, Object, Unknown};
 use crate::problem::{Document, Problems};
 use crate::units::Probability;
 
-const ENGINES: &[(&str, EngineHint)] =
-    &[("auto", EngineHint::Auto), ("tract", EngineHint::Tract), ("compiled", EngineHint::Compiled)];
+const ENGINES: &[(&str, EngineHint)] = &[
+    ("auto", EngineHint::Auto),
+    ("tract", EngineHint::Tract),
+    ("compiled", EngineHint::Compiled),
+    ("onnxruntime", EngineHint::OnnxRuntime),
+];
 
 /// Reads a manifest.
 pub(super) fn parse(text: &str) -> Result<Manifest, Problems> {

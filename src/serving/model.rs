@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, Semaphore};
 
 use super::statistics::Statistics;
-use crate::classifier::WorkerIdentity;
 use crate::classifier::model_directory::ModelDirectory;
 use crate::classifier::one_shot::scores::{Scored, Scores};
 use crate::classifier::one_shot::{OneShot, OneShotError};
+use crate::classifier::{Running, WorkerIdentity};
 
 /// Requests that may wait for a worker; more are told to come again.
 const MAX_WAITING: usize = 32;
@@ -81,7 +81,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads the package that lies unpacked in `directory`; gives its two forms.
+    /// Loads the package that lies unpacked in `directory`, to run as `running` says; gives its two forms.
     ///
     /// # Errors
     /// When its worker cannot be started, or refuses the model.
@@ -89,11 +89,13 @@ impl Model {
         directory: &Path,
         contents: ModelDirectory,
         memory_limit: u64,
+        running: Running,
     ) -> Result<[Self; 2], OneShotError> {
         let spec = contents.manifest.model_spec();
         let runner = Runner {
             directory: directory.to_owned(),
             memory_limit,
+            running,
             labels: contents.labels,
             offset: spec.output.index_offset as usize,
             worker: Mutex::new(None),
@@ -202,6 +204,7 @@ impl Model {
 struct Runner {
     directory: PathBuf,
     memory_limit: u64,
+    running: Running,
     labels: Labels,
     /// Leading outputs without a label.
     offset: usize,
@@ -211,7 +214,7 @@ struct Runner {
 
 impl Runner {
     async fn start(&self) -> Result<OneShot, OneShotError> {
-        OneShot::load(&self.directory, self.memory_limit, WorkerIdentity::default()).await
+        OneShot::load(&self.directory, self.memory_limit, WorkerIdentity::default(), &self.running).await
     }
 
     /// The outputs, and how long the request waited for its turn.

@@ -9,7 +9,8 @@ pub fn python_with(modules: &str) -> Option<String> {
     if found.is_ok_and(|output| output.status.success()) {
         return Some(python);
     }
-    let how = "pip install paho-mqtt boto3 'moto[server]>=5.2.5' 'tritonclient[http]' prometheus_client awsiotsdk pillow; \
+    let how = "pip install paho-mqtt boto3 'moto[server]>=5.2.5' 'tritonclient[http]' prometheus_client awsiotsdk \
+               pillow onnxruntime; \
                MARGAY_TEST_PYTHON names the interpreter";
     super::skipped("python clients", how);
     None

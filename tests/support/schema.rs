@@ -25,6 +25,11 @@ impl PayloadSchema {
         Self::of(include_str!("../../docs/health.schema.json"))
     }
 
+    /// `docs/bench.schema.json`.
+    pub fn bench() -> Self {
+        Self::of(include_str!("../../docs/bench.schema.json"))
+    }
+
     fn of(document: &str) -> Self {
         let document: Value = serde_json::from_str(document).unwrap();
         let mut compiler = Compiler::new();

@@ -3,7 +3,8 @@
 //!     engines ENGINE MODEL.onnx SIDE [THREADS]
 //!
 //! ENGINE is `tract`, or `compiled` with or without an instruction set and `direct`, which is without Winograd's method
-//! (`compiled:avx2`, `compiled:avx512:direct`; quantised networks have instruction sets of their own). Printed at once: milliseconds to load the model and run it first, and the
+//! (`compiled:avx2`, `compiled:avx512:direct`; quantised networks have instruction sets of their own), or
+//! `onnxruntime:LIBRARY`. Printed at once: milliseconds to load the model and run it first, and the
 //! MiB by which that let the process grow at most. Then, for each line of its input with a number: that many runs, of
 //! which the least and the median wall time and the least time on the processor, in milliseconds. For `scores`: what comes
 //! out. Pictures are noise: these networks take the same time for all.
@@ -16,8 +17,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use margay_inference::engine::compiled::CompiledEngine;
+use margay_inference::engine::onnx_runtime::OnnxRuntimeEngine;
 use margay_inference::engine::tract::TractEngine;
-use margay_inference::{Engine, InputSpec, InputTensor, ModelSpec, OutputSpec};
+use margay_inference::{Engine, EngineChoice, Execution, InputSpec, InputTensor, ModelSpec, OutputSpec, Provider};
 use margay_kernels::{ByteIsa, Isa, Options};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -96,6 +98,12 @@ fn load(engine: &str, model: &Path, spec: &ModelSpec, threads: usize) -> Result<
                 options.byte_isa = byte_isa.unwrap_or(options.byte_isa);
             }
             Ok(Box::new(CompiledEngine::load_with(model, spec, options)??))
+        }
+        Some("onnxruntime") => {
+            let provider = Provider::default();
+            let library = words.next().map(Into::into);
+            let execution = Execution { engine: EngineChoice::OnnxRuntime(provider), threads, library };
+            Ok(Box::new(OnnxRuntimeEngine::load(model, spec, provider, &execution)?))
         }
         _ => Err(format!("there is no engine {engine}").into()),
     }

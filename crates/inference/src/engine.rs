@@ -3,9 +3,11 @@
 //! [`Engine`] is the whole of what the pipeline asks for: one image in, one vector of numbers out. Engines differ in
 //! how they are loaded, so loading is no part of the trait.
 
-pub mod choice;
+mod choice;
 pub mod compiled;
+pub mod execution;
 pub mod onnx;
+pub mod onnx_runtime;
 mod quantised;
 mod reason;
 pub(crate) mod scores;
@@ -16,6 +18,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+pub(crate) use self::choice::load;
 use self::compiled::Declined;
 use crate::labels::LabelsError;
 use crate::spec::{SpecError, SpecProblem};
@@ -25,6 +28,11 @@ use margay_frontend::tensor::InputTensor;
 pub trait Engine: fmt::Debug + Send {
     /// Short name, as logs and `margay status` show it.
     fn name(&self) -> &str;
+
+    /// That something else computes than was asked for, and why, in one line.
+    fn remark(&self) -> Option<&str> {
+        None
+    }
 
     /// Length of the score vector.
     fn outputs(&self) -> usize;
@@ -134,6 +142,14 @@ pub enum LoadError {
         path: PathBuf,
         /// What it does not cover.
         declined: Declined,
+    },
+    /// ONNX Runtime was asked for, and its library is not there or does not work.
+    #[error("ONNX Runtime cannot run the model {}: {reason}; install the library (pip install onnxruntime) and say where it is, or choose another engine", path.display())]
+    Library {
+        /// The model file.
+        path: PathBuf,
+        /// What was looked for, and what came of it.
+        reason: String,
     },
     /// The model's tensors are not the ones that the specification describes.
     #[error("the model {} does not fit its specification: {}", path.display(), join(problems))]

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! [`Pipeline`] owns the way through and every buffer on it; [`ModelSpec`] is the data that describes it. An
-//! [`Engine`] runs the network: [`engine::compiled`], or [`engine::tract`] where that covers less. Only this crate names
-//! tract's types.
+//! [`Engine`] runs the network: [`engine::compiled`], or [`engine::tract`] where that covers less, or
+//! [`engine::onnx_runtime`] where a device has its library. Only this crate names tract's types and ONNX Runtime's.
 //!
 //! The crate knows nothing of packages, sandboxes, queues or topics, and holds no `unsafe`. It parses two kinds of
 //! bytes that come from outside, models and images, so it is meant to run inside an inference worker and never in
@@ -24,7 +24,8 @@ pub mod rank;
 pub mod spec;
 
 pub use clock::{MonotonicClock, ProcessClock};
-pub use engine::choice::EngineChoice;
+pub use engine::execution::{EngineChoice, Execution, MAX_THREADS, Provider};
+pub use engine::onnx_runtime::providers as onnx_runtime_providers;
 pub use engine::{Engine, EngineError, LoadError, Stage};
 pub use golden::{GoldenError, GoldenSample, verify as verify_golden};
 pub use inspect::{Coverage, ModelSummary, inspect};

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{MonotonicClock, ProcessClock};
-use crate::engine::choice::{self, EngineChoice};
-use crate::engine::{Engine, EngineError, LoadError};
+use crate::engine::execution::Execution;
+use crate::engine::{self, Engine, EngineError, LoadError};
 use crate::labels::Labels;
 use crate::rank::{RankError, Ranked, to_probabilities, top_k};
 use crate::spec::ModelSpec;
@@ -105,14 +105,19 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Loads a model file on the engine of choice, and checks it against its specification and its labels.
+    /// Loads a model file on the engine of choice, which may be said alone, and checks it against its specification and its labels.
     ///
     /// # Errors
     /// [`LoadError`] when the specification breaks a rule, the file cannot be read or is refused, or model,
     /// specification and labels do not fit each other.
-    pub fn load(model_file: &Path, spec: &ModelSpec, labels: Labels, engine: EngineChoice) -> Result<Self, LoadError> {
+    pub fn load(
+        model_file: &Path,
+        spec: &ModelSpec,
+        labels: Labels,
+        execution: impl Into<Execution>,
+    ) -> Result<Self, LoadError> {
         spec.validate().map_err(LoadError::Spec)?;
-        Self::with_engine(choice::load(model_file, spec, engine)?, spec, labels)
+        Self::with_engine(engine::load(model_file, spec, &execution.into())?, spec, labels)
     }
 
     /// A pipeline around an engine that is loaded already.
@@ -152,6 +157,12 @@ impl Pipeline {
     #[must_use]
     pub fn engine_name(&self) -> &str {
         self.engine.name()
+    }
+
+    /// What the engine remarks on how it was loaded ([`Engine::remark`]).
+    #[must_use]
+    pub fn engine_remark(&self) -> Option<&str> {
+        self.engine.remark()
     }
 
     /// The specification that the pipeline was loaded with.

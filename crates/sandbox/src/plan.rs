@@ -72,6 +72,9 @@ pub struct PlanParts {
     pub environment: BTreeMap<String, String>,
     /// Files and folders of the host that appear inside.
     pub binds: Vec<Bind>,
+    /// Shared libraries of the host that [`Program::This`] loads while it runs, by absolute path: their folders appear
+    /// inside at the same place, and the folders in which distributions keep what they need in turn, all read-only.
+    pub libraries: Vec<PathBuf>,
     /// Device nodes of the host that appear inside, at the same path.
     pub devices: Vec<Device>,
     /// The user and group of the worker. Has an effect only when the core may change its user.
@@ -100,6 +103,7 @@ impl Default for PlanParts {
             arguments: Vec::new(),
             environment: BTreeMap::new(),
             binds: Vec::new(),
+            libraries: Vec::new(),
             devices: Vec::new(),
             account: Account::default(),
             groups: Vec::new(),

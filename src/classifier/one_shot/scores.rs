@@ -58,7 +58,8 @@ impl OneShot {
     }
 }
 
-fn memory(name: &str) -> io::Result<File> {
+/// Memory without a name in the file system, to be lent to a worker.
+pub(super) fn memory(name: &str) -> io::Result<File> {
     Ok(File::from(rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC)?))
 }
 

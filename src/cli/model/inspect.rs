@@ -25,7 +25,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failed> {
         return inspect_model(arguments).await;
     }
     let package = Package::open(&arguments.package)?;
-    let worker = package.load().await?;
+    let worker = package.load(&crate::classifier::Running::default()).await?;
     if arguments.json {
         return output::json(&document(&package, &worker)).or_fail(Code::Failure);
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::super::exit::{Code, Failed, OrFail};
 use super::sign::signature_path;
 use super::{Package, output};
+use crate::classifier::Running;
 use crate::package::{MAX_SIGNATURE_BYTES, Manifest, SignatureError, Signed, TrustedKey, verify_signature};
 
 /// Try a package as a device does before it lets the model take over: digests, load, shape, labels, golden samples.
@@ -54,7 +55,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failed> {
     let signed = arguments.check_signature().or_fail(Code::Model)?;
     let package = Package::open(&arguments.package)?;
     package.check_digests()?;
-    let worker = package.load().await?;
+    let worker = package.load(&Running::default()).await?;
     let manifest = &package.contents.manifest;
     let mut golden = Vec::new();
     for sample in manifest.golden() {

@@ -7,14 +7,14 @@ use margay_sandbox::{Access, Bind, Device, GroupRule};
 
 use super::sources::is_motion_jpeg;
 use super::{Camera, Command, CommandCamera, DeviceCamera, ImageClassifier, VolumeCamera};
-use crate::classifier::{CameraAccess, CameraStack, CommandAccess, Settings, WorkerIdentity};
+use crate::classifier::{CameraAccess, CameraStack, CommandAccess, Engines, Settings, WorkerIdentity};
 use crate::group::{GroupOwner, LocalDevice, LocalVolume, ResourceData};
 
 /// The size of the drawn picture, in pixels: V4L2's VGA.
 const PATTERN_SIZE: (u32, u32) = (640, 480);
 
 impl ImageClassifier {
-    /// What the classifier is started with.
+    /// What the classifier is started with; whoever starts it adds what the device knows of its engines.
     pub fn settings(&self) -> Settings {
         Settings {
             camera: self.camera_name.to_string(),
@@ -28,6 +28,8 @@ impl ImageClassifier {
             memory_limit: self.memory_limit.bytes(),
             identity: self.identity(),
             health: self.health,
+            threads: self.threads,
+            engines: Engines::default(),
         }
     }
 
@@ -149,6 +151,7 @@ mod tests {
             view: margay_inference::View::default(),
             threshold: Probability::new(0.5).ok(),
             memory_limit: ByteSize::from_kib(1024),
+            threads: Some(2),
             run_as,
             health: crate::classifier::HealthSettings::default(),
         }

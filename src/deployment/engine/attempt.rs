@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Done, Engine, Task, Wanted};
 use crate::classifier::one_shot::OneShot;
-use crate::classifier::{CaptureState, explain};
+use crate::classifier::{CaptureState, Engines, explain};
 use crate::deployment::health::{HealthWatch, Verdict};
 use crate::deployment::report::{Failure, FailureKind, Fetching, Step};
 use crate::deployment::runner::Runner;
@@ -95,11 +95,13 @@ impl<R: Runner> Engine<R> {
             group.packages.insert(resource, staged);
         }
         let restarted = group.deployable.image_classifiers.iter().filter(|c| !self.running.keeps(c));
+        let engines = Engines::configured(&self.parts.config);
         for connector in restarted {
             let Some(staged) = group.packages.get(&connector.model_resource) else { continue };
             self.step(Step::Testing);
-            let directory = &staged.model.directory;
-            OneShot::load(directory, connector.memory_limit.bytes(), connector.identity()).await.map_err(|source| {
+            let running = engines.running(&staged.model.identity.digest, connector.threads);
+            let (directory, memory) = (&staged.model.directory, connector.memory_limit.bytes());
+            OneShot::load(directory, memory, connector.identity(), &running).await.map_err(|source| {
                 DeploymentError::Test { uri: staged.installed.origin().clone(), source: Box::new(source) }
             })?;
         }

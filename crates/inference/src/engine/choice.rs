@@ -7,21 +7,11 @@ use margay_frontend::frame::FrameView;
 use margay_frontend::prepare::Preparer;
 
 use super::compiled::CompiledEngine;
+use super::execution::{EngineChoice, Execution};
+use super::onnx_runtime::OnnxRuntimeEngine;
 use super::tract::TractEngine;
 use super::{Engine, LoadError};
 use crate::spec::ModelSpec;
-
-/// The engine that a package asks for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum EngineChoice {
-    /// The compiled engine where it covers the model and computes what tract computes; tract otherwise.
-    #[default]
-    Auto,
-    /// tract.
-    Tract,
-    /// The compiled engine; a model that it does not cover is refused. tract is not loaded at all.
-    Compiled,
-}
 
 /// Largest difference from tract's scores that counts as agreement, as a part of the largest score. Sums are taken in
 /// another order, which shows in the sixth digit or the seventh.
@@ -40,16 +30,17 @@ const PROBE: usize = 64;
 /// # Errors
 /// [`LoadError`], as for the engine's own `load`; [`LoadError::Declined`] where the compiled engine was asked for and
 /// does not cover the model.
-pub(crate) fn load(path: &Path, spec: &ModelSpec, choice: EngineChoice) -> Result<Box<dyn Engine>, LoadError> {
-    match choice {
+pub(crate) fn load(path: &Path, spec: &ModelSpec, execution: &Execution) -> Result<Box<dyn Engine>, LoadError> {
+    match execution.engine {
         EngineChoice::Tract => Ok(Box::new(TractEngine::load(path, spec)?)),
-        EngineChoice::Compiled => match CompiledEngine::load(path, spec)? {
+        EngineChoice::Compiled => match CompiledEngine::load(path, spec, execution.threads)? {
             Ok(engine) => Ok(Box::new(engine)),
             Err(declined) => Err(LoadError::Declined { path: path.to_owned(), declined }),
         },
+        EngineChoice::OnnxRuntime(provider) => Ok(Box::new(OnnxRuntimeEngine::load(path, spec, provider, execution)?)),
         EngineChoice::Auto => {
             let mut tract = TractEngine::load(path, spec)?;
-            if let Ok(mut compiled) = CompiledEngine::load(path, spec)?
+            if let Ok(mut compiled) = CompiledEngine::load(path, spec, execution.threads)?
                 && agree(&mut tract, &mut compiled, spec)
             {
                 return Ok(Box::new(compiled));

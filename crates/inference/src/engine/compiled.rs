@@ -42,13 +42,14 @@ pub struct CompiledEngine {
 }
 
 impl CompiledEngine {
-    /// Compiles a model, whose weights are read one by one, for one thread on the fastest instruction set of the machine.
+    /// Compiles a model, whose weights are read one by one, for so many threads, the caller's included, on the fastest
+    /// instruction set of the machine.
     ///
     /// # Errors
     /// [`LoadError`] when the file cannot be read. The inner result is [`Declined`] when the model is not covered, or
     /// not what the specification describes, which tract then says better.
-    pub fn load(path: &Path, spec: &ModelSpec) -> Result<Result<Self, Declined>, LoadError> {
-        Self::load_with(path, spec, Options::default())
+    pub fn load(path: &Path, spec: &ModelSpec, threads: usize) -> Result<Result<Self, Declined>, LoadError> {
+        Self::load_with(path, spec, Options { threads, ..Options::default() })
     }
 
     /// As [`Self::load`], with options.

@@ -13,6 +13,8 @@ use self::sparse::Weights;
 use super::reason::{ENGINE, one_line};
 use super::signature::TensorSignature;
 use super::{LoadError, Stage};
+use crate::spec::SpecProblem;
+use crate::spec::input::InputSpec;
 
 /// Largest model file, in bytes. ResNet-50 has about 100 MB; while a model is loaded it is held up to three times.
 pub const MAX_MODEL_BYTES: u64 = 512 << 20;
@@ -53,6 +55,15 @@ impl OnnxFile {
         }
     }
 
+    /// As [`Self::read`], with the bytes for whoever decodes them again.
+    ///
+    /// # Errors
+    /// As for [`Self::read`].
+    pub fn read_with_bytes(path: &Path) -> Result<(Self, Vec<u8>), LoadError> {
+        let bytes = read_bounded(path, MAX_MODEL_BYTES)?;
+        Ok((Self::decode(path, &bytes)?, bytes))
+    }
+
     /// Decodes a file that is in memory; `path` says where it came from.
     ///
     /// # Errors
@@ -71,6 +82,16 @@ impl OnnxFile {
         let Some(graph) = &self.proto.graph else { return Vec::new() };
         let given = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
         graph.input.iter().filter(|input| !given(&input.name)).map(TensorSignature::from_proto).collect()
+    }
+
+    /// Compares the one input with what a specification says of it.
+    pub(crate) fn check_input(&self, spec: &InputSpec) -> Result<(), LoadError> {
+        let inputs = self.inputs();
+        let problems = match inputs.as_slice() {
+            [input] => input.differences(spec),
+            _ => vec![SpecProblem::new("the number of inputs", inputs.len(), "a classifier takes one image")],
+        };
+        if problems.is_empty() { Ok(()) } else { Err(LoadError::Mismatch { path: self.path.clone(), problems }) }
     }
 
     /// Outputs as the file declares them; their shapes are often missing.

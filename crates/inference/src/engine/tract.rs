@@ -34,7 +34,7 @@ impl TractEngine {
     /// [`LoadError`]: the file, the stage at which tract refuses it, or how it differs from the specification.
     pub fn load(path: &Path, spec: &ModelSpec) -> Result<Self, LoadError> {
         let file = OnnxFile::read(path)?;
-        check_input(&file, &spec.input)?;
+        file.check_input(&spec.input)?;
         let model = optimise(&file, &spec.input)?;
         let outputs = check_output(&file, &model, &spec.output)?;
         let shape = spec.input.shape();
@@ -129,15 +129,6 @@ pub(crate) fn measure(file: &OnnxFile) -> Option<Work> {
         Ok(scores.map(|scores| Work { multiply_accumulates, scores }))
     })
     .ok()?
-}
-
-fn check_input(file: &OnnxFile, spec: &InputSpec) -> Result<(), LoadError> {
-    let inputs = file.inputs();
-    let problems = match inputs.as_slice() {
-        [input] => input.differences(spec),
-        _ => vec![SpecProblem::new("the number of inputs", inputs.len(), "a classifier takes one image")],
-    };
-    if problems.is_empty() { Ok(()) } else { Err(LoadError::Mismatch { path: file.path.clone(), problems }) }
 }
 
 fn optimise(file: &OnnxFile, spec: &InputSpec) -> Result<TypedModel, LoadError> {

@@ -31,7 +31,7 @@ fn check(path: &Path) {
     let (mut whole, mut lazy) = (Vec::new(), Vec::new());
     let noise = InputTensor::from_f32(spec.input.shape(), Random::new(5).floats(pixels, 2.0)).unwrap();
     CompiledEngine::compile(&file, &spec, Options::default()).unwrap().run(&noise, &mut whole).unwrap();
-    CompiledEngine::load(path, &spec).unwrap().unwrap().run(&noise, &mut lazy).unwrap();
+    CompiledEngine::load(path, &spec, 1).unwrap().unwrap().run(&noise, &mut lazy).unwrap();
     assert_eq!(whole, lazy, "{name}: weights that are read one by one are the same");
     for (isa, threads) in Isa::available().into_iter().flat_map(|isa| [(isa, 1), (isa, 2)]) {
         for (winograd, tolerance) in TOLERANCES {

@@ -70,7 +70,7 @@ fn set_up(task: &Task) -> Result<Prepared, Failure> {
     if order.confinement == Confinement::UserNamespace {
         identity::map_user(order, task.core)?;
     }
-    let program = program::resolve(&order.plan.program, &task.own)?;
+    let program = program::resolve(&order.plan, &task.own)?;
     let prepared = if order.confinement.has_namespaces() {
         root::enter(order, program)?
     } else {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, open};
 
 use crate::order::{During, Failure, Step};
-use crate::plan::Program;
+use crate::plan::{PlanParts, Program};
 use crate::raw;
 
 /// The core's own executable, as the kernel names it.
@@ -54,16 +54,16 @@ pub(super) fn own_path() -> Result<PathBuf, Failure> {
     fs::read_link(OWN_EXECUTABLE).during_at(Step::OpenSource, Path::new(OWN_EXECUTABLE))
 }
 
-/// Finds out what a program needs; `own` is where this program's own file is.
-pub(super) fn resolve(program: &Program, own: &Path) -> Result<Resolved, Failure> {
-    match program {
-        Program::This => this(own.to_owned()),
+/// Finds out what a plan's program needs; `own` is where this program's own file is.
+pub(super) fn resolve(plan: &PlanParts, own: &Path) -> Result<Resolved, Failure> {
+    match &plan.program {
+        Program::This => this(own.to_owned(), &plan.libraries),
         Program::Path(path) => other(path),
     }
 }
 
-/// This very program: what it has loaded is what it needs.
-fn this(host: PathBuf) -> Result<Resolved, Failure> {
+/// This very program: what it has loaded is what it needs, beside the libraries that it is going to load.
+fn this(host: PathBuf, libraries: &[PathBuf]) -> Result<Resolved, Failure> {
     let own = Path::new(OWN_EXECUTABLE);
     let opened = open(own, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).during_at(Step::OpenSource, own)?;
     let is_nameless = rustix::fs::fstat(&opened).during_at(Step::OpenSource, own)?.st_nlink == 0;
@@ -75,7 +75,38 @@ fn this(host: PathBuf) -> Result<Resolved, Failure> {
     needs.dedup();
     let executable =
         Executable { name: name_of(&host), host, inside: OWN_PLACE.into(), nameless: is_nameless.then_some(opened) };
-    Ok(Resolved { executable, needs, links: Vec::new() })
+    let mut resolved = Resolved { executable, needs, links: Vec::new() };
+    if !libraries.is_empty() {
+        resolved.add_library_folders();
+        resolved.add_libraries(libraries);
+    }
+    Ok(resolved)
+}
+
+impl Resolved {
+    /// The folders of the distribution's libraries, in the place of single files in them.
+    fn add_library_folders(&mut self) {
+        self.needs.retain(|path| !in_library_folder(path));
+        for folder in LIBRARY_FOLDERS.map(Path::new) {
+            match fs::read_link(folder) {
+                Ok(target) => self.links.push((folder.to_owned(), target)),
+                Err(_) => self.needs.extend(existing(folder)),
+            }
+        }
+    }
+
+    /// The folders of `libraries`: what they load in turn often lies beside them.
+    fn add_libraries(&mut self, libraries: &[PathBuf]) {
+        let folders =
+            libraries.iter().filter_map(|library| library.parent()).filter(|folder| !in_library_folder(folder));
+        self.needs.extend(folders.filter_map(existing));
+        self.needs.sort();
+        self.needs.dedup();
+    }
+}
+
+fn in_library_folder(path: &Path) -> bool {
+    LIBRARY_FOLDERS.iter().any(|folder| path.starts_with(folder))
 }
 
 /// A program of the host: its loader, and the folders where that looks.
@@ -84,13 +115,8 @@ fn other(path: &Path) -> Result<Resolved, Failure> {
     let interpreter = elf::interpreter(path).during_at(Step::OpenSource, path)?;
     let mut resolved = Resolved { executable, needs: Vec::new(), links: Vec::new() };
     let Some(interpreter) = interpreter else { return Ok(resolved) };
-    for folder in LIBRARY_FOLDERS.map(Path::new) {
-        match fs::read_link(folder) {
-            Ok(target) => resolved.links.push((folder.to_owned(), target)),
-            Err(_) => resolved.needs.extend(existing(folder)),
-        }
-    }
-    if !LIBRARY_FOLDERS.iter().any(|folder| interpreter.starts_with(folder)) {
+    resolved.add_library_folders();
+    if !in_library_folder(&interpreter) {
         resolved.needs.push(interpreter);
     }
     resolved.needs.extend(existing(LOADER_CACHE));

@@ -54,11 +54,11 @@ pub enum PlanError {
         path: PathBuf,
     },
     /// A destination lies in or around a folder that every sandbox has of its own.
-    #[error("worker {worker}: destination {path:?} collides with {reserved}, which every sandbox has of its own")]
+    #[error("worker {worker}: {path:?} collides with {reserved}, which every sandbox has of its own")]
     Reserved {
         /// The worker's name.
         worker: String,
-        /// The destination.
+        /// The destination, or the library.
         path: PathBuf,
         /// The folder it collides with.
         reserved: &'static str,
@@ -101,6 +101,12 @@ pub(super) fn check(parts: &PlanParts) -> Result<(), PlanError> {
     check_limits(parts)?;
     if let Program::Path(path) = &parts.program {
         check_path(parts, "program", path)?;
+    }
+    for library in &parts.libraries {
+        check_path(parts, "library", library)?;
+        if let Some(reserved) = RESERVED.into_iter().find(|folder| library.starts_with(folder)) {
+            return Err(PlanError::Reserved { worker: parts.name.clone(), path: library.clone(), reserved });
+        }
     }
     for device in &parts.devices {
         check_path(parts, "device", &device.path)?;
