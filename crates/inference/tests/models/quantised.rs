@@ -128,7 +128,7 @@ fn real_models_see_on_photographs_what_onnx_runtime_sees() {
         ("tf2_mobilenet_v2_1.0_224_ptq.onnx", bytes(224), &clear),
     ];
     for (model, spec, photos) in models_ {
-        let mut engine = CompiledEngine::load(&models.join("onnx").join(model), &spec).unwrap().unwrap();
+        let mut engine = CompiledEngine::load(&models.join("onnx").join(model), &spec, 1).unwrap().unwrap();
         assert!(engine.is_quantised());
         let (mut decoder, mut preparer) = (Decoder::new(), Preparer::new(&spec.input));
         for &(photo, class) in photos {
