@@ -4,8 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use margay_inference::{MAX_THREADS, View};
 use margay_inference::thumbnail::{MAX_SIDE, MIN_SIDE};
+use margay_inference::{MAX_THREADS, View};
 
 use crate::arn::ConnectorArn;
 use crate::classifier::HealthSettings;
