@@ -258,6 +258,8 @@ impl<R: Runner> Engine<R> {
             Err(failure) => tracing::error!(%id, kind = ?failure.kind, "the deployment failed: {}", failure.message),
         }
         let now = self.now();
+        // What is over is in nobody's way while it is written down.
+        self.board.set_yields(true);
         self.board.tell(|report| {
             report.status = if outcome.is_ok() { Status::Success } else { Status::Failure };
             report.failure = outcome.err();

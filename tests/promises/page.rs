@@ -354,7 +354,7 @@ fn a_browser_sees_the_link_go_and_come_back_while_the_picture_goes_on() {
     let spool = "document.getElementById('link').dataset.more";
     browser
         .wait_for("word of the spool", spool, |text| text.as_str().is_some_and(|text| text.ends_with(" in the spool")));
-    assert_eq!(browser.look("document.getElementById('view').dataset.state"), "live");
+    browser.wait_for("a picture that goes on", "document.getElementById('view').dataset.state", |s| s == "live");
     keep("page-offline.png", &browser.screenshot());
     device.runtime.block_on(device.cloud.start_broker()).unwrap();
     browser.wait_for("the link again", link, |text| text == "connected");
