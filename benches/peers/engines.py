@@ -80,17 +80,18 @@ class Runtime:
 
 
 def prepare(names, real, folder, is_plain=False):
-    """Writes every network in every runtime's format, or as ONNX alone."""
+    """Writes every network in every runtime's format, or as ONNX alone. Returns the ONNX files by network."""
     import export
 
     files = export.write(names, folder)
-    if is_plain:
-        return
-    import tflite
-
     for name, file in files.items():
         if real and name in REAL and (real / REAL[name]).is_file():
             file.write_bytes((real / REAL[name]).read_bytes())
+    if is_plain:
+        return files
+    import tflite
+
+    for file in files.values():
         tflite.convert(file, file.with_suffix(".tflite"))
         try:
             import pnnx
@@ -99,6 +100,7 @@ def prepare(names, real, folder, is_plain=False):
             subprocess.run(command, cwd=folder, capture_output=True, check=False)
         except ImportError:
             print("ncnn is left out: pip install pnnx", file=sys.stderr)
+    return files
 
 
 def quantised(files):

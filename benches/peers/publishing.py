@@ -80,14 +80,14 @@ def start_broker(folder):
 
 
 def run(command, lines=None):
-    """Wall seconds, processor seconds and peak resident KiB of one process."""
+    """Wall seconds and processor seconds of one process."""
     begin = time.monotonic()
     with open(lines or os.devnull, "rb") as given:
         process = subprocess.Popen(command, stdin=given)
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
         sys.exit(f"{command[0]} failed: {status}")
-    return time.monotonic() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss
+    return time.monotonic() - begin, usage.ru_utime + usage.ru_stime
 
 
 def interval(ratios, draws=4000):
@@ -135,16 +135,16 @@ def compare(given, folder, port):
             if round_ > 0:
                 measured[name].append(figures)
     print(f"{given.count} messages of {given.bytes} bytes, QoS 1, window {WINDOW}, {given.rounds} rounds\n")
-    print("| client | messages/s | processor time a message | peak RSS | time to mosquitto_pub's | processor time to mosquitto_pub's |")
-    print("|---|---|---|---|---|---|")
+    print("| client | messages/s | processor time a message | time to mosquitto_pub's | processor time to mosquitto_pub's |")
+    print("|---|---|---|---|---|")
     for name in names:
-        wall, cpu, memory = (statistics.median(column) for column in zip(*measured[name]))
+        wall, cpu = (statistics.median(column) for column in zip(*measured[name]))
         shown = []
         for column in (0, 1):
             pairs = zip(measured[name], measured["mosquitto_pub -l"])
             median, low, high = interval([ours[column] / theirs[column] for ours, theirs in pairs])
             shown.append(f"{median:.2f} ({low:.2f}–{high:.2f})")
-        print(f"| {name} | {given.count / wall:,.0f} | {cpu / given.count * 1e6:.1f} µs | {memory / 1024:.1f} MiB "
+        print(f"| {name} | {given.count / wall:,.0f} | {cpu / given.count * 1e6:.1f} µs "
               f"| {shown[0]} | {shown[1]} |")
 
 
