@@ -23,7 +23,7 @@ pub struct Shades {
     pub bright_above: u8,
 }
 
-/// Looks at frames, at most one in [`INTERVAL`].
+/// Looks at frames, at most one in a second.
 #[derive(Debug)]
 pub struct Glance {
     shades: Shades,
