@@ -260,6 +260,26 @@ fn a_full_spool_drops_the_oldest_or_by_value() {
 }
 
 #[test]
+fn what_made_room_less_than_a_commit_before_a_kill_waits_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut disk = Disk::open(folder.path());
+    let full = |disk: &Disk| disk.spool.counters().dropped.total() > 0;
+    let mut count = 0;
+    while !full(&disk) {
+        disk.accept("a", format!("{count} {}", "x".repeat(10_000)));
+        count += 1;
+        if !full(&disk) {
+            disk.commit();
+        }
+    }
+    assert!(disk.deliver().unwrap().payload.starts_with(b"1 "), "the first made room");
+    drop(disk);
+    let sent = Disk::open(folder.path()).payloads();
+    let numbers: Vec<usize> = sent.iter().map(|payload| payload.split(' ').next().unwrap().parse().unwrap()).collect();
+    assert_eq!(numbers, (0..count - 1).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_disk_that_cannot_be_written_costs_the_oldest_in_memory_and_nothing_when_it_is_back() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("spool");
