@@ -31,7 +31,7 @@ use self::child::{Child, Frames};
 use super::framing::{FrameReader, RawShape};
 use super::incoming::Incoming;
 use super::live::{Live, Turn, check_rate};
-use super::{FrameSource, MOST_SIDE, Next, SkipReason, SourceError};
+use super::{FrameSource, MOST_SIDE, Next, SourceError};
 use crate::clock::Clock;
 use crate::frame::Capture;
 
@@ -168,16 +168,7 @@ impl FrameSource for Command {
             Some(capture) => Turn::Frame(capture),
             None => self.turn(timeout)?,
         };
-        Ok(match turn {
-            Turn::Frame(capture) => {
-                std::mem::swap(self.live.bytes(), into);
-                Next::Frame(capture)
-            }
-            Turn::Damaged(item, fault) => {
-                Next::Skipped { item, why: SkipReason::Broken { from: self.name.clone(), fault } }
-            }
-            _ => Next::Idle,
-        })
+        Ok(self.live.give(turn, into, &self.name))
     }
 }
 

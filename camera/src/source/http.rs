@@ -27,7 +27,7 @@ use self::chunked::Body;
 use super::framing::FrameReader;
 use super::incoming::Incoming;
 use super::live::{Live, Turn, check_rate};
-use super::{FrameSource, Next, SkipReason, SourceError};
+use super::{FrameSource, Next, SourceError};
 use crate::clock::Clock;
 use crate::frame::Capture;
 
@@ -116,16 +116,7 @@ impl FrameSource for Http {
             Some(capture) => Turn::Frame(capture),
             None => self.turn(timeout)?,
         };
-        Ok(match turn {
-            Turn::Frame(capture) => {
-                std::mem::swap(self.live.bytes(), into);
-                Next::Frame(capture)
-            }
-            Turn::Damaged(item, fault) => {
-                Next::Skipped { item, why: SkipReason::Broken { from: self.url.to_string(), fault } }
-            }
-            _ => Next::Idle,
-        })
+        Ok(self.live.give(turn, into, &self.url))
     }
 }
 

@@ -1,15 +1,16 @@
 //! Frames of a stream that somebody else sends: thinned out, watched for silence, garbage refused.
 
+use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::SourceError;
 use super::framing::{FrameReader, Framed};
 use super::incoming::Input;
 use super::jpeg::DamagedJpeg;
 use super::limits::MOST_FRAMES_PER_SECOND;
 use super::thinning::Thinning;
+use super::{Next, SkipReason, SourceError};
 use crate::clock::{Clock, nanoseconds};
 use crate::frame::{Capture, TimestampSource};
 
@@ -111,6 +112,21 @@ impl<I: Input> Live<I> {
             }
             aside();
             self.input.wait(deadline.saturating_sub(now).min(self.patience.saturating_sub(silence)))?;
+        }
+    }
+
+    /// What a source gives for `turn`: a frame with its bytes in `into`, or why there is none. Damaged pictures came from
+    /// `from`.
+    pub(super) fn give(&mut self, turn: Turn, into: &mut Vec<u8>, from: impl Display) -> Next {
+        match turn {
+            Turn::Frame(capture) => {
+                std::mem::swap(self.bytes(), into);
+                Next::Frame(capture)
+            }
+            Turn::Damaged(item, fault) => {
+                Next::Skipped { item, why: SkipReason::Broken { from: from.to_string(), fault } }
+            }
+            _ => Next::Idle,
         }
     }
 

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::clock::{BootClock, SteppedClock};
 use crate::picture::files::jpeg;
-use crate::source::{SourceConfig, open_with};
+use crate::source::{SkipReason, SourceConfig, open_with};
 use crate::v4l2::FormatWish;
 use crate::{PixelFormat, TimestampSource};
 
