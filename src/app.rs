@@ -52,6 +52,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// How often the last good time is looked at; it is written once an hour.
 const LAST_GOOD_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How long after a connection came up its handshakes and subscriptions are over.
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
+
 /// Why the core does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
@@ -226,6 +229,7 @@ fn keep_up(tasks: &mut tokio::task::JoinSet<()>, report: &Report) {
     tasks.spawn(async move { roles.run().await });
     tasks.spawn(end_pauses(link.clone(), services.roles.clone()));
     tasks.spawn(keep_time(services.clone()));
+    tasks.spawn(stay_small(link.clone()));
 }
 
 /// The link as the router gives messages to it.
@@ -239,6 +243,18 @@ fn to_cloud(link: Link) -> CloudOutlet {
 async fn lend_credentials(token_exchange: TokenExchange) {
     if let Err(error) = token_exchange.serve().await {
         tracing::error!(%error, "the token exchange endpoint ended");
+    }
+}
+
+/// A link that came up has had its handshakes, and a core that starts is through with most of what it does once.
+async fn stay_small(link: Link) {
+    let mut state = link.state();
+    while state.wait_for(|state| state.is_connected()).await.is_ok() {
+        tokio::time::sleep(SETTLED_AFTER).await;
+        margay_sandbox::release_start_up_memory();
+        if state.wait_for(|state| !state.is_connected()).await.is_err() {
+            return;
+        }
     }
 }
 

@@ -14,9 +14,10 @@ Networks: mobilenet_v2 and squeezenet with real weights where --models has them,
 What is measured: a frame's time begins when its bytes have been read from the file, which stands in for a camera; both
 sides write that moment into their message. It ends when a subscriber of the same broker has the message, which mosquitto
 passes on as it acknowledges it. p50 and p99 are over the frames of a round, the median of the rounds is printed. RSS is
-the sum of all processes of a subject (Margay: core and both workers, whose shared pages count three times), PSS counts a
-shared page once; both at the end of a round. A ratio is Margay's by the peer's of the same round; its 95 % interval is by
-a bootstrap over the rounds.
+the sum of all processes of a subject (Margay: the core, both workers, and the first process of each worker's sandbox; a
+page that five share counts five times), PSS counts a shared page once; both at the end of a round. A ratio is Margay's by
+the peer's of the same round; its 95 % interval is by a bootstrap over the rounds. The build that users install is
+profile dist (--margay target/dist/margay).
 """
 
 import argparse
@@ -533,18 +534,19 @@ def table(results, arguments):
     busy = os.getloadavg()[0]
     print(f"{arguments.rounds} rounds of {arguments.frames} frames at {arguments.rate:g} a second, {arguments.threads} "
           f"thread(s), {os.cpu_count()} cores, load {busy:.1f} at the end; {time.strftime('%Y-%m-%d')}\n")
-    print("| network | subject | p50, ms | p99, ms | RSS, MiB | PSS, MiB | first message, s | p50 ratio | p99 ratio | RSS ratio |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("| network | subject | p50, ms | p99, ms | RSS, MiB | PSS, MiB | first message, s | p50 ratio | p99 ratio | RSS ratio | "
+          "PSS ratio |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     for (network, name), found in results.items():
         label = f"Margay, {name}" if name in MARGAY else name
         if None in found:
-            print(f"| {network} | {label} | did not run in {found.count(None)} of {len(found)} rounds |" + " |" * 7)
+            print(f"| {network} | {label} | did not run in {found.count(None)} of {len(found)} rounds |" + " |" * 8)
             continue
         cells = [f"{statistics.median(one[key] for one in found):.2f}" for key in ("p50", "p99")]
         cells += [f"{statistics.median(one[key] for one in found):.0f}" for key in ("Rss", "Pss")]
         cells.append(f"{statistics.median(one['first'] for one in found):.1f}")
         base = results.get((network, BASE))
-        for key in ("p50", "p99", "Rss"):
+        for key in ("p50", "p99", "Rss", "Pss"):
             if name == BASE or not base or None in base:
                 cells.append("1" if name == BASE else "–")
                 continue

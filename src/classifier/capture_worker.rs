@@ -56,6 +56,7 @@ pub fn run(channel: &WorkerChannel) -> Result<(), CaptureError> {
         Err(error) => return fail(channel, error),
     };
     channel.send(&FromCapture::Capturing)?;
+    margay_sandbox::release_start_up_memory();
     capture(channel, source.as_mut(), ring)
 }
 

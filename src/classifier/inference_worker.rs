@@ -102,6 +102,8 @@ fn load(channel: &WorkerChannel) -> Result<Option<Loaded>, InferenceWorkerError>
             let load_us = micros(started.elapsed());
             let engine = opened.pipeline.engine_name().to_owned();
             channel.send(&FromInference::Loaded { engine, load_us, remark: opened.remark.take() })?;
+            // The parsers, their copies of the model, and whatever the samples' pictures took.
+            margay_sandbox::release_start_up_memory();
             opened.threshold = threshold.unwrap_or(opened.threshold);
             // Golden samples have been classified as they are.
             opened.pipeline = opened.pipeline.with_view(view);

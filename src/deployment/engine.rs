@@ -267,6 +267,8 @@ impl<R: Runner> Engine<R> {
             report.updated = now;
         });
         self.conclude(wanted, !silent);
+        // The core lives on for weeks with what this took: documents, archives, conversations.
+        margay_sandbox::release_start_up_memory();
     }
 
     async fn deploy(&mut self, task: &Task, wanted: &mut Option<Wanted>) -> Result<Done, Failure> {

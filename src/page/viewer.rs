@@ -91,6 +91,7 @@ pub fn run(channel: WorkerChannel) -> Result<(), ViewerError> {
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(TcpListener::from(listener)).map_err(ViewerError::Start)?;
         channel.send(&FromViewer::Serving)?;
+        margay_sandbox::release_start_up_memory();
         let told = shown.clone();
         let listening = tokio::task::spawn_blocking(move || listen(&channel, &told));
         tokio::select! {

@@ -53,3 +53,13 @@ pub use scratch::{RESOURCE_PREFIX, resource_path};
 pub fn inherited_descriptor(number: std::os::fd::RawFd) -> std::io::Result<std::os::fd::OwnedFd> {
     raw::adopt(number)
 }
+
+/// Gives back the memory that this process needed to start and does not need to go on: code that ran once, and free pages
+/// inside the heap.
+///
+/// To be called once what takes much memory to set up is set up, a model loaded or a deployment carried out. What is used
+/// again comes back from the page cache when it is; that costs a fraction of a millisecond in all. Where the C library is
+/// not glibc, the heap is left as it is.
+pub fn release_start_up_memory() {
+    raw::release();
+}

@@ -102,6 +102,8 @@ fn start(channel: &Channel, task: Task, prepared: Prepared) -> Result<Watch, Fai
     raw::close_all_except(&kept).during(Step::Fork)?;
     let watch = Watch { worker, signals, alone };
     watch.until_it_runs(channel, executed)?;
+    // All that it does from here on is wait.
+    raw::release();
     channel.send(&Report::Running, &[]).during(Step::Fork)?;
     // Without a list of its own PID 1 still has no privileges; nothing depends on it.
     let _ = seccomp::restrict_init();
