@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import numpy
+import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -20,19 +21,21 @@ PICTURES = 4
 class Noise(CalibrationDataReader):
     """Pictures of noise, as engines.py measures them."""
 
-    def __init__(self, side):
+    def __init__(self, name, side):
+        self.name = name
         self.left = [numpy.random.default_rng(seed).uniform(-2, 2, (1, 3, side, side)) for seed in range(PICTURES)]
 
     def get_next(self):
-        return {"input": self.left.pop().astype(numpy.float32)} if self.left else None
+        return {self.name: self.left.pop().astype(numpy.float32)} if self.left else None
 
 
 def quantise(source, target, side=224):
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        name = onnx.load(str(prepared)).graph.input[0].name
         quantize_static(
-            str(prepared), str(target), Noise(side), quant_format=QuantFormat.QDQ, per_channel=True,
+            str(prepared), str(target), Noise(name, side), quant_format=QuantFormat.QDQ, per_channel=True,
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
         )  # fmt: skip
 

@@ -17,6 +17,7 @@ pub(crate) mod avx512;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 pub(crate) mod portable;
+pub(crate) mod sixteen;
 
 /// What the nearest whole number of a scaled sum becomes: `min(max(number + zero, low), high)`, all as tensors hold them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub(crate) trait Block: Copy {
     unsafe fn joined(self, joint: &Joint, with: *const u8) -> Self;
     /// Whole numbers as sixteen bytes.
     unsafe fn store(self, range: &Range, to: *mut u8);
+    /// The sums themselves.
+    unsafe fn store_sums(self, to: *mut i32);
     /// The sums times sixteen factors, plus sixteen addends, as floats.
     unsafe fn store_floats(self, factors: *const f32, addends: *const f32, to: *mut f32);
 
@@ -87,7 +90,91 @@ pub(crate) trait Block: Copy {
     }
 }
 
-/// The order of one block's weights for four input bytes.
+/// Sums that can be of products of sixteen bits as well: two for each channel, where there are four bytes otherwise.
+pub(crate) trait Pairs: Block {
+    /// Adds the products, modulo 2³².
+    unsafe fn dot_pairs(self, input: Self::Input, weights: Self::Weights) -> Self;
+}
+
+/// Sums of products of sixteen bits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OfPairs<B>(B);
+
+impl<B: Pairs> Block for OfPairs<B> {
+    type Input = B::Input;
+    type Weights = B::Weights;
+
+    const FORM: Form = Form::Pairs;
+    const SIGNED: bool = B::SIGNED;
+
+    #[inline(always)]
+    unsafe fn load(from: *const i32) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { B::load(from) })
+    }
+
+    #[inline(always)]
+    unsafe fn weights(from: *const u8) -> Self::Weights {
+        // SAFETY: the caller's promise.
+        unsafe { B::weights(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast(from: *const i32) -> Self::Input {
+        // SAFETY: the caller's promise.
+        unsafe { B::broadcast(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn neighbours(from: *const u8) -> Self::Input {
+        // SAFETY: the caller's promise.
+        unsafe { B::neighbours(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(self, input: Self::Input, weights: Self::Weights) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { self.0.dot_pairs(input, weights) })
+    }
+
+    #[inline(always)]
+    unsafe fn scaled(self, factors: *const f32) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { self.0.scaled(factors) })
+    }
+
+    #[inline(always)]
+    unsafe fn joined(self, joint: &Joint, with: *const u8) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { self.0.joined(joint, with) })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, range: &Range, to: *mut u8) {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.store(range, to) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_sums(self, to: *mut i32) {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.store_sums(to) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_floats(self, factors: *const f32, addends: *const f32, to: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.store_floats(factors, addends, to) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_row([a, b, c, d]: [Self; 4], count: usize, range: &Range, to: *mut u8) {
+        // SAFETY: the caller's promise.
+        unsafe { B::store_row([a.0, b.0, c.0, d.0], count, range, to) }
+    }
+}
+
+/// The order of one block's weights for four input bytes, or two of sixteen bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// For each channel, four bytes.
@@ -100,15 +187,22 @@ pub(crate) enum Form {
     NarrowBytes,
     /// Sixteen bits each; for channels 0 to 7 the first and third weight, then the second and fourth; then for 8 to 15.
     Words,
+    /// For each channel, two of sixteen bits, for inputs of sixteen bits.
+    Pairs,
 }
 
 impl Form {
     /// Bytes of one block's weights for four input bytes.
     pub(crate) const fn bytes(self) -> usize {
         match self {
-            Self::Bytes | Self::SymmetricBytes | Self::NarrowBytes => 64,
+            Self::Bytes | Self::SymmetricBytes | Self::NarrowBytes | Self::Pairs => 64,
             Self::Words => 128,
         }
+    }
+
+    /// Input channels of one word: those that [`Block::dot`] multiplies at once.
+    pub(crate) const fn of_word(self) -> usize {
+        if matches!(self, Self::Pairs) { 2 } else { 4 }
     }
 
     /// Least and greatest weight.
@@ -116,7 +210,7 @@ impl Form {
         match self {
             Self::Bytes | Self::NarrowBytes => [-128, 127],
             Self::SymmetricBytes => [-127, 127],
-            Self::Words => [-255, 255],
+            Self::Words | Self::Pairs => [-255, 255],
         }
     }
 
@@ -128,13 +222,17 @@ impl Form {
             && (self != Self::NarrowBytes || (is_narrow(four[0], four[1]) && is_narrow(four[2], four[3])))
     }
 
-    /// Puts the four weights of a channel of a block into their places.
+    /// Puts the weights of a channel of a block for one word into their places: the first [`Self::of_word`] of four.
     pub(crate) fn put(self, packed: &mut [u8], lane: usize, four: [i16; 4]) {
+        let mut put = |place: usize, weight: i16| packed[place..place + 2].copy_from_slice(&weight.to_le_bytes());
         if self == Self::Words {
             let first = lane / 8 * 64 + lane % 8 * 4;
             for (place, weight) in [(0, four[0]), (2, four[2]), (32, four[1]), (34, four[3])] {
-                packed[first + place..first + place + 2].copy_from_slice(&weight.to_le_bytes());
+                put(first + place, weight);
             }
+        } else if self == Self::Pairs {
+            put(lane * 4, four[0]);
+            put(lane * 4 + 2, four[1]);
         } else {
             let to = packed[lane * 4..lane * 4 + 4].iter_mut();
             to.zip(four).for_each(|(byte, weight)| *byte = (weight as i8).cast_unsigned());

@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Block, Form, Joint, Range};
+use super::{Block, Form, Joint, Pairs, Range};
 
 /// Two registers, of eight channels each.
 type Pair = [__m256i; 2];
@@ -65,6 +65,15 @@ unsafe fn store(numbers: Pair, range: &Range, to: *mut u8) {
         let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
         let bytes = _mm_max_epu8(bytes, _mm_set1_epi8(range.low as i8));
         _mm_storeu_si128(to.cast(), _mm_min_epu8(bytes, _mm_set1_epi8(range.high as i8)));
+    }
+}
+
+#[inline(always)]
+unsafe fn store_sums(sums: Pair, to: *mut i32) {
+    // SAFETY: the machine has AVX2, and there is room for sixteen sums behind the pointer.
+    unsafe {
+        _mm256_storeu_si256(to.cast(), sums[0]);
+        _mm256_storeu_si256(to.add(8).cast(), sums[1]);
     }
 }
 
@@ -142,6 +151,12 @@ macro_rules! block_of_two {
             unsafe fn store(self, range: &Range, to: *mut u8) {
                 // SAFETY: the caller's promise.
                 unsafe { store(self.0, range, to) }
+            }
+
+            #[inline(always)]
+            unsafe fn store_sums(self, to: *mut i32) {
+                // SAFETY: the caller's promise.
+                unsafe { store_sums(self.0, to) }
             }
 
             #[inline(always)]
@@ -244,3 +259,15 @@ block_of_two!(
     /// Sixteen sums of AVX-VNNI.
     AvxVnni, Form::Bytes, input: Pair, weights: Pair, load_pair, twice, as_it_is, dot_vnni
 );
+
+impl Pairs for Avx2Narrow {
+    #[inline(always)]
+    unsafe fn dot_pairs(self, input: Pair, weights: Pair) -> Self {
+        // SAFETY: the machine has AVX2.
+        unsafe {
+            let low = _mm256_madd_epi16(input[0], weights[0]);
+            let high = _mm256_madd_epi16(input[1], weights[1]);
+            Self([_mm256_add_epi32(self.0[0], low), _mm256_add_epi32(self.0[1], high)])
+        }
+    }
+}

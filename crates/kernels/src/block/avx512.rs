@@ -132,6 +132,12 @@ impl<const VBMI: bool> Block for Vnni512<VBMI> {
     }
 
     #[inline(always)]
+    unsafe fn store_sums(self, to: *mut i32) {
+        // SAFETY: the machine has AVX-512, and there is room for sixteen sums behind the pointer.
+        unsafe { _mm512_storeu_si512(to.cast(), self.0) }
+    }
+
+    #[inline(always)]
     unsafe fn store_floats(self, factors: *const f32, addends: *const f32, to: *mut f32) {
         // SAFETY: the machine has AVX-512, and sixteen numbers stand behind each pointer.
         unsafe {

@@ -1,6 +1,6 @@
 //! Sixteen sums in plain Rust: what the others are compared with.
 
-use super::{Block, Form, Joint, Range};
+use super::{Block, Form, Joint, Pairs, Range};
 
 /// Sixteen sums.
 #[derive(Debug, Clone, Copy)]
@@ -93,6 +93,12 @@ impl Block for Portable {
     }
 
     #[inline(always)]
+    unsafe fn store_sums(self, to: *mut i32) {
+        // SAFETY: there is room for sixteen sums behind the pointer.
+        unsafe { to.cast::<[i32; 16]>().write_unaligned(self.0) }
+    }
+
+    #[inline(always)]
     unsafe fn store_floats(self, factors: *const f32, addends: *const f32, to: *mut f32) {
         // SAFETY: sixteen numbers stand behind each pointer.
         unsafe {
@@ -101,5 +107,19 @@ impl Block for Portable {
             let floats: [f32; 16] = std::array::from_fn(|lane| self.0[lane] as f32 * factors[lane] + addends[lane]);
             to.cast::<[f32; 16]>().write_unaligned(floats);
         }
+    }
+}
+
+impl Pairs for Portable {
+    #[inline(always)]
+    unsafe fn dot_pairs(mut self, input: Self::Input, weights: Self::Weights) -> Self {
+        for lane in 0..16 {
+            let [[a, b, c, d], [e, f, g, h]] = [input[lane], weights[lane]];
+            let (first, second) = (i16::from_le_bytes([a, b]), i16::from_le_bytes([c, d]));
+            let (one, other) = (i16::from_le_bytes([e, f]), i16::from_le_bytes([g, h]));
+            let sum = self.0[lane].wrapping_add(i32::from(first) * i32::from(one));
+            self.0[lane] = sum.wrapping_add(i32::from(second) * i32::from(other));
+        }
+        self
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod depthwise;
 pub(crate) mod rows;
 pub(crate) mod set;
 pub(crate) mod tile;
+pub(crate) mod winograd;
 
 /// Does something for each of the numbers from 0 to 13 that are below a constant. Written out, because a loop of this
 /// size is not always unrolled, and then all sums go by way of the stack.

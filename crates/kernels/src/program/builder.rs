@@ -382,6 +382,7 @@ impl ProgramBuilder {
             // Every stage has its scratch memory, if only of no floats.
             let floats = match &plan.work {
                 Work::Winograd(packed) => packed.scratch(),
+                Work::Bytes(work) => work.scratch(),
                 Work::Expansion(dense, filter, between) => {
                     expansion::buffer(dense, filter, &self.tensors[*between].layout).1
                 }
@@ -574,7 +575,7 @@ fn stage(
         Work::Affine(factors, addends, activation) => pointwise(Other::Affine(factors, addends), activation),
         Work::Channels(order) => Box::new(ChannelStep { inputs, output, order }),
         Work::Softmax => Box::new(SoftmaxStep { input, output }),
-        Work::Bytes(work) => work.step(inputs, output, bytes)?,
+        Work::Bytes(work) => work.step(inputs, output, scratch, bytes)?,
     };
     Ok([step].into_iter().chain(Halo::of(output)).collect())
 }

@@ -5,6 +5,7 @@ pub(crate) mod depthwise;
 pub(crate) mod edges;
 pub(crate) mod pack;
 pub(crate) mod rows;
+pub(crate) mod winograd;
 
 use super::input::InputOrder;
 use super::region::Region;
@@ -17,6 +18,7 @@ use convolution::{ByteConvolutionStep, PackedBytes};
 use depthwise::{ByteDepthwiseStep, PackedByteDepthwise};
 use edges::{Arrival, DequantiseStep, PictureStep, QuantiseStep};
 use rows::{ByteChannelStep, ByteMeanStep, BytePoolStep, ByteProductStep, ByteSumStep, TableStep};
+use winograd::{ByteWinogradStep, PackedByteWinograd};
 
 /// How bytes stand for numbers: `number = (byte − zero) · scale`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,6 +37,7 @@ pub(crate) enum ByteWork {
     Dequantise(Quantised),
     Convolution(PackedBytes),
     Depthwise(PackedByteDepthwise),
+    Winograd(PackedByteWinograd),
     Table(Box<[u8; 256]>),
     Sum { zeros: [i32; 2], joint: Joint },
     Product { zeros: [i32; 3], ratio: f32, limits: [u8; 2] },
@@ -54,20 +57,31 @@ impl ByteWork {
         }
     }
 
+    /// Floats of scratch memory for each thread.
+    pub(crate) fn scratch(&self) -> usize {
+        match self {
+            Self::Convolution(packed) => packed.scratch(),
+            Self::Winograd(packed) => packed.scratch(),
+            _ => 0,
+        }
+    }
+
     /// Floats of packed weights.
     pub(crate) fn weights(&self) -> usize {
         match self {
             Self::Convolution(packed) => packed.floats(),
             Self::Depthwise(packed) => packed.floats(),
+            Self::Winograd(packed) => packed.floats(),
             _ => 0,
         }
     }
 
-    /// The step, with every offset settled.
+    /// The step, with every offset settled; `scratch` is where its scratch memory begins, and how many threads share it.
     pub(crate) fn step(
         self,
         inputs: Vec<Region>,
         output: Region,
+        scratch: [usize; 2],
         set: &'static ByteSet,
     ) -> Result<Box<dyn Step>, PlanError> {
         let input = inputs.first().copied().unwrap_or(output);
@@ -76,7 +90,8 @@ impl ByteWork {
             Self::Picture(order, arrival) => Box::new(PictureStep { output, order, arrival, set }),
             Self::Quantise(as_bytes) => Box::new(QuantiseStep { input, output, as_bytes, set }),
             Self::Dequantise(as_bytes) => Box::new(DequantiseStep { input, output, as_bytes, set }),
-            Self::Convolution(packed) => Box::new(ByteConvolutionStep::new(packed, input, output, second)?),
+            Self::Convolution(packed) => Box::new(ByteConvolutionStep::new(packed, input, output, second, scratch[0])?),
+            Self::Winograd(packed) => Box::new(ByteWinogradStep::new(packed, [input, output], second, scratch)?),
             Self::Depthwise(packed) => Box::new(ByteDepthwiseStep::new(packed, input, output)?),
             Self::Table(table) => Box::new(TableStep { input, output, table, set }),
             Self::Sum { zeros, joint } => {

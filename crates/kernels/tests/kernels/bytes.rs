@@ -50,6 +50,23 @@ fn windows_strides_and_paddings() {
     }
 }
 
+/// Three by three with a stride of one is computed by Winograd's method, where that can be exact: in one batch of patches
+/// and in several, with whole patches and parts of them, and with the largest weights and bytes.
+#[test]
+fn three_by_three_of_many_channels_and_pixels() {
+    let sizes = [(16, 16, 4, 4, 1), (17, 40, 9, 30, 1), (48, 33, 13, 14, 0), (64, 64, 37, 41, 2), (200, 16, 6, 5, 1)];
+    for (inputs, outputs, height, width, padding) in sizes {
+        for largest in [127, 255] {
+            convolution(shape(inputs, height, width), outputs, 1, Window::square(3, 1, padding), largest);
+        }
+    }
+    let input = Bytes::from_elements(shape(24, 8, 8), 0, |_, y, x| if (x + y) % 2 == 0 { 255 } else { 0 });
+    let weights = (0..24 * 24 * 9).map(|place| if place % 2 == 0 { 127 } else { -128 }).collect();
+    let (bias, factors, window) = (vec![0; 24], vec![3e-4; 24], Window::square(3, 1, 1));
+    let layer = ByteLayer { outputs: 24, groups: 1, window, weights, bias, factors, zero: 128, limits: [0, 255] };
+    check("extremes", &input, false, &layer.bytes(&input), |builder, view| layer.add(builder, view));
+}
+
 #[test]
 fn windows_that_are_no_squares_and_dilated_ones() {
     for (kernel, padding) in [([1, 3], [0, 1]), ([3, 1], [1, 0]), ([1, 7], [0, 3]), ([4, 2], [2, 1])] {

@@ -3,6 +3,7 @@
 
 use crate::block::Joint;
 use crate::block::portable::nearest;
+use crate::block::sixteen::Sixteen;
 use crate::layout::LANES;
 
 /// Sixteen bytes of one pixel.
@@ -247,19 +248,14 @@ pub(crate) unsafe fn greatest<const SIGNED: bool>(call: &BytePoolCall) {
         let last = (from + call.window).saturating_sub(call.padding).min(call.width);
         // SAFETY: the caller's promise; the window is clipped to the picture.
         unsafe {
-            let mut greatest: Pixel = [0; LANES];
+            let mut greatest = Sixteen::splat(flip(SIGNED));
             for y in call.rows.0..call.rows.1 {
+                let row = call.input.add(y * call.row);
                 for x in first..last {
-                    let bytes = call.input.add(y * call.row).cast::<Pixel>().add(x).read_unaligned();
-                    for lane in 0..LANES {
-                        greatest[lane] = greatest[lane].max(bytes[lane] ^ flip(SIGNED));
-                    }
+                    greatest = greatest.max::<SIGNED>(Sixteen::load(row.add(x * LANES)));
                 }
             }
-            for lane in 0..LANES {
-                greatest[lane] ^= flip(SIGNED);
-            }
-            call.output.cast::<Pixel>().add(pixel).write_unaligned(greatest);
+            greatest.store(call.output.add(pixel * LANES));
         }
     }
 }

@@ -6,9 +6,11 @@ use super::rows::{
     ProductRowCall, ProductRowKernel, SumRowCall, SumRowKernel, TableCall, TableKernel, dequantise, greatest, look_up,
     mean, pixels, product, quantise, sum,
 };
-use super::tile::{ByteTileCall, ByteTileKernel, tile};
-use crate::block::{Block, Form};
+use super::tile::{ByteTileCall, ByteTileKernel, WidenCall, WidenKernel, tile, widen};
+use super::winograd::{BytePatchCall, BytePatchKernel, ByteSumCall, ByteSumKernel, transform_patch, transform_sums};
+use crate::block::{Block, Form, OfPairs};
 use crate::byte_isa::ByteIsa;
+use crate::layout::LANES;
 
 /// Words between windows for which there are kernels of full size: neighbouring and every second pixel of a picture, and
 /// the same of a block.
@@ -45,7 +47,27 @@ pub(crate) struct ByteSet {
     pub(crate) mean: ByteMeanKernel,
     /// A set that is faster, where all weights of a layer fit its form.
     pub(crate) narrow: Option<&'static Self>,
+    /// What multiplies in sixteen bits: by Winograd's method, and where `form` is [`Form::Words`] also otherwise; nothing
+    /// where that is no faster.
+    pub(crate) pairs: Option<&'static PairSet>,
 }
+
+/// What multiplies in sixteen bits, with its sizes.
+#[derive(Debug)]
+pub(crate) struct PairSet {
+    /// Channel blocks of a tile, largest first.
+    pub(crate) blocks: &'static [usize],
+    /// Pixels of a tile at most.
+    pub(crate) pixels: usize,
+    /// The tile of so many blocks and pixels, [`PAIR_STEP`] words apart.
+    pub(crate) tile: fn(usize, usize) -> Option<ByteTileKernel>,
+    pub(crate) widen: WidenKernel,
+    pub(crate) patch: BytePatchKernel,
+    pub(crate) sums: ByteSumKernel,
+}
+
+/// Words of sixteen channels of sixteen bits.
+pub(crate) const PAIR_STEP: usize = LANES / 2;
 
 impl ByteSet {
     /// The kernels of an instruction set; the portable ones where the program was not built for it.
@@ -88,7 +110,7 @@ macro_rules! byte_set {
         blocks: [$($blocks:literal),*], tall: [$($tall:literal),*],
         pixels: [$($pixels:literal),*] up to $most:literal,
         depthwise: [$($depthwise:literal),*] up to $most_depthwise:literal,
-        narrow: $narrow:expr, table: $table:path
+        narrow: $narrow:expr, pairs: $pairs:expr, table: $table:path
     ) => {
         mod $name {
             use super::*;
@@ -223,6 +245,7 @@ macro_rules! byte_set {
                 greatest: greatest_kernel,
                 mean: mean_kernel,
                 narrow: $narrow,
+                pairs: $pairs,
             };
         }
     };
@@ -234,7 +257,7 @@ byte_set!(
     blocks: [2, 1], tall: [8, 4],
     pixels: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] up to 14,
     depthwise: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] up to 14,
-    narrow: None, table: look_up
+    narrow: None, pairs: None, table: look_up
 );
 
 /// As with VNNI alone, but for what VBMI makes faster.
@@ -289,7 +312,7 @@ byte_set!(
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5, 6] up to 6,
     depthwise: [1, 2, 3] up to 3,
-    narrow: None, table: look_up
+    narrow: None, pairs: None, table: look_up
 );
 
 #[cfg(target_arch = "x86_64")]
@@ -298,7 +321,7 @@ byte_set!(
     blocks: [1], tall: [2],
     pixels: [1, 2, 3, 4] up to 4,
     depthwise: [1, 2] up to 2,
-    narrow: Some(&super::avx2_narrow::SET), table: look_up
+    narrow: Some(&super::avx2_narrow::SET), pairs: Some(&super::avx2_pairs::SET), table: look_up
 );
 
 #[cfg(target_arch = "x86_64")]
@@ -307,7 +330,7 @@ byte_set!(
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5] up to 5,
     depthwise: [1, 2, 3] up to 3,
-    narrow: None, table: look_up
+    narrow: None, pairs: None, table: look_up
 );
 
 #[cfg(target_arch = "aarch64")]
@@ -316,7 +339,7 @@ byte_set!(
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5] up to 5,
     depthwise: [1, 2, 3, 4] up to 4,
-    narrow: None, table: crate::block::neon::look_up
+    narrow: None, pairs: Some(&super::neon_pairs::SET), table: crate::block::neon::look_up
 );
 
 #[cfg(target_arch = "aarch64")]
@@ -325,7 +348,7 @@ byte_set!(
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5, 6] up to 6,
     depthwise: [1, 2, 3, 4] up to 4,
-    narrow: None, table: crate::block::neon::look_up
+    narrow: None, pairs: None, table: crate::block::neon::look_up
 );
 
 byte_set!(
@@ -333,5 +356,81 @@ byte_set!(
     blocks: [1], tall: [2],
     pixels: [1, 2] up to 2,
     depthwise: [1, 2] up to 2,
-    narrow: None, table: look_up
+    narrow: None, pairs: Some(&super::portable_pairs::SET), table: look_up
+);
+
+/// The module of an instruction set's kernels of sixteen bits.
+macro_rules! pair_set {
+    (
+        $name:ident, $block:ty, $(features: $features:literal,)?
+        blocks: [$($blocks:literal),*], pixels: [$($pixels:literal),*] up to $most:literal
+    ) => {
+        mod $name {
+            use super::*;
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn byte_product_kernel<const BLOCKS: usize, const PIXELS: usize>(call: &ByteTileCall<'_>) {
+                // SAFETY: the caller's promise.
+                unsafe { tile::<OfPairs<$block>, BLOCKS, PIXELS, PAIR_STEP>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn byte_patch_kernel(call: &BytePatchCall) {
+                // SAFETY: the caller's promise.
+                unsafe { transform_patch::<{ <$block>::SIGNED }>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn byte_sum_kernel(call: &ByteSumCall<'_>) {
+                // SAFETY: the caller's promise.
+                unsafe { transform_sums::<$block>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn widen_kernel(call: &WidenCall<'_>) {
+                // SAFETY: the caller's promise.
+                unsafe { widen::<{ <$block>::SIGNED }>(call) }
+            }
+
+            fn tile_of<const BLOCKS: usize>(pixels: usize) -> Option<ByteTileKernel> {
+                match pixels {
+                    $($pixels => Some(byte_product_kernel::<BLOCKS, $pixels>),)*
+                    _ => None,
+                }
+            }
+
+            fn tile_of_blocks(blocks: usize, pixels: usize) -> Option<ByteTileKernel> {
+                match blocks {
+                    $($blocks => tile_of::<$blocks>(pixels),)*
+                    _ => None,
+                }
+            }
+
+            pub(super) static SET: PairSet = PairSet {
+                blocks: &[$($blocks),*],
+                pixels: $most,
+                tile: tile_of_blocks,
+                widen: widen_kernel,
+                patch: byte_patch_kernel,
+                sums: byte_sum_kernel,
+            };
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+pair_set!(
+    avx2_pairs, crate::block::avx2::Avx2Narrow, features: "avx2,fma",
+    blocks: [1], pixels: [1, 2, 3, 4, 5, 6] up to 6
+);
+
+#[cfg(target_arch = "aarch64")]
+pair_set!(
+    neon_pairs, crate::block::neon::Neon,
+    blocks: [1], pixels: [1, 2, 3, 4, 5] up to 5
+);
+
+pair_set!(
+    portable_pairs, crate::block::portable::Portable,
+    blocks: [1], pixels: [1, 2] up to 2
 );

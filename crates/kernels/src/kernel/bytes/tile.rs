@@ -15,6 +15,8 @@ pub(crate) enum Finish {
     Joined { range: Range, joint: Joint, with: Halves<*const u8>, block: usize },
     /// Floats: the channels' addends.
     Floats(*const f32),
+    /// Nothing: four bytes each, where a float would be.
+    Sums,
 }
 
 /// What one call computes.
@@ -35,6 +37,46 @@ pub(crate) struct ByteTileCall<'a> {
     /// Bytes from a block to the next.
     pub(crate) output_block: usize,
     pub(crate) finish: Finish,
+}
+
+/// Widens the windows of a tile to sixteen bits: for each run, for each pixel, sixteen channels.
+#[derive(Debug)]
+pub(crate) struct WidenCall<'a> {
+    /// As the tile's.
+    pub(crate) input: Halves<*const i32>,
+    /// Only their offsets count, each of which is that of a pixel.
+    pub(crate) runs: &'a [Run],
+    pub(crate) step: usize,
+    pub(crate) pixels: usize,
+    pub(crate) output: *mut i16,
+}
+
+/// A compiled widening.
+pub(crate) type WidenKernel = unsafe fn(&WidenCall<'_>);
+
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+pub(crate) unsafe fn widen<const SIGNED: bool>(call: &WidenCall<'_>) {
+    let mut output = call.output.cast::<[i16; LANES]>();
+    let half = call.pixels / 2;
+    for run in call.runs {
+        for (input, pixels) in [(call.input[0], half), (call.input[1], call.pixels - half)] {
+            for pixel in 0..pixels {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let bytes =
+                        input.add(run.offset as usize + pixel * call.step).cast::<[u8; LANES]>().read_unaligned();
+                    let mut wide = [0_i16; LANES];
+                    for lane in 0..LANES {
+                        wide[lane] = if SIGNED { i16::from(bytes[lane].cast_signed()) } else { i16::from(bytes[lane]) };
+                    }
+                    output.write_unaligned(wide);
+                    output = output.add(1);
+                }
+            }
+        }
+    }
 }
 
 /// A compiled tile kernel.
@@ -99,6 +141,12 @@ unsafe fn finish<B: Block, const BLOCKS: usize, const PIXELS: usize>(
                     // Of floats, a pixel is four times as long.
                     let to = place::<PIXELS, _>(&call.output, block * call.output_block, pixel, 4 * LANES);
                     sums[block][pixel].store_floats(factors, addends, to.cast());
+                });
+            }),
+            Finish::Sums => unrolled!(BLOCKS, block, {
+                unrolled!(PIXELS, pixel, {
+                    let to = place::<PIXELS, _>(&call.output, block * call.output_block, pixel, 4 * LANES);
+                    sums[block][pixel].store_sums(to.cast());
                 });
             }),
             Finish::Bytes(range) => {

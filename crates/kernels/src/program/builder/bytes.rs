@@ -4,11 +4,12 @@ use super::{ProgramBuilder, TensorId, View, Work};
 use crate::block::Joint;
 use crate::error::PlanError;
 use crate::kernel::bytes::rows::quantised;
+use crate::kernel::bytes::set::PairSet;
 use crate::layout::{Element, Layout, MAX_PICTURE_CHANNELS, Shape};
 use crate::program::arena::Floats;
 use crate::program::bytes::convolution::{self, ByteConvolution, ByteFinish, Finishing, Setting};
 use crate::program::bytes::edges::{Arrival, ByteInput};
-use crate::program::bytes::{ByteWork, Quantised, depthwise, range};
+use crate::program::bytes::{ByteWork, Quantised, depthwise, range, winograd};
 use crate::program::window::Window;
 
 impl ProgramBuilder {
@@ -84,15 +85,30 @@ impl ProgramBuilder {
             Finishing::Bytes(range) if by_channel && !is_planar && depthwise::suits(&layer.window) => {
                 ByteWork::Depthwise(depthwise::pack(layer, input.channels, zero, range, self.bytes)?)
             }
-            finishing => {
-                let (inputs, outputs) = (input.channels, output.channels);
-                let setting = Setting { inputs, outputs, zero, is_planar, is_tall: output.pixels() == 1 };
-                ByteWork::Convolution(convolution::pack(layer, setting, finishing, self.bytes)?)
-            }
+            finishing => match self.winograd(layer, [input, output], &finishing) {
+                Some(set) => ByteWork::Winograd(winograd::pack(layer, [input, output], finishing, set)?),
+                None => {
+                    let (inputs, outputs) = (input.channels, output.channels);
+                    let setting = Setting { inputs, outputs, zero, is_planar, pixels: output.pixels() };
+                    ByteWork::Convolution(convolution::pack(layer, setting, finishing, self.bytes)?)
+                }
+            },
         };
         self.spend(work.weights())?;
         self.pad(layer.input, layer.window.halo(input, output))?;
         self.push(Work::Bytes(work), inputs, layer.output)
+    }
+
+    /// The kernels of Winograd's method, where a convolution can, may and should be computed by it.
+    fn winograd(
+        &self,
+        layer: &ByteConvolution<'_>,
+        [input, output]: [Shape; 2],
+        finishing: &Finishing,
+    ) -> Option<&'static PairSet> {
+        let writes_bytes = !matches!(finishing, Finishing::Floats(_));
+        let may = self.options.winograd && writes_bytes && !self.tensors[layer.input.tensor].layout.is_planar;
+        self.bytes.pairs.filter(|_| may && winograd::suits(layer, input, output))
     }
 
     /// What becomes of a convolution's sums, in the kernels' terms; a residual is added to the inputs.

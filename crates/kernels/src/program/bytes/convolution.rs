@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use super::Quantised;
 use super::pack::{Bytes, Filters, OF_WORD, biased, part, words};
-use crate::block::{self, Joint};
+use crate::block::{self, Form, Joint};
 use crate::error::PlanError;
-use crate::kernel::bytes::set::{BYTE_STEPS, ByteSet};
-use crate::kernel::bytes::tile::{ByteTileCall, ByteTileKernel, Finish};
+use crate::kernel::bytes::set::{BYTE_STEPS, ByteSet, PAIR_STEP, PairSet};
+use crate::kernel::bytes::tile::{ByteTileCall, ByteTileKernel, Finish, WidenCall};
 use crate::kernel::set::LOOSE_PIXELS;
 use crate::kernel::tile::Run;
-use crate::layout::LANES;
+use crate::layout::{LANES, MAX_PICTURE_CHANNELS, SLACK};
 use crate::program::arena::Floats;
 use crate::program::builder::View;
 use crate::program::region::Region;
@@ -22,6 +22,9 @@ pub(crate) const STEP: &str = "quantised convolution";
 
 /// Packed weights that stay in the second-level cache, in bytes: as for floats.
 const CACHED_BYTES: usize = 400 << 10;
+
+/// Widened windows of a whole picture that stay there besides, in floats: 512 KiB.
+const KEPT_FLOATS: usize = 128 << 10;
 
 /// A convolution of bytes, or a fully connected layer as one whose window is the whole picture.
 #[derive(Debug, Clone, Copy)]
@@ -98,9 +101,33 @@ pub(crate) struct PackedBytes {
     is_planar: bool,
     finishing: Finishing,
     set: &'static ByteSet,
+    widening: Option<Widening>,
+}
+
+/// How a convolution is computed that multiplies in sixteen bits, to which its input is widened first, tile by tile: as
+/// sixteen numbers at a time, which are the channels of a pixel, or neighbouring words of a picture.
+#[derive(Debug, Clone, Copy)]
+struct Widening {
+    pairs: &'static PairSet,
+    /// Sixteens of one window.
+    chunks: usize,
+    /// The pixels of the picture, where all tiles are widened before any is multiplied.
+    kept: Option<usize>,
 }
 
 impl PackedBytes {
+    fn form(&self) -> Form {
+        if self.widening.is_some() { Form::Pairs } else { self.set.form }
+    }
+
+    /// Floats that a thread needs to widen its tiles.
+    pub(crate) fn scratch(&self) -> usize {
+        match self.widening {
+            Some(Widening { pairs, chunks, kept }) => chunks * PAIR_STEP * kept.unwrap_or(pairs.pixels),
+            None => 0,
+        }
+    }
+
     pub(crate) fn writes_floats(&self) -> bool {
         matches!(self.finishing, Finishing::Floats(_))
     }
@@ -119,8 +146,8 @@ pub(crate) struct Setting {
     pub(crate) zero: u8,
     /// Whether the input is a picture.
     pub(crate) is_planar: bool,
-    /// Whether a single pixel comes out.
-    pub(crate) is_tall: bool,
+    /// Pixels that come out.
+    pub(crate) pixels: usize,
 }
 
 /// Packs the weights of a convolution.
@@ -139,44 +166,77 @@ pub(crate) fn pack(
         window: layer.window,
     };
     let bias = biased(STEP, &filters, layer.bias, set.number(setting.zero), layer.factors)?;
-    let narrow = set.narrow.map(|narrow| filled(&filters, setting, narrow).map(|packed| (packed, narrow)));
-    let ((bands, weights, passes), set) = match narrow {
-        Some(Ok((Some(packed), narrow))) => (packed, narrow),
-        Some(Err(error)) => return Err(error),
-        Some(Ok((None, _))) | None => match filled(&filters, setting, set)? {
-            Some(packed) => (packed, set),
-            None => return Err(PlanError::step(STEP, "a weight is beyond -255 to 255")),
-        },
-    };
+    let ((bands, weights, passes), set, pairs) = choose(&filters, setting, set)?;
+    let widening = pairs.map(|pairs| {
+        let chunks = chunks(&layer.window, setting);
+        let is_kept = weights.len() > CACHED_BYTES && chunks * PAIR_STEP * setting.pixels <= KEPT_FLOATS;
+        Widening { pairs, chunks, kept: is_kept.then_some(setting.pixels) }
+    });
     let mut factors = Floats::zeroed(outputs);
     factors.as_mut_slice()[..outputs].copy_from_slice(layer.factors);
     let (window, is_planar) = (layer.window, setting.is_planar);
-    Ok(PackedBytes { window, bands, weights, bias, factors, passes, is_planar, finishing, set })
+    Ok(PackedBytes { window, bands, weights, bias, factors, passes, is_planar, finishing, set, widening })
 }
 
-/// Bands and their weights in a set's form, and the passes that takes; nothing where a weight does not fit it.
-type Filled = Option<(Vec<Band>, Bytes, usize)>;
+/// Fills the weights in the form that multiplies fastest: in eight bits where they fit, else in sixteen.
+fn choose(
+    filters: &Filters<'_>,
+    setting: Setting,
+    set: &'static ByteSet,
+) -> Result<(Contents, &'static ByteSet, Option<&'static PairSet>), PlanError> {
+    if let Some(narrow) = set.narrow
+        && let Some(contents) = filled(filters, setting, Shapes::of(narrow, setting))?
+    {
+        return Ok((contents, narrow, None));
+    }
+    let is_whole = filters.to_group == filters.outputs;
+    let pairs = set.pairs.filter(|_| is_whole && setting.pixels > 1 && set.form == Form::Words);
+    let shapes = match pairs {
+        Some(pairs) => Shapes { form: Form::Pairs, sizes: pairs.blocks.to_vec() },
+        None => Shapes::of(set, setting),
+    };
+    let contents = filled(filters, setting, shapes)?;
+    Ok((contents.ok_or_else(|| PlanError::step(STEP, "a weight is beyond -255 to 255"))?, set, pairs))
+}
 
-fn filled(filters: &Filters<'_>, setting: Setting, set: &ByteSet) -> Result<Filled, PlanError> {
-    let passes = filters.passes(set.form);
-    let (bands, bytes) = bands(filters, setting, passes, set)?;
+/// How weights are packed, and the blocks of bands, largest first.
+struct Shapes {
+    form: Form,
+    sizes: Vec<usize>,
+}
+
+impl Shapes {
+    fn of(set: &ByteSet, setting: Setting) -> Self {
+        let sizes = if setting.pixels == 1 { [set.tall_blocks, set.blocks].concat() } else { set.blocks.to_vec() };
+        Self { form: set.form, sizes }
+    }
+}
+
+/// Bands and their weights in some form, and the passes that takes.
+type Contents = (Vec<Band>, Bytes, usize);
+
+/// Nothing where a weight does not fit the form.
+fn filled(filters: &Filters<'_>, setting: Setting, shapes: Shapes) -> Result<Option<Contents>, PlanError> {
+    let form = shapes.form;
+    let passes = filters.passes(form);
+    let (bands, bytes) = bands(filters, setting, passes, &shapes)?;
     let mut weights = Bytes::zeroed(bytes)?;
     for band in &bands {
-        let width = band.blocks * set.form.bytes();
+        let width = band.blocks * form.bytes();
         let packed = &mut weights.as_mut_slice()[band.weights..];
         let taps = (0..passes).flat_map(|pass| {
-            taps(&filters.window, band.channels.clone(), setting.is_planar).map(move |tap| (pass, tap))
+            taps(&filters.window, band.channels.clone(), setting.is_planar, form).map(move |tap| (pass, tap))
         });
         for ((pass, tap), row) in taps.zip(packed.chunks_exact_mut(width)) {
             for lane in 0..band.blocks * LANES {
                 let output = band.block * LANES + lane;
                 let four = std::array::from_fn(|place| {
-                    part(filters.weight(output, tap.channel + place, tap.row, tap.column), pass, set.form)
+                    part(filters.weight(output, tap.channel + place, tap.row, tap.column), pass, form)
                 });
-                if !set.form.takes(four) {
+                if !form.takes(four) {
                     return Ok(None);
                 }
-                set.form.put(&mut row[lane / LANES * set.form.bytes()..], lane % LANES, four);
+                form.put(&mut row[lane / LANES * form.bytes()..], lane % LANES, four);
             }
         }
     }
@@ -188,47 +248,52 @@ fn bands(
     filters: &Filters<'_>,
     setting: Setting,
     passes: usize,
-    set: &ByteSet,
+    shapes: &Shapes,
 ) -> Result<(Vec<Band>, usize), PlanError> {
-    let outputs = filters.outputs;
-    let sizes: Vec<usize> = if setting.is_tall { [set.tall_blocks, set.blocks].concat() } else { set.blocks.to_vec() };
+    let (outputs, form) = (filters.outputs, shapes.form);
     let is_whole = filters.to_group == outputs;
     let [rows, columns] = filters.window.kernel;
     let mut bands = Vec::new();
     let (mut block, mut bytes) = (0, 0_usize);
     while block * LANES < outputs {
         let left = outputs.div_ceil(LANES) - block;
-        let blocks = if is_whole { sizes.iter().copied().find(|&size| size <= left).unwrap_or(1) } else { 1 };
+        let blocks = if is_whole { shapes.sizes.iter().copied().find(|&size| size <= left).unwrap_or(1) } else { 1 };
         let last = (outputs - 1).min((block + blocks) * LANES - 1);
         let first = block * LANES / filters.to_group * filters.of_group;
         let channels = first..(last / filters.to_group + 1) * filters.of_group;
-        let elements = if setting.is_planar { 1 } else { words(channels.clone()).count() } * rows * columns * passes;
+        let of_picture = MAX_PICTURE_CHANNELS / form.of_word();
+        let words = if setting.is_planar { of_picture } else { words(channels.clone(), form.of_word()).count() };
         bands.push(Band { block, blocks, channels, weights: bytes });
-        bytes = elements.saturating_mul(blocks * set.form.bytes()).saturating_add(bytes);
+        bytes = (words * rows * columns * passes).saturating_mul(blocks * form.bytes()).saturating_add(bytes);
         Bytes::check(bytes)?;
         block += blocks;
     }
     Ok((bands, bytes))
 }
 
-/// One element of the window of four input channels.
+/// One element of the window of one word of input channels.
 #[derive(Debug, Clone, Copy)]
 struct Tap {
-    /// The first of the four.
+    /// The first of the word.
     channel: usize,
     row: usize,
     column: usize,
 }
 
 /// The window's elements in the order in which runs go over them.
-fn taps(window: &Window, channels: Range<usize>, is_planar: bool) -> Box<dyn Iterator<Item = Tap>> {
+fn taps(window: &Window, channels: Range<usize>, is_planar: bool, form: Form) -> Box<dyn Iterator<Item = Tap>> {
     let [rows, columns] = window.kernel;
     let places = move || (0..rows).flat_map(move |row| (0..columns).map(move |column| (row, column)));
     if is_planar {
-        return Box::new(places().map(|(row, column)| Tap { channel: 0, row, column }));
+        let channels = words(0..MAX_PICTURE_CHANNELS, form.of_word());
+        return Box::new(
+            places().flat_map(move |(row, column)| channels.clone().map(move |channel| Tap { channel, row, column })),
+        );
     }
     Box::new(in_blocks(channels).flat_map(move |part| {
-        places().flat_map(move |(row, column)| words(part.clone()).map(move |channel| Tap { channel, row, column }))
+        places().flat_map(move |(row, column)| {
+            words(part.clone(), form.of_word()).map(move |channel| Tap { channel, row, column })
+        })
     }))
 }
 
@@ -238,7 +303,24 @@ fn in_blocks(channels: Range<usize>) -> impl Iterator<Item = Range<usize>> {
         .map(move |block| channels.start.max(block * LANES)..channels.end.min((block + 1) * LANES))
 }
 
-/// Where a window's elements lie, from its first word on; the order is that of [`taps`], once for each pass.
+/// The words of a row of a window over a picture that are widened at once: from where on, and how many.
+fn picture_chunks(window: &Window) -> impl Iterator<Item = (usize, usize)> {
+    let (columns, dilation) = (window.kernel[1], window.dilation[1]);
+    let at_once = if dilation == 1 { OF_PIXEL } else { 1 };
+    (0..columns).step_by(at_once).map(move |column| (column * dilation, at_once.min(columns - column)))
+}
+
+/// Sixteens of one widened window.
+fn chunks(window: &Window, setting: Setting) -> usize {
+    let [rows, columns] = window.kernel;
+    match setting.is_planar {
+        true => rows * picture_chunks(window).count(),
+        false => setting.inputs.div_ceil(LANES) * rows * columns,
+    }
+}
+
+/// Where a window's elements lie, from its first word on; the order is that of [`taps`], once for each pass. Of pairs, a
+/// run is as long as it is once it is widened, which is twice as long as before.
 fn runs(packed: &PackedBytes, channels: &Range<usize>, input: &Region) -> Vec<Run> {
     let (window, layout) = (&packed.window, &input.layout);
     let [rows, columns] = window.kernel;
@@ -248,7 +330,9 @@ fn runs(packed: &PackedBytes, channels: &Range<usize>, input: &Region) -> Vec<Ru
         if packed.is_planar {
             for row in 0..rows {
                 let from = row * window.dilation[0] * layout.row();
-                if window.dilation[1] == 1 {
+                if packed.widening.is_some() {
+                    picture_chunks(window).for_each(|(place, words)| push(from + place, 2 * words));
+                } else if window.dilation[1] == 1 {
                     push(from, columns);
                 } else {
                     (0..columns).for_each(|column| push(from + column * window.dilation[1], 1));
@@ -258,7 +342,7 @@ fn runs(packed: &PackedBytes, channels: &Range<usize>, input: &Region) -> Vec<Ru
         }
         for part in in_blocks(channels.clone()) {
             let from = part.start / LANES * layout.block() + part.start % LANES / OF_WORD;
-            let length = words(part).count();
+            let length = words(part, packed.form().of_word()).count();
             for row in 0..rows {
                 for column in 0..columns {
                     let place = row * window.dilation[0] * layout.row();
@@ -280,6 +364,8 @@ struct Placed {
     residual: Option<[usize; 2]>,
     /// Its kernel, among those of its band.
     kernel: usize,
+    /// Where its widened windows begin in the scratch memory.
+    widened: usize,
 }
 
 /// A band with its runs and a kernel for each size of tile.
@@ -302,6 +388,10 @@ pub(crate) struct ByteConvolutionStep {
     runs: Vec<Run>,
     /// Words between the windows of neighbouring pixels.
     step: usize,
+    /// Where pairs are multiplied: for each size of tile, the runs of its widened windows.
+    widened: Vec<Vec<Run>>,
+    /// The first thread's scratch memory; the others' follow.
+    scratch: usize,
 }
 
 impl ByteConvolutionStep {
@@ -310,10 +400,15 @@ impl ByteConvolutionStep {
         input: Region,
         output: Region,
         residual: Option<Region>,
+        scratch: usize,
     ) -> Result<Self, PlanError> {
         let set = packed.set;
         let step = packed.window.stride[1] * input.layout.pixel();
-        let most = if BYTE_STEPS.contains(&step) { set.pixels } else { LOOSE_PIXELS };
+        let most = match packed.widening {
+            Some(Widening { pairs, .. }) => pairs.pixels,
+            None if BYTE_STEPS.contains(&step) => set.pixels,
+            None => LOOSE_PIXELS,
+        };
         let shape = output.shape();
         let cut = cut(shape.height, shape.width, most);
         let mut sizes: Vec<usize> = cut.iter().map(|tile| tile.pixels).collect();
@@ -327,10 +422,17 @@ impl ByteConvolutionStep {
             let at = |region: &Region| tile.halves.map(|(y, x)| region.at(0, y, x));
             let input = [window(tile.halves[0])?, window(tile.halves[1])?];
             let kernel = sizes.binary_search(&tile.pixels).ok()?;
-            Some(Placed { tile, input, output: at(&output), residual: residual.as_ref().map(at), kernel })
+            Some(Placed { tile, input, output: at(&output), residual: residual.as_ref().map(at), kernel, widened: 0 })
         };
         let tiles: Option<Vec<Placed>> = cut.into_iter().map(place).collect();
-        let tiles = tiles.ok_or(PlanError::Extent { step: STEP, access: "a window begins before the halo" })?;
+        let mut tiles = tiles.ok_or(PlanError::Extent { step: STEP, access: "a window begins before the halo" })?;
+        if let Some(Widening { chunks, kept: Some(_), .. }) = packed.widening {
+            let mut place = 0;
+            for placed in &mut tiles {
+                placed.widened = place;
+                place += chunks * PAIR_STEP * placed.tile.pixels;
+            }
+        }
         let (mut all, mut bands) = (Vec::new(), Vec::new());
         for band in &packed.bands {
             let first = all.len();
@@ -343,12 +445,43 @@ impl ByteConvolutionStep {
                     first..all.len()
                 }
             };
-            let kernels: Option<Vec<ByteTileKernel>> =
-                sizes.iter().map(|&pixels| (set.tile)(band.blocks, pixels, step)).collect();
+            let kernel = |pixels: usize| match packed.widening {
+                Some(Widening { pairs, .. }) => (pairs.tile)(band.blocks, pixels),
+                None => (set.tile)(band.blocks, pixels, step),
+            };
+            let kernels: Option<Vec<ByteTileKernel>> = sizes.iter().map(|&pixels| kernel(pixels)).collect();
             let kernels = kernels.ok_or(PlanError::Extent { step: STEP, access: "there is no kernel of its size" })?;
             bands.push(Planned { band: band.clone(), runs: range, kernels });
         }
-        Ok(Self { packed, input, output, residual, tiles, bands, runs: all, step })
+        let widened = |&pixels: &usize| {
+            let run = |(number, run): (usize, &Run)| Run { offset: (number * pixels * PAIR_STEP) as u32, ..*run };
+            all.iter().enumerate().map(run).collect()
+        };
+        let widened = if packed.widening.is_some() { sizes.iter().map(widened).collect() } else { vec![] };
+        Ok(Self { packed, input, output, residual, tiles, bands, runs: all, step, widened, scratch })
+    }
+
+    /// Where a thread widens a tile.
+    fn widens_at(&self, worker: &Worker<'_>, placed: &Placed) -> usize {
+        self.scratch + worker.number * self.packed.scratch() + placed.widened
+    }
+
+    /// Widens the windows of a tile, where pairs are multiplied.
+    ///
+    /// # Safety
+    /// As for [`Step::run`].
+    unsafe fn widen(&self, worker: &Worker<'_>, placed: &Placed) {
+        let Some(Widening { pairs, .. }) = self.packed.widening else { return };
+        // SAFETY: check() has proven every place that the kernel reaches; the scratch memory is this thread's.
+        unsafe {
+            (pairs.widen)(&WidenCall {
+                input: placed.input.map(|place| worker.at(place).cast_const().cast()),
+                runs: &self.runs,
+                step: self.step,
+                pixels: placed.tile.pixels,
+                output: worker.at(self.widens_at(worker, placed)).cast(),
+            });
+        }
     }
 
     /// Whether all tiles of one band come before the next band, and not all bands of a tile before the next tile:
@@ -379,9 +512,16 @@ impl ByteConvolutionStep {
                 (Finishing::Bytes(range) | Finishing::Joined(range, _), _) => Finish::Bytes(*range),
                 (Finishing::Floats(addends), _) => Finish::Floats(addends.as_ptr().add(band.block * LANES)),
             };
+            let (input, runs) = match self.widened.get(placed.kernel) {
+                Some(runs) => {
+                    let first = self.widens_at(worker, placed);
+                    ([first, first + placed.tile.length(0) * PAIR_STEP], runs.as_slice())
+                }
+                None => (placed.input, &self.runs[planned.runs.clone()]),
+            };
             planned.kernels[placed.kernel](&ByteTileCall {
-                input: placed.input.map(|place| worker.at(place).cast_const().cast()),
-                runs: &self.runs[planned.runs.clone()],
+                input: input.map(|place| worker.at(place).cast_const().cast()),
+                runs,
                 step: self.step,
                 weights: packed.weights.as_ptr().add(band.weights),
                 bias: packed.bias.as_ptr().add(band.block * LANES),
@@ -396,7 +536,7 @@ impl ByteConvolutionStep {
     /// Proves what depends on the band alone; returns the words from a window's first to past its last.
     fn check_band(&self, band: &Band, runs: &[Run]) -> Result<usize, PlanError> {
         let elements: usize = runs.iter().map(|run| run.length as usize).sum();
-        let weights = band.weights + elements * band.blocks * self.packed.set.form.bytes();
+        let weights = band.weights + elements * band.blocks * self.packed.form().bytes();
         let channels = (band.block + band.blocks) * LANES;
         proven(weights <= self.packed.weights.len(), STEP, "weights")?;
         proven(channels <= self.packed.bias.len() && channels <= self.packed.factors.len(), STEP, "bias")?;
@@ -404,9 +544,36 @@ impl ByteConvolutionStep {
             proven(channels <= addends.len(), STEP, "addends")?;
         }
         proven(band.block + band.blocks <= self.output.blocks(), STEP, "output blocks")?;
-        Ok(runs.iter().map(|run| run.offset as usize + run.length as usize).max().unwrap_or(0))
+        // Widening reads whole pixels, or as many words of a picture, and so into the slack at most.
+        let length = |run: &Run| match self.packed.widening {
+            Some(_) if !self.packed.is_planar => OF_PIXEL,
+            Some(_) => run.length as usize / 2,
+            None => run.length as usize,
+        };
+        Ok(runs.iter().map(|run| run.offset as usize + length(run)).max().unwrap_or(0))
+    }
+
+    /// Proves that widened tiles fit the scratch memory, and that there is one list of runs for all bands.
+    fn check_widening(&self) -> Result<(), PlanError> {
+        let Some(Widening { pairs, chunks, kept }) = self.packed.widening else {
+            return proven(self.widened.is_empty(), STEP, "widening");
+        };
+        proven(self.runs.len() == chunks && self.packed.passes == 1, STEP, "widened windows")?;
+        proven(self.runs.iter().all(|run| run.length as usize <= PAIR_STEP), STEP, "widened runs")?;
+        proven(self.bands.iter().all(|planned| planned.runs == (0..chunks)), STEP, "widened bands")?;
+        proven(OF_PIXEL <= SLACK, STEP, "slack")?;
+        for placed in &self.tiles {
+            let (pixels, runs) = (placed.tile.pixels, self.widened.get(placed.kernel).map_or(0, Vec::len));
+            proven(pixels <= pairs.pixels && runs == chunks, STEP, "widened tiles")?;
+            let end = placed.widened + chunks * PAIR_STEP * pixels;
+            proven(end <= self.packed.scratch() && (kept.is_some() || placed.widened == 0), STEP, "scratch")?;
+        }
+        Ok(())
     }
 }
+
+/// Words of a pixel of bytes.
+const OF_PIXEL: usize = LANES / OF_WORD;
 
 impl Step for ByteConvolutionStep {
     fn check(&self) -> Result<(), PlanError> {
@@ -414,6 +581,7 @@ impl Step for ByteConvolutionStep {
         proven(self.input.layout.is_bytes() && !self.output.layout.is_planar, STEP, "kinds of tensors")?;
         proven(self.output.layout.is_bytes() != writes_floats, STEP, "the output's elements")?;
         proven(self.residual.is_none_or(|region| region.layout.is_bytes()), STEP, "the residual's elements")?;
+        self.check_widening()?;
         let joins = matches!(self.packed.finishing, Finishing::Joined(..));
         proven(self.residual.is_some() == joins, STEP, "the residual")?;
         for Planned { band, runs, kernels: _ } in &self.bands {
@@ -447,10 +615,22 @@ impl Step for ByteConvolutionStep {
         let inner = if is_band_by_band { tiles } else { bands };
         let share = worker.share(bands * tiles);
         let (mut outer, mut at) = (share.start / inner, share.start % inner);
+        let keeps = self.packed.widening.is_some_and(|widening| widening.kept.is_some());
+        if keeps && !share.is_empty() {
+            // SAFETY: the caller's promise; the scratch memory is this thread's.
+            self.tiles.iter().for_each(|placed| unsafe { self.widen(worker, placed) });
+        }
+        let mut widened = None;
         for _ in share {
             let (band, tile) = if is_band_by_band { (outer, at) } else { (at, outer) };
             // SAFETY: the caller's promise; no other thread computes this band of this tile.
-            unsafe { self.compute(worker, &self.bands[band], &self.tiles[tile]) };
+            unsafe {
+                if !keeps && widened != Some(tile) {
+                    self.widen(worker, &self.tiles[tile]);
+                    widened = Some(tile);
+                }
+                self.compute(worker, &self.bands[band], &self.tiles[tile]);
+            }
             at += 1;
             if at == inner {
                 (outer, at) = (outer + 1, 0);

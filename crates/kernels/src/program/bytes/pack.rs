@@ -8,7 +8,7 @@ use crate::layout::{LANES, MAX_FLOATS};
 use crate::program::arena::Floats;
 use crate::program::window::Window;
 
-/// Input channels in one word.
+/// Input channels in one word of bytes.
 pub(crate) const OF_WORD: usize = 4;
 
 /// Filters of a convolution: `[outputs][inputs of a group][rows][columns]`, each weight less its zero.
@@ -88,9 +88,9 @@ pub(crate) fn biased(
     Ok(biased)
 }
 
-/// Input channels in words: each begins at a multiple of [`OF_WORD`], and none reaches over the end of a block.
-pub(crate) fn words(channels: Range<usize>) -> impl Iterator<Item = usize> + Clone {
-    (channels.start / OF_WORD..channels.end.div_ceil(OF_WORD)).map(|word| word * OF_WORD)
+/// Input channels in words of so many: each begins at a multiple of that, and none reaches over the end of a block.
+pub(crate) fn words(channels: Range<usize>, of_word: usize) -> impl Iterator<Item = usize> + Clone {
+    (channels.start / of_word..channels.end.div_ceil(of_word)).map(move |word| word * of_word)
 }
 
 /// Bytes in memory that begins on a cache line, as kernels and plans want it.
