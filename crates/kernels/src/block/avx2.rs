@@ -68,6 +68,22 @@ unsafe fn store(numbers: Pair, range: &Range, to: *mut u8) {
     }
 }
 
+/// Two neighbouring pixels.
+#[inline(always)]
+unsafe fn store_two(first: Pair, second: Pair, range: &Range, to: *mut u8) {
+    // SAFETY: the machine has AVX2, and 32 bytes stand behind the pointer.
+    unsafe {
+        // As for one; packing works in halves, each of which holds four channels of each register.
+        let zero = _mm256_set1_epi16(range.zero as i16);
+        let first = _mm256_adds_epi16(_mm256_packs_epi32(first[0], first[1]), zero);
+        let second = _mm256_adds_epi16(_mm256_packs_epi32(second[0], second[1]), zero);
+        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+        let bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(first, second), order);
+        let bytes = _mm256_max_epu8(bytes, _mm256_set1_epi8(range.low as i8));
+        _mm256_storeu_si256(to.cast(), _mm256_min_epu8(bytes, _mm256_set1_epi8(range.high as i8)));
+    }
+}
+
 #[inline(always)]
 unsafe fn store_sums(sums: Pair, to: *mut i32) {
     // SAFETY: the machine has AVX2, and there is room for sixteen sums behind the pointer.
@@ -151,6 +167,22 @@ macro_rules! block_of_two {
             unsafe fn store(self, range: &Range, to: *mut u8) {
                 // SAFETY: the caller's promise.
                 unsafe { store(self.0, range, to) }
+            }
+
+            #[inline(always)]
+            unsafe fn store_row([a, b, c, d]: [Self; 4], count: usize, range: &Range, to: *mut u8) {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    match count {
+                        1 => store(a.0, range, to),
+                        _ => store_two(a.0, b.0, range, to),
+                    }
+                    match count {
+                        3 => store(c.0, range, to.add(32)),
+                        4 => store_two(c.0, d.0, range, to.add(32)),
+                        _ => {}
+                    }
+                }
             }
 
             #[inline(always)]

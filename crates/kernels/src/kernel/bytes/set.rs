@@ -7,7 +7,9 @@ use super::rows::{
     mean, pixels, product, quantise, sum,
 };
 use super::tile::{ByteTileCall, ByteTileKernel, WidenCall, WidenKernel, tile, widen};
-use super::winograd::{BytePatchCall, BytePatchKernel, ByteSumCall, ByteSumKernel, transform_patch, transform_sums};
+use super::winograd::{
+    BytePatchCall, ByteSumCall, Ends, FOUR, Four, Method, TWO, Two, transform_patch, transform_sums,
+};
 use crate::block::{Block, Form, OfPairs};
 use crate::byte_isa::ByteIsa;
 use crate::layout::LANES;
@@ -62,8 +64,11 @@ pub(crate) struct PairSet {
     /// The tile of so many blocks and pixels, [`PAIR_STEP`] words apart.
     pub(crate) tile: fn(usize, usize) -> Option<ByteTileKernel>,
     pub(crate) widen: WidenKernel,
-    pub(crate) patch: BytePatchKernel,
-    pub(crate) sums: ByteSumKernel,
+    /// The same for words of three bytes that count.
+    pub(crate) widen_dense: WidenKernel,
+    /// The ends of Winograd's method, by four pixels and by two.
+    pub(crate) four: Ends,
+    pub(crate) two: Ends,
 }
 
 /// Words of sixteen channels of sixteen bits.
@@ -375,21 +380,31 @@ macro_rules! pair_set {
             }
 
             $(#[target_feature(enable = $features)])?
-            unsafe fn byte_patch_kernel(call: &BytePatchCall) {
+            unsafe fn byte_patch_kernel<M: Method<PATCH, OUTPUT>, const PATCH: usize, const OUTPUT: usize>(
+                call: &BytePatchCall,
+            ) {
                 // SAFETY: the caller's promise.
-                unsafe { transform_patch::<{ <$block>::SIGNED }>(call) }
+                unsafe { transform_patch::<M, PATCH, OUTPUT, { <$block>::SIGNED }>(call) }
             }
 
             $(#[target_feature(enable = $features)])?
-            unsafe fn byte_sum_kernel(call: &ByteSumCall<'_>) {
+            unsafe fn byte_sum_kernel<M: Method<PATCH, OUTPUT>, const PATCH: usize, const OUTPUT: usize>(
+                call: &ByteSumCall<'_>,
+            ) {
                 // SAFETY: the caller's promise.
-                unsafe { transform_sums::<$block>(call) }
+                unsafe { transform_sums::<$block, M, PATCH, OUTPUT>(call) }
             }
 
             $(#[target_feature(enable = $features)])?
             unsafe fn widen_kernel(call: &WidenCall<'_>) {
                 // SAFETY: the caller's promise.
-                unsafe { widen::<{ <$block>::SIGNED }>(call) }
+                unsafe { widen::<{ <$block>::SIGNED }, false>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn widen_dense_kernel(call: &WidenCall<'_>) {
+                // SAFETY: the caller's promise.
+                unsafe { widen::<{ <$block>::SIGNED }, true>(call) }
             }
 
             fn tile_of<const BLOCKS: usize>(pixels: usize) -> Option<ByteTileKernel> {
@@ -411,8 +426,9 @@ macro_rules! pair_set {
                 pixels: $most,
                 tile: tile_of_blocks,
                 widen: widen_kernel,
-                patch: byte_patch_kernel,
-                sums: byte_sum_kernel,
+                widen_dense: widen_dense_kernel,
+                four: Ends { size: &FOUR, patch: byte_patch_kernel::<Four, 6, 4>, sums: byte_sum_kernel::<Four, 6, 4> },
+                two: Ends { size: &TWO, patch: byte_patch_kernel::<Two, 4, 2>, sums: byte_sum_kernel::<Two, 4, 2> },
             };
         }
     };

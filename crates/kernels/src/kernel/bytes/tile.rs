@@ -54,10 +54,12 @@ pub(crate) struct WidenCall<'a> {
 /// A compiled widening.
 pub(crate) type WidenKernel = unsafe fn(&WidenCall<'_>);
 
+/// With `DENSE`, the fourth of every four bytes is left out.
+///
 /// # Safety
 /// As for every kernel (`kernel.rs`).
 #[inline(always)]
-pub(crate) unsafe fn widen<const SIGNED: bool>(call: &WidenCall<'_>) {
+pub(crate) unsafe fn widen<const SIGNED: bool, const DENSE: bool>(call: &WidenCall<'_>) {
     let mut output = call.output.cast::<[i16; LANES]>();
     let half = call.pixels / 2;
     for run in call.runs {
@@ -65,11 +67,12 @@ pub(crate) unsafe fn widen<const SIGNED: bool>(call: &WidenCall<'_>) {
             for pixel in 0..pixels {
                 // SAFETY: the caller's promise.
                 unsafe {
-                    let bytes =
-                        input.add(run.offset as usize + pixel * call.step).cast::<[u8; LANES]>().read_unaligned();
+                    let from = input.add(run.offset as usize + pixel * call.step).cast::<[u8; LANES]>();
+                    let bytes = from.read_unaligned();
                     let mut wide = [0_i16; LANES];
                     for lane in 0..LANES {
-                        wide[lane] = if SIGNED { i16::from(bytes[lane].cast_signed()) } else { i16::from(bytes[lane]) };
+                        let byte = bytes[if DENSE { (lane / 3 * 4 + lane % 3) % LANES } else { lane }];
+                        wide[lane] = if SIGNED { i16::from(byte.cast_signed()) } else { i16::from(byte) };
                     }
                     output.write_unaligned(wide);
                     output = output.add(1);

@@ -1,27 +1,120 @@
-//! The two ends of Winograd's F(4×4, 3×3) over whole numbers, which is exact: as `kernel/winograd.rs`, with everything
-//! multiplied by what makes it whole.
+//! The two ends of Winograd's F(4×4, 3×3) and F(2×2, 3×3) over whole numbers, which are exact: as `kernel/winograd.rs`, with
+//! everything multiplied by what makes it whole.
 //!
 //! The bytes' transforms are below 100 · 255 and the filters' below 49 · 255, so both fit sixteen bits. The products' sums
-//! are 3 · 2ⁿ times too large in each dimension, and computed modulo 2³²: what is left of the true sum after the division
-//! (by 9, which has an inverse, and by 2ⁿ, which is at most 2⁶) are its lowest 26 bits, and the plan proves that it has no
-//! more.
+//! are 2 (of two), or 3 · 2ⁿ times (of four) too large in each dimension, and computed modulo 2³²: what is left of the true
+//! sum after the division (by 9, which has an inverse, and by 2ⁿ, which is at most 2⁶) are its lowest 26 bits, and the plan
+//! proves that it has no more.
 
 use super::unrolled;
 use crate::block::{Block, Joint, Range};
-use crate::kernel::winograd::{OUTPUT, PATCH};
 use crate::layout::LANES;
 
-/// Filters go through this on both sides.
-pub(crate) const FILTER: [[i32; 3]; PATCH] = [[6, 0, 0], [1, 1, 1], [1, -1, 1], [1, 2, 4], [1, -2, 4], [0, 0, 6]];
+/// How large patches are.
+#[derive(Debug)]
+pub(crate) struct Size {
+    /// Pixels of a side of the input's patch, and numbers of a side of its transform.
+    pub(crate) patch: usize,
+    /// Pixels of a side of the output's patch.
+    pub(crate) output: usize,
+    /// Filters go through this on both sides: as many rows as the patch has.
+    pub(crate) filter: &'static [[i32; 3]],
+    /// Sums of magnitude below this come out whole.
+    pub(crate) largest: i64,
+}
 
-/// Sums of magnitude below this come out whole.
-pub(crate) const LARGEST_SUM: i64 = 1 << 25;
+/// The transforms of a size, compiled.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    pub(crate) size: &'static Size,
+    pub(crate) patch: BytePatchKernel,
+    pub(crate) sums: ByteSumKernel,
+}
+
+/// F(4×4, 3×3).
+pub(crate) static FOUR: Size = Size {
+    patch: 6,
+    output: 4,
+    filter: &[[6, 0, 0], [1, 1, 1], [1, -1, 1], [1, 2, 4], [1, -2, 4], [0, 0, 6]],
+    largest: 1 << 25,
+};
+
+/// F(2×2, 3×3).
+pub(crate) static TWO: Size =
+    Size { patch: 4, output: 2, filter: &[[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]], largest: 1 << 29 };
+
+/// One dimension of both transforms, modulo 2¹⁶ and 2³²: nothing overflows in the first, which the compiler need not know.
+pub(crate) trait Method<const PATCH: usize, const OUTPUT: usize> {
+    fn spread(pixels: [i16; PATCH]) -> [i16; PATCH];
+    fn gather(sums: [i32; PATCH]) -> [i32; OUTPUT];
+    /// The true sum of a row and a column of the patch.
+    fn whole(sum: i32, y: usize, x: usize) -> i32;
+}
+
+#[derive(Debug)]
+pub(crate) struct Four;
 
 /// The number by which 9 gives 1, modulo 2³².
 const NINTH: i32 = 0x38e3_8e39;
 
 /// The power of two by which a row of sums is too large, and a column.
-const SHIFTS: [u32; OUTPUT] = [3, 2, 1, 1];
+const SHIFTS: [u32; 4] = [3, 2, 1, 1];
+
+impl Method<6, 4> for Four {
+    #[inline(always)]
+    fn spread([a, b, c, d, e, f]: [i16; 6]) -> [i16; 6] {
+        let even = e.wrapping_sub(c.wrapping_mul(4));
+        let odd = d.wrapping_sub(b.wrapping_mul(4));
+        let near = e.wrapping_sub(c);
+        let difference = d.wrapping_sub(b);
+        let far = difference.wrapping_mul(2);
+        [
+            a.wrapping_sub(c).wrapping_mul(4).wrapping_add(near),
+            even.wrapping_add(odd),
+            even.wrapping_sub(odd),
+            near.wrapping_add(far),
+            near.wrapping_sub(far),
+            f.wrapping_sub(d).wrapping_sub(difference.wrapping_mul(4)),
+        ]
+    }
+
+    #[inline(always)]
+    fn gather([a, b, c, d, e, f]: [i32; 6]) -> [i32; 4] {
+        let (sum, difference) = (b.wrapping_add(c), b.wrapping_sub(c));
+        let (far_sum, far_difference) = (d.wrapping_add(e), d.wrapping_sub(e));
+        [
+            a.wrapping_sub(sum.wrapping_mul(4)).wrapping_add(far_sum),
+            far_difference.wrapping_sub(difference.wrapping_mul(2)),
+            far_sum.wrapping_sub(sum),
+            far_difference.wrapping_mul(2).wrapping_sub(difference).wrapping_add(f),
+        ]
+    }
+
+    #[inline(always)]
+    fn whole(sum: i32, y: usize, x: usize) -> i32 {
+        sum.wrapping_mul(NINTH) >> (SHIFTS[y] + SHIFTS[x])
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Two;
+
+impl Method<4, 2> for Two {
+    #[inline(always)]
+    fn spread([a, b, c, d]: [i16; 4]) -> [i16; 4] {
+        [a.wrapping_sub(c), b.wrapping_add(c), c.wrapping_sub(b), b.wrapping_sub(d)]
+    }
+
+    #[inline(always)]
+    fn gather([a, b, c, d]: [i32; 4]) -> [i32; 2] {
+        [a.wrapping_add(b).wrapping_add(c), b.wrapping_sub(c).wrapping_sub(d)]
+    }
+
+    #[inline(always)]
+    fn whole(sum: i32, _: usize, _: usize) -> i32 {
+        sum >> 2
+    }
+}
 
 /// What one call of the first transform computes: one patch of one channel block.
 #[derive(Debug)]
@@ -34,7 +127,7 @@ pub(crate) struct BytePatchCall {
     pub(crate) inside: (usize, usize),
     /// The byte that stands for zero, as it is stored.
     pub(crate) zero: u8,
-    /// The first of 36 numbers.
+    /// The first of its numbers.
     pub(crate) output: *mut i16,
     /// Numbers of sixteen bits from a number to the next.
     pub(crate) plane: usize,
@@ -43,7 +136,7 @@ pub(crate) struct BytePatchCall {
 /// What one call of the second transform computes: one patch of one channel block.
 #[derive(Debug)]
 pub(crate) struct ByteSumCall<'a> {
-    /// The first of 36 sums.
+    /// The first of its sums.
     pub(crate) input: *const i32,
     /// Sums from a sum to the next.
     pub(crate) plane: usize,
@@ -72,10 +165,17 @@ type Pixel = [u8; LANES];
 /// # Safety
 /// As for every kernel (`kernel.rs`).
 #[inline(always)]
-pub(crate) unsafe fn transform_patch<const SIGNED: bool>(call: &BytePatchCall) {
+pub(crate) unsafe fn transform_patch<
+    M: Method<PATCH, OUTPUT>,
+    const PATCH: usize,
+    const OUTPUT: usize,
+    const SIGNED: bool,
+>(
+    call: &BytePatchCall,
+) {
     if call.inside == (PATCH, PATCH) {
         // SAFETY: the caller's promise.
-        return unsafe { transform_whole::<SIGNED>(call.input, call.row, call) };
+        return unsafe { transform_whole::<M, PATCH, OUTPUT, SIGNED>(call.input, call.row, call) };
     }
     let mut patch = [[[call.zero; LANES]; PATCH]; PATCH];
     for y in 0..PATCH {
@@ -87,32 +187,45 @@ pub(crate) unsafe fn transform_patch<const SIGNED: bool>(call: &BytePatchCall) {
         }
     }
     // SAFETY: as above; the patch is whole.
-    unsafe { transform_whole::<SIGNED>(patch.as_ptr().cast(), PATCH * LANES, call) }
+    unsafe { transform_whole::<M, PATCH, OUTPUT, SIGNED>(patch.as_ptr().cast(), PATCH * LANES, call) }
 }
 
 /// # Safety
-/// As for every kernel (`kernel.rs`): there are 6 × 6 pixels behind `input`, rows of which are `row` bytes apart.
+/// As for every kernel (`kernel.rs`): there are as many pixels as a patch has behind `input`, rows of which are `row` bytes
+/// apart.
 #[inline(always)]
-unsafe fn transform_whole<const SIGNED: bool>(input: *const u8, row: usize, call: &BytePatchCall) {
-    let number = |byte: u8| if SIGNED { i16::from(byte.cast_signed()) } else { i16::from(byte) };
-    let zero = number(call.zero);
+unsafe fn transform_whole<M: Method<PATCH, OUTPUT>, const PATCH: usize, const OUTPUT: usize, const SIGNED: bool>(
+    input: *const u8,
+    row: usize,
+    call: &BytePatchCall,
+) {
+    let zero = number::<SIGNED>(call.zero);
     let mut half = [[[0_i16; LANES]; PATCH]; PATCH];
     for x in 0..PATCH {
-        // SAFETY: the caller's promise.
-        let at = |y: usize| unsafe { &*input.add(y * row + x * LANES).cast::<Pixel>() };
-        let [a, b, c, d, e, f] = [at(0), at(1), at(2), at(3), at(4), at(5)];
+        let mut column = [[0_u8; LANES]; PATCH];
+        for y in 0..PATCH {
+            // SAFETY: the caller's promise.
+            column[y] = unsafe { input.add(y * row + x * LANES).cast::<Pixel>().read_unaligned() };
+        }
         for lane in 0..LANES {
-            let column = spread([a[lane], b[lane], c[lane], d[lane], e[lane], f[lane]].map(number).map(|it| it - zero));
+            let mut pixels = [0; PATCH];
             for y in 0..PATCH {
-                half[y][x][lane] = column[y];
+                pixels[y] = number::<SIGNED>(column[y][lane]).wrapping_sub(zero);
+            }
+            let spread = M::spread(pixels);
+            for y in 0..PATCH {
+                half[y][x][lane] = spread[y];
             }
         }
     }
     for y in 0..PATCH {
-        let [a, b, c, d, e, f] = half[y];
         let mut row = [[0_i16; LANES]; PATCH];
         for lane in 0..LANES {
-            let spread = spread([a[lane], b[lane], c[lane], d[lane], e[lane], f[lane]]);
+            let mut pixels = [0; PATCH];
+            for x in 0..PATCH {
+                pixels[x] = half[y][x][lane];
+            }
+            let spread = M::spread(pixels);
             for x in 0..PATCH {
                 row[x][lane] = spread[x];
             }
@@ -124,78 +237,64 @@ unsafe fn transform_whole<const SIGNED: bool>(input: *const u8, row: usize, call
     }
 }
 
-/// One dimension of the first transform. Nothing overflows, which the compiler need not know.
+/// The number that a stored byte is multiplied as.
 #[inline(always)]
-fn spread([a, b, c, d, e, f]: [i16; PATCH]) -> [i16; PATCH] {
-    let even = e.wrapping_sub(c.wrapping_mul(4));
-    let odd = d.wrapping_sub(b.wrapping_mul(4));
-    let near = e.wrapping_sub(c);
-    let difference = d.wrapping_sub(b);
-    let far = difference.wrapping_mul(2);
-    [
-        a.wrapping_sub(c).wrapping_mul(4).wrapping_add(near),
-        even.wrapping_add(odd),
-        even.wrapping_sub(odd),
-        near.wrapping_add(far),
-        near.wrapping_sub(far),
-        f.wrapping_sub(d).wrapping_sub(difference.wrapping_mul(4)),
-    ]
+fn number<const SIGNED: bool>(byte: u8) -> i16 {
+    if SIGNED { i16::from(byte.cast_signed()) } else { i16::from(byte) }
 }
 
 /// # Safety
 /// As for every kernel (`kernel.rs`).
 #[inline(always)]
-pub(crate) unsafe fn transform_sums<B: Block>(call: &ByteSumCall<'_>) {
+pub(crate) unsafe fn transform_sums<B: Block, M: Method<PATCH, OUTPUT>, const PATCH: usize, const OUTPUT: usize>(
+    call: &ByteSumCall<'_>,
+) {
     let mut half = [[[0_i32; LANES]; PATCH]; OUTPUT];
     for x in 0..PATCH {
-        // SAFETY: the caller's promise.
-        let at = |y: usize| unsafe { &*call.input.add((y * PATCH + x) * call.plane).cast::<[i32; LANES]>() };
-        let [a, b, c, d, e, f] = [at(0), at(1), at(2), at(3), at(4), at(5)];
+        let mut column = [[0_i32; LANES]; PATCH];
+        for y in 0..PATCH {
+            let from = (y * PATCH + x) * call.plane;
+            // SAFETY: the caller's promise.
+            column[y] = unsafe { call.input.add(from).cast::<[i32; LANES]>().read_unaligned() };
+        }
         for lane in 0..LANES {
-            let column = gather([a[lane], b[lane], c[lane], d[lane], e[lane], f[lane]]);
+            let mut sums = [0; PATCH];
+            for y in 0..PATCH {
+                sums[y] = column[y][lane];
+            }
+            let gathered = M::gather(sums);
             for y in 0..OUTPUT {
-                half[y][x][lane] = column[y];
+                half[y][x][lane] = gathered[y];
             }
         }
     }
     // SAFETY: the caller's promise.
     let bias = unsafe { call.bias.cast::<[i32; LANES]>().read_unaligned() };
     unrolled!(OUTPUT, y, {
-        let [a, b, c, d, e, f] = half[y];
-        let mut sums = [[0_i32; LANES]; OUTPUT];
+        let mut row = [[0_i32; LANES]; OUTPUT];
         for lane in 0..LANES {
-            let row = gather([a[lane], b[lane], c[lane], d[lane], e[lane], f[lane]]);
+            let mut sums = [0; PATCH];
+            for x in 0..PATCH {
+                sums[x] = half[y][x][lane];
+            }
+            let gathered = M::gather(sums);
             for x in 0..OUTPUT {
-                let whole = row[x].wrapping_mul(NINTH) >> (SHIFTS[y] + SHIFTS[x]);
-                sums[x][lane] = whole.wrapping_add(bias[lane]);
+                row[x][lane] = M::whole(gathered[x], y, x).wrapping_add(bias[lane]);
             }
         }
         if y < call.inside.0 {
             // SAFETY: the caller's promise; pixels outside the picture are neither read nor written.
-            unsafe { finish::<B>(call, &sums, y) };
+            unsafe { finish::<B, OUTPUT>(call, &row, y) };
         }
     });
 }
 
-/// One dimension of the second transform, modulo 2³².
-#[inline(always)]
-fn gather([a, b, c, d, e, f]: [i32; PATCH]) -> [i32; OUTPUT] {
-    let (sum, difference) = (b.wrapping_add(c), b.wrapping_sub(c));
-    let (far_sum, far_difference) = (d.wrapping_add(e), d.wrapping_sub(e));
-    [
-        a.wrapping_sub(sum.wrapping_mul(4)).wrapping_add(far_sum),
-        far_difference.wrapping_sub(difference.wrapping_mul(2)),
-        far_sum.wrapping_sub(sum),
-        far_difference.wrapping_mul(2).wrapping_sub(difference).wrapping_add(f),
-    ]
-}
-
-/// Rounds, joins and stores a row of a patch.
+/// Rounds, joins and stores a row of a patch, which has four pixels at most.
 ///
 /// # Safety
 /// As for every kernel (`kernel.rs`).
 #[inline(always)]
-unsafe fn finish<B: Block>(call: &ByteSumCall<'_>, sums: &[[i32; LANES]; OUTPUT], y: usize) {
+unsafe fn finish<B: Block, const OUTPUT: usize>(call: &ByteSumCall<'_>, sums: &[[i32; LANES]; OUTPUT], y: usize) {
     let columns = call.inside.1;
     // SAFETY: the caller's promise.
     unsafe {
@@ -210,7 +309,9 @@ unsafe fn finish<B: Block>(call: &ByteSumCall<'_>, sums: &[[i32; LANES]; OUTPUT]
                 }
             });
         }
-        B::store_row(row, columns, call.range, call.output.add(y * call.row));
+        let at = |x: usize| if x < OUTPUT { x } else { OUTPUT - 1 };
+        let four = [row[0], row[at(1)], row[at(2)], row[at(3)]];
+        B::store_row(four, columns, call.range, call.output.add(y * call.row));
     }
 }
 
@@ -218,22 +319,41 @@ unsafe fn finish<B: Block>(call: &ByteSumCall<'_>, sums: &[[i32; LANES]; OUTPUT]
 mod tests {
     use super::*;
 
-    /// One dimension: every filter of small numbers over every patch of them, and the largest of each.
-    #[test]
-    fn a_dimension_is_three_times_a_power_of_two_too_large() {
-        let patches = [[255; PATCH], [-255, 255, -255, 255, -255, 255], [3, -1, 4, -1, 5, -9], [0, 0, 255, -255, 0, 0]];
+    /// Sums of a dimension are so many times the true ones, for numbers as large as they can be.
+    fn check<M: Method<PATCH, OUTPUT>, const PATCH: usize, const OUTPUT: usize>(size: &Size, times: [i32; OUTPUT]) {
+        assert_eq!((size.patch, size.output, size.filter.len()), (PATCH, OUTPUT, PATCH));
+        let patches = [[255; 6], [-255, 255, -255, 255, -255, 255], [3, -1, 4, -1, 5, -9], [0, 0, 255, -255, 0, 0]];
         let filters = [[127, 127, 127], [-128, 127, -128], [2, -7, 1], [255, -255, 255]];
         for (patch, filter) in patches.iter().flat_map(|patch| filters.iter().map(move |filter| (patch, filter))) {
-            let spread = spread(*patch);
+            let spread = M::spread(std::array::from_fn(|place| patch[place]));
             let product = |place: usize| {
-                let transformed: i32 = (0..3).map(|at| FILTER[place][at] * filter[at]).sum();
+                let transformed: i32 = (0..3).map(|at| size.filter[place][at] * filter[at]).sum();
                 i32::from(spread[place]) * transformed
             };
-            let found = gather(std::array::from_fn(product));
+            let found = M::gather(std::array::from_fn(product));
             for (at, found) in found.into_iter().enumerate() {
                 let expected: i32 = (0..3).map(|tap| i32::from(patch[at + tap]) * filter[tap]).sum();
-                assert_eq!(found, expected * 3 << SHIFTS[at], "{patch:?} {filter:?} {at}");
+                assert_eq!(found, expected * times[at], "{patch:?} {filter:?} {at}");
             }
         }
+    }
+
+    #[test]
+    fn a_dimension_is_a_known_number_of_times_too_large() {
+        check::<Four, 6, 4>(&FOUR, SHIFTS.map(|shift| 3 << shift));
+        check::<Two, 4, 2>(&TWO, [2, 2]);
+    }
+
+    #[test]
+    fn the_largest_sum_comes_out_whole() {
+        let most = [FOUR.largest - 1, 1 - FOUR.largest].map(|sum| sum as i32);
+        for sum in most {
+            for (y, x) in [(0, 0), (0, 3), (2, 1)] {
+                let times = 9_i32.wrapping_mul(1 << (SHIFTS[y] + SHIFTS[x]));
+                assert_eq!(Four::whole(sum.wrapping_mul(times), y, x), sum);
+            }
+        }
+        let sum = (TWO.largest - 1) as i32;
+        assert_eq!(Two::whole(sum.wrapping_mul(4), 1, 0), sum);
     }
 }

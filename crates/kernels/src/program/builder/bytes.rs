@@ -5,6 +5,7 @@ use crate::block::Joint;
 use crate::error::PlanError;
 use crate::kernel::bytes::rows::quantised;
 use crate::kernel::bytes::set::PairSet;
+use crate::kernel::bytes::winograd::Ends;
 use crate::layout::{Element, Layout, MAX_PICTURE_CHANNELS, Shape};
 use crate::program::arena::Floats;
 use crate::program::bytes::convolution::{self, ByteConvolution, ByteFinish, Finishing, Setting};
@@ -103,12 +104,13 @@ impl ProgramBuilder {
     fn winograd(
         &self,
         layer: &ByteConvolution<'_>,
-        [input, output]: [Shape; 2],
+        shapes: [Shape; 2],
         finishing: &Finishing,
-    ) -> Option<&'static PairSet> {
+    ) -> Option<(&'static PairSet, &'static Ends)> {
         let writes_bytes = !matches!(finishing, Finishing::Floats(_));
         let may = self.options.winograd && writes_bytes && !self.tensors[layer.input.tensor].layout.is_planar;
-        self.bytes.pairs.filter(|_| may && winograd::suits(layer, input, output))
+        let set = self.bytes.pairs.filter(|_| may)?;
+        Some((set, winograd::suits(layer, shapes, set)?))
     }
 
     /// What becomes of a convolution's sums, in the kernels' terms; a residual is added to the inputs.

@@ -111,6 +111,8 @@ struct Widening {
     pairs: &'static PairSet,
     /// Sixteens of one window.
     chunks: usize,
+    /// Whether the fourth of every four bytes is left out.
+    is_dense: bool,
     /// The pixels of the picture, where all tiles are widened before any is multiplied.
     kept: Option<usize>,
 }
@@ -123,7 +125,7 @@ impl PackedBytes {
     /// Floats that a thread needs to widen its tiles.
     pub(crate) fn scratch(&self) -> usize {
         match self.widening {
-            Some(Widening { pairs, chunks, kept }) => chunks * PAIR_STEP * kept.unwrap_or(pairs.pixels),
+            Some(Widening { pairs, chunks, kept, .. }) => chunks * PAIR_STEP * kept.unwrap_or(pairs.pixels),
             None => 0,
         }
     }
@@ -150,6 +152,17 @@ pub(crate) struct Setting {
     pub(crate) pixels: usize,
 }
 
+impl Setting {
+    /// Whether a picture is widened without the fourth channel that it has not.
+    fn is_dense(&self, window: &Window, form: Form) -> bool {
+        let are_neighbours = window.dilation[1] == 1;
+        self.is_planar && self.inputs == DENSE_CHANNELS && are_neighbours && form == Form::Pairs
+    }
+}
+
+/// Channels of pictures that most networks read.
+const DENSE_CHANNELS: usize = 3;
+
 /// Packs the weights of a convolution.
 pub(crate) fn pack(
     layer: &ByteConvolution<'_>,
@@ -170,7 +183,8 @@ pub(crate) fn pack(
     let widening = pairs.map(|pairs| {
         let chunks = chunks(&layer.window, setting);
         let is_kept = weights.len() > CACHED_BYTES && chunks * PAIR_STEP * setting.pixels <= KEPT_FLOATS;
-        Widening { pairs, chunks, kept: is_kept.then_some(setting.pixels) }
+        let is_dense = setting.is_dense(&layer.window, Form::Pairs);
+        Widening { pairs, chunks, is_dense, kept: is_kept.then_some(setting.pixels) }
     });
     let mut factors = Floats::zeroed(outputs);
     factors.as_mut_slice()[..outputs].copy_from_slice(layer.factors);
@@ -224,14 +238,17 @@ fn filled(filters: &Filters<'_>, setting: Setting, shapes: Shapes) -> Result<Opt
     for band in &bands {
         let width = band.blocks * form.bytes();
         let packed = &mut weights.as_mut_slice()[band.weights..];
-        let taps = (0..passes).flat_map(|pass| {
-            taps(&filters.window, band.channels.clone(), setting.is_planar, form).map(move |tap| (pass, tap))
-        });
+        let taps = (0..passes)
+            .flat_map(|pass| taps(&filters.window, band.channels.clone(), setting, form).map(move |tap| (pass, tap)));
         for ((pass, tap), row) in taps.zip(packed.chunks_exact_mut(width)) {
             for lane in 0..band.blocks * LANES {
                 let output = band.block * LANES + lane;
                 let four = std::array::from_fn(|place| {
-                    part(filters.weight(output, tap.channel + place, tap.row, tap.column), pass, form)
+                    if place < form.of_word() {
+                        part(tap.weight(filters, output, place, setting, form), pass, form)
+                    } else {
+                        0
+                    }
                 });
                 if !form.takes(four) {
                     return Ok(None);
@@ -261,10 +278,12 @@ fn bands(
         let last = (outputs - 1).min((block + blocks) * LANES - 1);
         let first = block * LANES / filters.to_group * filters.of_group;
         let channels = first..(last / filters.to_group + 1) * filters.of_group;
-        let of_picture = MAX_PICTURE_CHANNELS / form.of_word();
-        let words = if setting.is_planar { of_picture } else { words(channels.clone(), form.of_word()).count() };
+        let elements = match setting.is_planar {
+            true => taps(&filters.window, channels.clone(), setting, form).count(),
+            false => words(channels.clone(), form.of_word()).count() * rows * columns,
+        };
         bands.push(Band { block, blocks, channels, weights: bytes });
-        bytes = (words * rows * columns * passes).saturating_mul(blocks * form.bytes()).saturating_add(bytes);
+        bytes = (elements * passes).saturating_mul(blocks * form.bytes()).saturating_add(bytes);
         Bytes::check(bytes)?;
         block += blocks;
     }
@@ -274,17 +293,39 @@ fn bands(
 /// One element of the window of one word of input channels.
 #[derive(Debug, Clone, Copy)]
 struct Tap {
-    /// The first of the word.
+    /// The first of the word; those past the last of a picture are the next column's first.
     channel: usize,
     row: usize,
     column: usize,
 }
 
+impl Tap {
+    /// The weight of one of the word's channels; 0 behind the window.
+    fn weight(&self, filters: &Filters<'_>, output: usize, place: usize, setting: Setting, form: Form) -> i16 {
+        let of_tap = if setting.is_dense(&filters.window, form) { setting.inputs } else { usize::MAX };
+        let (channel, column) = (self.channel + place, self.column + (self.channel + place) / of_tap);
+        if column >= filters.window.kernel[1] {
+            return 0;
+        }
+        filters.weight(output, channel % of_tap, self.row, column)
+    }
+}
+
 /// The window's elements in the order in which runs go over them.
-fn taps(window: &Window, channels: Range<usize>, is_planar: bool, form: Form) -> Box<dyn Iterator<Item = Tap>> {
+fn taps(window: &Window, channels: Range<usize>, setting: Setting, form: Form) -> Box<dyn Iterator<Item = Tap>> {
     let [rows, columns] = window.kernel;
     let places = move || (0..rows).flat_map(move |row| (0..columns).map(move |column| (row, column)));
-    if is_planar {
+    if setting.is_dense(window, form) {
+        let window = *window;
+        let of_row = move |row| {
+            picture_chunks(&window).flat_map(move |(column, taps)| {
+                let column = column / window.dilation[1];
+                (0..taps * setting.inputs).step_by(form.of_word()).map(move |channel| Tap { channel, row, column })
+            })
+        };
+        return Box::new((0..rows).flat_map(of_row));
+    }
+    if setting.is_planar {
         let channels = words(0..MAX_PICTURE_CHANNELS, form.of_word());
         return Box::new(
             places().flat_map(move |(row, column)| channels.clone().map(move |channel| Tap { channel, row, column })),
@@ -304,7 +345,7 @@ fn in_blocks(channels: Range<usize>) -> impl Iterator<Item = Range<usize>> {
 }
 
 /// The words of a row of a window over a picture that are widened at once: from where on, and how many.
-fn picture_chunks(window: &Window) -> impl Iterator<Item = (usize, usize)> {
+fn picture_chunks(window: &Window) -> impl Iterator<Item = (usize, usize)> + use<> {
     let (columns, dilation) = (window.kernel[1], window.dilation[1]);
     let at_once = if dilation == 1 { OF_PIXEL } else { 1 };
     (0..columns).step_by(at_once).map(move |column| (column * dilation, at_once.min(columns - column)))
@@ -330,8 +371,10 @@ fn runs(packed: &PackedBytes, channels: &Range<usize>, input: &Region) -> Vec<Ru
         if packed.is_planar {
             for row in 0..rows {
                 let from = row * window.dilation[0] * layout.row();
-                if packed.widening.is_some() {
-                    picture_chunks(window).for_each(|(place, words)| push(from + place, 2 * words));
+                if let Some(Widening { is_dense, .. }) = packed.widening {
+                    let of_tap = if is_dense { DENSE_CHANNELS } else { MAX_PICTURE_CHANNELS };
+                    let pairs = |taps: usize| (taps * of_tap).div_ceil(Form::Pairs.of_word());
+                    picture_chunks(window).for_each(|(place, taps)| push(from + place, pairs(taps)));
                 } else if window.dilation[1] == 1 {
                     push(from, columns);
                 } else {
@@ -471,10 +514,11 @@ impl ByteConvolutionStep {
     /// # Safety
     /// As for [`Step::run`].
     unsafe fn widen(&self, worker: &Worker<'_>, placed: &Placed) {
-        let Some(Widening { pairs, .. }) = self.packed.widening else { return };
+        let Some(Widening { pairs, is_dense, .. }) = self.packed.widening else { return };
         // SAFETY: check() has proven every place that the kernel reaches; the scratch memory is this thread's.
         unsafe {
-            (pairs.widen)(&WidenCall {
+            let widen = if is_dense { pairs.widen_dense } else { pairs.widen };
+            widen(&WidenCall {
                 input: placed.input.map(|place| worker.at(place).cast_const().cast()),
                 runs: &self.runs,
                 step: self.step,
@@ -547,7 +591,8 @@ impl ByteConvolutionStep {
         // Widening reads whole pixels, or as many words of a picture, and so into the slack at most.
         let length = |run: &Run| match self.packed.widening {
             Some(_) if !self.packed.is_planar => OF_PIXEL,
-            Some(_) => run.length as usize / 2,
+            Some(Widening { is_dense: true, .. }) => run.length as usize * 2 / DENSE_CHANNELS,
+            Some(_) => run.length as usize * 2 / MAX_PICTURE_CHANNELS,
             None => run.length as usize,
         };
         Ok(runs.iter().map(|run| run.offset as usize + length(run)).max().unwrap_or(0))
@@ -555,7 +600,7 @@ impl ByteConvolutionStep {
 
     /// Proves that widened tiles fit the scratch memory, and that there is one list of runs for all bands.
     fn check_widening(&self) -> Result<(), PlanError> {
-        let Some(Widening { pairs, chunks, kept }) = self.packed.widening else {
+        let Some(Widening { pairs, chunks, kept, .. }) = self.packed.widening else {
             return proven(self.widened.is_empty(), STEP, "widening");
         };
         proven(self.runs.len() == chunks && self.packed.passes == 1, STEP, "widened windows")?;

@@ -1,14 +1,14 @@
-//! A 3 × 3 convolution of bytes of stride 1 by Winograd's F(4×4, 3×3), some patches at a time: as `program/winograd.rs`,
-//! but exact, because it is done in whole numbers (`kernel/bytes/winograd.rs`).
+//! A 3 × 3 convolution of bytes of stride 1 by Winograd's method, some patches at a time: as `program/winograd.rs`, but
+//! exact, because it is done in whole numbers (`kernel/bytes/winograd.rs`). Of few channels by patches of 4 × 4 pixels, of
+//! many by 2 × 2, whose weights, 3.6 times the bytes of those of the direct convolution and not 8, stay in a cache.
 
 use super::convolution::{ByteConvolution, Finishing, STEP as CONVOLUTION};
 use super::pack::{Bytes, Filters, biased};
 use crate::error::PlanError;
 use crate::kernel::bytes::set::{PAIR_STEP, PairSet};
 use crate::kernel::bytes::tile::{ByteTileCall, ByteTileKernel, Finish};
-use crate::kernel::bytes::winograd::{BytePatchCall, ByteSumCall, FILTER, LARGEST_SUM};
+use crate::kernel::bytes::winograd::{BytePatchCall, ByteSumCall, Ends, FOUR, Size};
 use crate::kernel::tile::Run;
-use crate::kernel::winograd::{OUTPUT, PATCH};
 use crate::layout::{Element, LANES, Shape};
 use crate::program::arena::Floats;
 use crate::program::region::Region;
@@ -18,28 +18,34 @@ use crate::program::window::Window;
 
 const STEP: &str = "quantised Winograd convolution";
 
-/// Numbers of a transformed patch.
-const PLANES: usize = PATCH * PATCH;
-
 /// Floats of the planes of one batch: 600 KiB, a part of the second cache.
 const BATCH_FLOATS: usize = 150 << 10;
 
-/// Input channels for which it is faster: as for floats.
+/// Input channels for which it is faster: with more the weights do not stay in a cache.
 const CHANNELS: std::ops::RangeInclusive<usize> = 16..=256;
+
+/// Input channels up to which larger patches are faster.
+const FEW_CHANNELS: usize = 128;
 
 /// Bytes of one block's weights for one word: two input channels.
 const WORD_BYTES: usize = 64;
 
-/// Whether a convolution can, and should, be computed this way.
-pub(crate) fn suits(layer: &ByteConvolution<'_>, input: Shape, output: Shape) -> bool {
+/// By which patches a convolution can, and should, be computed this way.
+pub(crate) fn suits(
+    layer: &ByteConvolution<'_>,
+    [input, output]: [Shape; 2],
+    set: &'static PairSet,
+) -> Option<&'static Ends> {
     let window = Window { padding: layer.window.padding, ..Window::square(3, 1, 0) };
-    layer.window == window
+    let suits = layer.window == window
         && layer.groups == 1
         && CHANNELS.contains(&input.channels)
         && output.channels >= LANES
-        && output.height >= OUTPUT
-        && output.width >= OUTPUT
-        && filters(layer, input, output).are_whole()
+        && output.height >= FOUR.output
+        && output.width >= FOUR.output;
+    let ends = if input.channels <= FEW_CHANNELS { [&set.four, &set.two] } else { [&set.two, &set.two] };
+    let filters = filters(layer, input, output);
+    ends.into_iter().find(|ends| suits && filters.are_whole(ends.size))
 }
 
 fn filters<'a>(layer: &ByteConvolution<'a>, input: Shape, output: Shape) -> Filters<'a> {
@@ -49,8 +55,8 @@ fn filters<'a>(layer: &ByteConvolution<'a>, input: Shape, output: Shape) -> Filt
 
 impl Filters<'_> {
     /// Whether every sum of products comes out whole, whatever the bytes.
-    fn are_whole(&self) -> bool {
-        (0..self.outputs).all(|output| self.sums(output).1 * 255 < LARGEST_SUM)
+    fn are_whole(&self, size: &Size) -> bool {
+        (0..self.outputs).all(|output| self.sums(output).1 * 255 < size.largest)
     }
 }
 
@@ -78,12 +84,18 @@ pub(crate) struct PackedByteWinograd {
     zeros: Vec<i32>,
     finishing: Finishing,
     batch: usize,
+    ends: &'static Ends,
     set: &'static PairSet,
 }
 
 impl PackedByteWinograd {
     pub(crate) fn floats(&self) -> usize {
         self.weights.floats() + self.bias.len() + self.factors.len()
+    }
+
+    /// Numbers of a transformed patch.
+    fn planes(&self) -> usize {
+        self.ends.size.patch * self.ends.size.patch
     }
 
     /// Bytes of one plane of weights.
@@ -99,7 +111,7 @@ impl PackedByteWinograd {
 
     /// Floats that a thread needs for one batch.
     pub(crate) fn scratch(&self) -> usize {
-        PLANES * (self.stride(0, self.batch) + self.stride(1, self.batch))
+        self.planes() * (self.stride(0, self.batch) + self.stride(1, self.batch))
     }
 }
 
@@ -111,9 +123,10 @@ pub(crate) fn pack(
     layer: &ByteConvolution<'_>,
     [input, output]: [Shape; 2],
     finishing: Finishing,
-    set: &'static PairSet,
+    (set, ends): (&'static PairSet, &'static Ends),
 ) -> Result<PackedByteWinograd, PlanError> {
     let filters = filters(layer, input, output);
+    let planes = ends.size.patch * ends.size.patch;
     let blocks = [input, output].map(|shape| shape.channels.div_ceil(LANES));
     let mut bands = Vec::new();
     let (mut block, mut at) = (0, 0);
@@ -122,7 +135,7 @@ pub(crate) fn pack(
         bands.push(Band { block, blocks: size, weights: at });
         (block, at) = (block + size, at + size * WORD_BYTES * blocks[0] * PAIR_STEP);
     }
-    let mut weights = Bytes::zeroed(at.saturating_mul(PLANES))?;
+    let mut weights = Bytes::zeroed(at.saturating_mul(planes))?;
     let packed = weights.as_mut_slice();
     let inputs = input.channels;
     for (number, filter) in layer.weights.as_chunks::<9>().0.iter().enumerate() {
@@ -130,7 +143,7 @@ pub(crate) fn pack(
         let Some(band) = bands.iter().rfind(|band| band.block * LANES <= output) else { continue };
         let lane = output - band.block * LANES;
         let place = band.weights + (input / 2 * band.blocks * LANES + lane) * 4 + input % 2 * 2;
-        for (plane, weight) in transformed(filter).into_iter().enumerate() {
+        for (plane, weight) in transformed(filter, ends.size).enumerate() {
             let to = plane * at + place;
             packed[to..to + 2].copy_from_slice(&weight.to_le_bytes());
         }
@@ -139,20 +152,19 @@ pub(crate) fn pack(
     let bias = biased(CONVOLUTION, &filters, layer.bias, 0, layer.factors)?;
     let mut factors = Floats::zeroed(output.channels);
     factors.as_mut_slice()[..output.channels].copy_from_slice(layer.factors);
-    let fitting = BATCH_FLOATS / (PLANES * (PIXEL[0] * blocks[0] + PIXEL[1] * blocks[1]));
+    let fitting = BATCH_FLOATS / (planes * (PIXEL[0] * blocks[0] + PIXEL[1] * blocks[1]));
     let batch = (fitting / set.pixels * set.pixels).max(set.pixels);
     let zeros = vec![0; set.blocks.iter().max().map_or(LANES, |blocks| blocks * LANES)];
     let padding = layer.window.padding;
-    Ok(PackedByteWinograd { padding, blocks, bands, weights, bias, factors, zeros, finishing, batch, set })
+    Ok(PackedByteWinograd { padding, blocks, bands, weights, bias, factors, zeros, finishing, batch, ends, set })
 }
 
-/// A 3 × 3 filter as 36 weights: below 49 · 255 for weights of up to 255, and so of sixteen bits.
-fn transformed(filter: &[i16; 9]) -> [i16; PLANES] {
-    let product = |row: usize, column: usize| {
-        let terms = (0..9).map(|at| FILTER[row][at / 3] * i32::from(filter[at]) * FILTER[column][at % 3]);
-        terms.sum::<i32>() as i16
-    };
-    std::array::from_fn(|plane| product(plane / PATCH, plane % PATCH))
+/// A 3 × 3 filter as the weights of all planes: below 49 · 255 for weights of up to 255, and so of sixteen bits.
+fn transformed(filter: &[i16; 9], size: &'static Size) -> impl Iterator<Item = i16> {
+    (0..size.patch * size.patch).map(|plane| {
+        let [row, column] = [plane / size.patch, plane % size.patch].map(|at| size.filter[at]);
+        (0..9).map(|at| row[at / 3] * i32::from(filter[at]) * column[at % 3]).sum::<i32>() as i16
+    })
 }
 
 /// How a batch of so many patches is multiplied.
@@ -207,7 +219,7 @@ impl ByteWinogradStep {
         let refuse = |access| PlanError::Extent { step: STEP, access };
         let Element::Byte { zero } = input.layout.element else { return Err(refuse("it reads floats")) };
         let shape = output.shape();
-        let patches = [shape.height, shape.width].map(|side| side.div_ceil(OUTPUT));
+        let patches = [shape.height, shape.width].map(|side| side.div_ceil(packed.ends.size.output));
         let count = patches[0] * patches[1];
         // As many parts as the threads can share evenly.
         let parts = count.div_ceil(packed.batch).next_multiple_of(threads).min(count);
@@ -222,20 +234,22 @@ impl ByteWinogradStep {
 
     /// The first pixel of a patch's window in the first block, and how many of its rows and columns there are.
     fn window(&self, patch: usize) -> Option<(usize, (usize, usize))> {
-        let (y, x) = (patch / self.patches[1] * OUTPUT, patch % self.patches[1] * OUTPUT);
+        let Size { patch: side, output, .. } = *self.packed.ends.size;
+        let (y, x) = (patch / self.patches[1] * output, patch % self.patches[1] * output);
         let layout = &self.input.layout;
         let [top, left] = self.packed.padding;
         let first = self.input.window(y, x, top, left)?;
         let columns = layout.row() / layout.pixel();
         let rows = layout.rows().checked_sub(y + layout.halo - top)?;
-        Some((first, (rows.min(PATCH), columns.checked_sub(x + layout.halo - left)?.min(PATCH))))
+        Some((first, (rows.min(side), columns.checked_sub(x + layout.halo - left)?.min(side))))
     }
 
     /// A patch's first row and column in the output, and how many are inside the picture.
     fn target(&self, patch: usize) -> ((usize, usize), (usize, usize)) {
         let shape = self.output.shape();
-        let (y, x) = (patch / self.patches[1] * OUTPUT, patch % self.patches[1] * OUTPUT);
-        ((y, x), ((shape.height - y).min(OUTPUT), (shape.width - x).min(OUTPUT)))
+        let output = self.packed.ends.size.output;
+        let (y, x) = (patch / self.patches[1] * output, patch % self.patches[1] * output);
+        ((y, x), ((shape.height - y).min(output), (shape.width - x).min(output)))
     }
 
     /// # Safety
@@ -246,7 +260,7 @@ impl ByteWinogradStep {
                 let Some((window, inside)) = self.window(first + patch) else { continue };
                 // SAFETY: check() has proven every place that the kernel reaches.
                 unsafe {
-                    (self.packed.set.patch)(&BytePatchCall {
+                    (self.packed.ends.patch)(&BytePatchCall {
                         input: worker.at(window + block * self.input.layout.block()).cast_const().cast(),
                         row: self.input.layout.row() * size_of::<f32>(),
                         inside,
@@ -264,7 +278,7 @@ impl ByteWinogradStep {
     unsafe fn multiply(&self, worker: &Worker<'_>, batch: &Batch, [planes, sums]: [usize; 2]) {
         let packed = &self.packed;
         let strides = [0, 1].map(|end| packed.stride(end, batch.patches));
-        for plane in 0..PLANES {
+        for plane in 0..packed.planes() {
             for (band, kernels) in packed.bands.iter().zip(&batch.kernels) {
                 for (tile, kernel) in batch.tiles.iter().zip(kernels) {
                     let halves = tile.halves.map(|(_, x)| x);
@@ -306,7 +320,7 @@ impl ByteWinogradStep {
                         }
                         _ => None,
                     };
-                    (packed.set.sums)(&ByteSumCall {
+                    (packed.ends.sums)(&ByteSumCall {
                         input: worker.at(sums + (block * batch.patches + patch) * PIXEL[1]).cast_const().cast(),
                         plane: packed.stride(1, batch.patches),
                         bias: packed.bias.as_ptr().add(block * LANES),
@@ -329,7 +343,7 @@ impl Step for ByteWinogradStep {
         // Runs of whole blocks reach the last patch of the last block of a plane, and no further: planes are as long.
         proven(self.batches.iter().all(|found| found.patches <= *batch), STEP, "scratch")?;
         let channels = blocks[1] * LANES;
-        proven(weights.len() >= PLANES * self.packed.plane(), STEP, "weights")?;
+        proven(weights.len() >= self.packed.planes() * self.packed.plane(), STEP, "weights")?;
         proven(bias.len() >= channels && factors.len() >= channels, STEP, "bias")?;
         proven(*blocks == [self.input.blocks(), self.output.blocks()], STEP, "blocks")?;
         proven(!matches!(finishing, Finishing::Floats(_)), STEP, "it writes bytes")?;
@@ -363,7 +377,7 @@ impl Step for ByteWinogradStep {
         let planes = self.scratch + worker.number * self.packed.scratch();
         for &(first, patches) in &self.parts[worker.share(self.parts.len())] {
             let Some(batch) = self.batches.iter().find(|batch| batch.patches == patches) else { continue };
-            let sums = planes + PLANES * self.packed.stride(0, batch.patches);
+            let sums = planes + self.packed.planes() * self.packed.stride(0, batch.patches);
             // SAFETY: the caller's promise; the scratch memory is this thread's, and so are the patches.
             unsafe {
                 self.spread(worker, first, batch, planes);
