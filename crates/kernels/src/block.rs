@@ -92,6 +92,10 @@ pub(crate) trait Block: Copy {
 
 /// Sums that can be of products of sixteen bits as well: two for each channel, where there are four bytes otherwise.
 pub(crate) trait Pairs: Block {
+    /// For each channel, the bytes of a pixel and of the one below it: sixteen bytes each.
+    unsafe fn rows(first: *const u8, second: *const u8) -> Self::Input;
+    /// The same, with nothing below it.
+    unsafe fn row(first: *const u8) -> Self::Input;
     /// Adds the products, modulo 2³².
     unsafe fn dot_pairs(self, input: Self::Input, weights: Self::Weights) -> Self;
 }

@@ -294,6 +294,25 @@ block_of_two!(
 
 impl Pairs for Avx2Narrow {
     #[inline(always)]
+    unsafe fn rows(first: *const u8, second: *const u8) -> Pair {
+        // SAFETY: the machine has AVX2, and sixteen bytes stand behind each pointer.
+        unsafe {
+            let (first, second) = (_mm_loadu_si128(first.cast()), _mm_loadu_si128(second.cast()));
+            let low = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(first, second));
+            [low, _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(first, second))]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn row(first: *const u8) -> Pair {
+        // SAFETY: the machine has AVX2, and sixteen bytes stand behind the pointer.
+        unsafe {
+            let low = _mm256_cvtepu8_epi32(_mm_loadl_epi64(first.cast()));
+            [low, _mm256_cvtepu8_epi32(_mm_loadl_epi64(first.add(8).cast()))]
+        }
+    }
+
+    #[inline(always)]
     unsafe fn dot_pairs(self, input: Pair, weights: Pair) -> Self {
         // SAFETY: the machine has AVX2.
         unsafe {

@@ -4,7 +4,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::{Block, Form, Joint, Pairs, Range};
+use super::{Block, Form, Joint, Range};
 use crate::kernel::bytes::rows::TableCall;
 use crate::layout::LANES;
 
@@ -255,30 +255,3 @@ block_of_four!(
     /// Sixteen sums by the dot product instructions.
     NeonDot, Form::Bytes, dot_product
 );
-
-/// Adds two products to each of four sums.
-#[inline(always)]
-unsafe fn dot_two(sums: int32x4_t, input: int8x16_t, weights: int8x16_t) -> int32x4_t {
-    // SAFETY: NEON is present on all of 64-bit Arm.
-    unsafe {
-        let (input, weights) = (vreinterpretq_s16_s8(input), vreinterpretq_s16_s8(weights));
-        let low = vmull_s16(vget_low_s16(input), vget_low_s16(weights));
-        vaddq_s32(sums, vpaddq_s32(low, vmull_high_s16(input, weights)))
-    }
-}
-
-impl Pairs for Neon {
-    #[inline(always)]
-    unsafe fn dot_pairs(self, input: Bytes, weights: Bytes) -> Self {
-        let [a, b, c, d] = self.0;
-        // SAFETY: the caller's promise.
-        unsafe {
-            Self([
-                dot_two(a, input[0], weights[0]),
-                dot_two(b, input[1], weights[1]),
-                dot_two(c, input[2], weights[2]),
-                dot_two(d, input[3], weights[3]),
-            ])
-        }
-    }
-}

@@ -112,6 +112,21 @@ impl Block for Portable {
 
 impl Pairs for Portable {
     #[inline(always)]
+    unsafe fn rows(first: *const u8, second: *const u8) -> Self::Input {
+        // SAFETY: sixteen bytes stand behind each pointer.
+        let (first, second) =
+            unsafe { (first.cast::<[u8; 16]>().read_unaligned(), second.cast::<[u8; 16]>().read_unaligned()) };
+        std::array::from_fn(|lane| [first[lane], 0, second[lane], 0])
+    }
+
+    #[inline(always)]
+    unsafe fn row(first: *const u8) -> Self::Input {
+        // SAFETY: sixteen bytes stand behind the pointer.
+        let first = unsafe { first.cast::<[u8; 16]>().read_unaligned() };
+        std::array::from_fn(|lane| [first[lane], 0, 0, 0])
+    }
+
+    #[inline(always)]
     unsafe fn dot_pairs(mut self, input: Self::Input, weights: Self::Weights) -> Self {
         for lane in 0..16 {
             let [[a, b, c, d], [e, f, g, h]] = [input[lane], weights[lane]];

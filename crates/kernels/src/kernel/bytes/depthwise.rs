@@ -2,7 +2,7 @@
 //! makes into four bytes of each channel.
 
 use super::unrolled;
-use crate::block::{Block, Range};
+use crate::block::{Block, Form, Pairs, Range};
 use crate::layout::LANES;
 
 /// Elements of the window's rows that are multiplied at once.
@@ -85,6 +85,57 @@ pub(crate) unsafe fn depthwise_pairs<B: Block, const PIXELS: usize>(call: &ByteD
         }
         finish(&mut sums, call);
     }
+}
+
+/// Columns of the windows that are gone over two rows at a time.
+pub(crate) const COLUMNS: usize = 3;
+
+/// `PIXELS` pixels of a window of three columns, whose neighbours lie `STRIDE` pixels apart: two rows at a time, so that a
+/// column serves all pixels that see it. Weights are for each two rows, for each column, sixteen channels' pairs.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+pub(crate) unsafe fn depthwise_rows<B: Pairs, const PIXELS: usize, const STRIDE: usize>(call: &ByteDepthwiseCall) {
+    // SAFETY: the caller's promise; offsets follow the call's own geometry.
+    unsafe {
+        let mut sums = [B::load(call.bias); PIXELS];
+        let (mut weights, mut input) = (call.weights, call.input);
+        for _ in 0..call.rows / 2 {
+            unrolled!((PIXELS - 1) * STRIDE + COLUMNS, column, {
+                let first = input.add(column * LANES);
+                add_column::<B, PIXELS, STRIDE>(&mut sums, B::rows(first, first.add(call.row)), column, weights);
+            });
+            weights = weights.add(COLUMNS * Form::Pairs.bytes());
+            input = input.add(2 * call.row);
+        }
+        if !call.rows.is_multiple_of(2) {
+            unrolled!((PIXELS - 1) * STRIDE + COLUMNS, column, {
+                add_column::<B, PIXELS, STRIDE>(&mut sums, B::row(input.add(column * LANES)), column, weights);
+            });
+        }
+        finish(&mut sums, call);
+    }
+}
+
+/// Adds the products of one column to the pixels that see it.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn add_column<B: Pairs, const PIXELS: usize, const STRIDE: usize>(
+    sums: &mut [B; PIXELS],
+    input: B::Input,
+    column: usize,
+    weights: *const u8,
+) {
+    unrolled!(PIXELS, pixel, {
+        if column >= pixel * STRIDE && column - pixel * STRIDE < COLUMNS {
+            let tap = column - pixel * STRIDE;
+            // SAFETY: the caller's promise.
+            sums[pixel] = unsafe { sums[pixel].dot_pairs(input, B::weights(weights.add(tap * Form::Pairs.bytes()))) };
+        }
+    });
 }
 
 /// The row of the window that the `row`th of all passes is; there are at most three.

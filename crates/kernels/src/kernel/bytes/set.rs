@@ -1,6 +1,6 @@
 //! The kernels of bytes of one instruction set, and which sizes there are: as `kernel/set.rs`.
 
-use super::depthwise::{ByteDepthwiseCall, ByteDepthwiseKernel, depthwise, depthwise_pairs};
+use super::depthwise::{ByteDepthwiseCall, ByteDepthwiseKernel, depthwise, depthwise_pairs, depthwise_rows};
 use super::rows::{
     ByteMeanCall, ByteMeanKernel, BytePoolCall, BytePoolKernel, ConvertCall, ConvertKernel, PixelsCall, PixelsKernel,
     ProductRowCall, ProductRowKernel, SumRowCall, SumRowKernel, TableCall, TableKernel, dequantise, greatest, look_up,
@@ -66,6 +66,10 @@ pub(crate) struct PairSet {
     pub(crate) widen: WidenKernel,
     /// The same for words of three bytes that count.
     pub(crate) widen_dense: WidenKernel,
+    /// Pixels of a depthwise call at most.
+    pub(crate) depthwise_pixels: usize,
+    /// The depthwise kernel of so many pixels, which lie one or two apart, for windows of three columns.
+    pub(crate) depthwise: fn(usize, usize) -> Option<ByteDepthwiseKernel>,
     /// The ends of Winograd's method, by four pixels and by two.
     pub(crate) four: Ends,
     pub(crate) two: Ends,
@@ -344,7 +348,7 @@ byte_set!(
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5] up to 5,
     depthwise: [1, 2, 3, 4] up to 4,
-    narrow: None, pairs: Some(&super::neon_pairs::SET), table: crate::block::neon::look_up
+    narrow: None, pairs: None, table: crate::block::neon::look_up
 );
 
 #[cfg(target_arch = "aarch64")]
@@ -368,7 +372,8 @@ byte_set!(
 macro_rules! pair_set {
     (
         $name:ident, $block:ty, $(features: $features:literal,)?
-        blocks: [$($blocks:literal),*], pixels: [$($pixels:literal),*] up to $most:literal
+        blocks: [$($blocks:literal),*], pixels: [$($pixels:literal),*] up to $most:literal,
+        depthwise: [$($depthwise:literal),*] up to $most_depthwise:literal
     ) => {
         mod $name {
             use super::*;
@@ -407,6 +412,20 @@ macro_rules! pair_set {
                 unsafe { widen::<{ <$block>::SIGNED }, true>(call) }
             }
 
+            $(#[target_feature(enable = $features)])?
+            unsafe fn byte_rows_kernel<const PIXELS: usize, const STRIDE: usize>(call: &ByteDepthwiseCall) {
+                // SAFETY: the caller's promise.
+                unsafe { depthwise_rows::<$block, PIXELS, STRIDE>(call) }
+            }
+
+            fn depthwise_of(pixels: usize, stride: usize) -> Option<ByteDepthwiseKernel> {
+                match (pixels, stride) {
+                    $(($depthwise, 1) => Some(byte_rows_kernel::<$depthwise, 1>),)*
+                    $(($depthwise, 2) => Some(byte_rows_kernel::<$depthwise, 2>),)*
+                    _ => None,
+                }
+            }
+
             fn tile_of<const BLOCKS: usize>(pixels: usize) -> Option<ByteTileKernel> {
                 match pixels {
                     $($pixels => Some(byte_product_kernel::<BLOCKS, $pixels>),)*
@@ -427,6 +446,8 @@ macro_rules! pair_set {
                 tile: tile_of_blocks,
                 widen: widen_kernel,
                 widen_dense: widen_dense_kernel,
+                depthwise_pixels: $most_depthwise,
+                depthwise: depthwise_of,
                 four: Ends { size: &FOUR, patch: byte_patch_kernel::<Four, 6, 4>, sums: byte_sum_kernel::<Four, 6, 4> },
                 two: Ends { size: &TWO, patch: byte_patch_kernel::<Two, 4, 2>, sums: byte_sum_kernel::<Two, 4, 2> },
             };
@@ -437,16 +458,12 @@ macro_rules! pair_set {
 #[cfg(target_arch = "x86_64")]
 pair_set!(
     avx2_pairs, crate::block::avx2::Avx2Narrow, features: "avx2,fma",
-    blocks: [1], pixels: [1, 2, 3, 4, 5, 6] up to 6
-);
-
-#[cfg(target_arch = "aarch64")]
-pair_set!(
-    neon_pairs, crate::block::neon::Neon,
-    blocks: [1], pixels: [1, 2, 3, 4, 5] up to 5
+    blocks: [1], pixels: [1, 2, 3, 4, 5, 6] up to 6,
+    depthwise: [1, 2, 3] up to 3
 );
 
 pair_set!(
     portable_pairs, crate::block::portable::Portable,
-    blocks: [1], pixels: [1, 2] up to 2
+    blocks: [1], pixels: [1, 2] up to 2,
+    depthwise: [1, 2] up to 2
 );

@@ -4,8 +4,8 @@ use super::convolution::ByteConvolution;
 use super::pack::{Bytes, Filters, biased, part};
 use crate::block::{Form, Range};
 use crate::error::PlanError;
-use crate::kernel::bytes::depthwise::{ByteDepthwiseCall, ByteDepthwiseKernel, TAPS};
-use crate::kernel::bytes::set::ByteSet;
+use crate::kernel::bytes::depthwise::{ByteDepthwiseCall, ByteDepthwiseKernel, COLUMNS, TAPS};
+use crate::kernel::bytes::set::{ByteSet, PairSet};
 use crate::layout::{LANES, SLACK};
 use crate::program::arena::Floats;
 use crate::program::region::Region;
@@ -27,9 +27,27 @@ pub(crate) struct PackedByteDepthwise {
     factors: Floats,
     range: Range,
     set: &'static ByteSet,
+    /// What goes over two rows at a time, in sixteen bits.
+    rows: Option<&'static PairSet>,
 }
 
 impl PackedByteDepthwise {
+    /// Bytes of one block's weights.
+    fn block_bytes(&self) -> usize {
+        match self.rows {
+            Some(_) => rows_bytes(&self.window),
+            None => block_bytes(&self.window, self.passes, self.set),
+        }
+    }
+
+    /// The kernel of so many neighbouring pixels.
+    fn kernel(&self, pixels: usize) -> Option<ByteDepthwiseKernel> {
+        match self.rows {
+            Some(rows) => (rows.depthwise)(pixels, self.window.stride[1]),
+            None if is_paired(&self.window) => (self.set.depthwise_pairs)(pixels),
+            None => (self.set.depthwise)(pixels),
+        }
+    }
     pub(crate) fn floats(&self) -> usize {
         self.weights.floats() + self.bias.len() + self.factors.len()
     }
@@ -57,6 +75,36 @@ fn block_bytes(window: &Window, passes: usize, set: &ByteSet) -> usize {
     window.kernel[0].saturating_mul(fours(window)).saturating_mul(times * set.form.bytes())
 }
 
+/// Bytes of one block's weights, two rows at a time.
+fn rows_bytes(window: &Window) -> usize {
+    window.kernel[0].div_ceil(2).saturating_mul(COLUMNS * Form::Pairs.bytes())
+}
+
+/// Whether a window can be gone over two rows at a time.
+fn suits_rows(window: &Window) -> bool {
+    window.kernel[1] == COLUMNS && (1..=2).contains(&window.stride[1])
+}
+
+/// Weights for two rows at a time: each fits sixteen bits.
+fn by_rows(filters: &Filters<'_>, blocks: usize) -> Result<Bytes, PlanError> {
+    let bytes = rows_bytes(&filters.window);
+    let mut weights = Bytes::zeroed(bytes.saturating_mul(blocks))?;
+    for (number, packed) in weights.as_mut_slice().chunks_exact_mut(bytes).take(blocks).enumerate() {
+        for (place, to) in packed.chunks_exact_mut(Form::Pairs.bytes()).enumerate() {
+            let (row, column) = (place / COLUMNS * 2, place % COLUMNS);
+            for lane in 0..LANES {
+                let channel = number * LANES + lane;
+                let weight = |row: usize| match row < filters.window.kernel[0] {
+                    true => filters.weight(channel, channel, row, column),
+                    false => 0,
+                };
+                Form::Pairs.put(to, lane, [weight(row), weight(row + 1), 0, 0]);
+            }
+        }
+    }
+    Ok(weights)
+}
+
 /// Packs the filters of `channels` channels, whose input has a zero.
 pub(crate) fn pack(
     layer: &ByteConvolution<'_>,
@@ -68,6 +116,13 @@ pub(crate) fn pack(
     let window = layer.window;
     let filters = Filters { weights: layer.weights, outputs: channels, of_group: 1, to_group: 1, window };
     let bias = biased(STEP, &filters, layer.bias, set.number(zero), layer.factors)?;
+    let mut factors = Floats::zeroed(channels);
+    factors.as_mut_slice()[..channels].copy_from_slice(layer.factors);
+    let rows = set.pairs.filter(|_| suits_rows(&window));
+    if rows.is_some() {
+        let weights = by_rows(&filters, channels.div_ceil(LANES))?;
+        return Ok(PackedByteDepthwise { window, weights, passes: 1, bias, factors, range, set, rows });
+    }
     let set = match set.narrow {
         Some(narrow) if fits(&filters, narrow) => narrow,
         _ => set,
@@ -82,9 +137,7 @@ pub(crate) fn pack(
             }
         }
     }
-    let mut factors = Floats::zeroed(channels);
-    factors.as_mut_slice()[..channels].copy_from_slice(layer.factors);
-    Ok(PackedByteDepthwise { window, weights, passes, bias, factors, range, set })
+    Ok(PackedByteDepthwise { window, weights, passes, bias, factors, range, set, rows })
 }
 
 /// Four weights of each channel of a block: of which pass and row, which of the row, and by how many elements shifted.
@@ -140,14 +193,10 @@ pub(crate) struct ByteDepthwiseStep {
 
 impl ByteDepthwiseStep {
     pub(crate) fn new(packed: PackedByteDepthwise, input: Region, output: Region) -> Result<Self, PlanError> {
-        let set = packed.set;
+        let most = packed.rows.map_or(packed.set.depthwise_pixels, |rows| rows.depthwise_pixels);
         let width = output.shape().width;
-        let part = |(x, pixels): (usize, usize)| {
-            let kernel =
-                if is_paired(&packed.window) { (set.depthwise_pairs)(pixels) } else { (set.depthwise)(pixels) };
-            Some(Part { x, pixels, kernel: kernel? })
-        };
-        let parts: Option<Vec<Part>> = even(width, width.div_ceil(set.depthwise_pixels)).map(part).collect();
+        let part = |(x, pixels): (usize, usize)| Some(Part { x, pixels, kernel: packed.kernel(pixels)? });
+        let parts: Option<Vec<Part>> = even(width, width.div_ceil(most)).map(part).collect();
         let parts = parts.ok_or(PlanError::Extent { step: STEP, access: "there is no kernel of its size" })?;
         Ok(Self { packed, input, output, parts })
     }
@@ -183,10 +232,7 @@ impl ByteDepthwiseStep {
                     rows: packed.window.kernel[0],
                     passes: packed.passes,
                     fours: fours(&packed.window),
-                    weights: packed
-                        .weights
-                        .as_ptr()
-                        .add(block * block_bytes(&packed.window, packed.passes, packed.set)),
+                    weights: packed.weights.as_ptr().add(block * packed.block_bytes()),
                     bias: packed.bias.as_ptr().add(block * LANES),
                     factors: packed.factors.as_ptr().add(block * LANES),
                     output: worker.at(self.output.at(block, y, part.x)).cast(),
@@ -202,11 +248,8 @@ impl Step for ByteDepthwiseStep {
         let (packed, blocks) = (&self.packed, self.output.blocks());
         let are_blocked = [&self.input, &self.output].iter().all(|it| it.layout.is_bytes() && !it.layout.is_planar);
         proven(are_blocked && packed.window.dilation[1] == 1, STEP, "kinds of tensors")?;
-        proven(
-            blocks * block_bytes(&packed.window, packed.passes, packed.set) <= packed.weights.len(),
-            STEP,
-            "weights",
-        )?;
+        proven(blocks * packed.block_bytes() <= packed.weights.len(), STEP, "weights")?;
+        proven(packed.rows.is_none() || suits_rows(&packed.window), STEP, "windows")?;
         proven(blocks * LANES <= packed.bias.len() && blocks * LANES <= packed.factors.len(), STEP, "bias")?;
         proven(blocks == self.input.blocks(), STEP, "input blocks")?;
         let pixel = self.input.layout.pixel();
