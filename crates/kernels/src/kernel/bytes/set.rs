@@ -66,8 +66,8 @@ pub(crate) struct PairSet {
     pub(crate) widen: WidenKernel,
     /// The same for words of three bytes that count.
     pub(crate) widen_dense: WidenKernel,
-    /// Pixels of a depthwise call at most.
-    pub(crate) depthwise_pixels: usize,
+    /// Pixels of a depthwise call at most, where they lie one apart and where two.
+    pub(crate) depthwise_pixels: [usize; 2],
     /// The depthwise kernel of so many pixels, which lie one or two apart, for windows of three columns.
     pub(crate) depthwise: fn(usize, usize) -> Option<ByteDepthwiseKernel>,
     /// The ends of Winograd's method, by four pixels and by two.
@@ -373,7 +373,8 @@ macro_rules! pair_set {
     (
         $name:ident, $block:ty, $(features: $features:literal,)?
         blocks: [$($blocks:literal),*], pixels: [$($pixels:literal),*] up to $most:literal,
-        depthwise: [$($depthwise:literal),*] up to $most_depthwise:literal
+        depthwise: [$($depthwise:literal),*] up to $most_depthwise:literal,
+        strided: [$($strided:literal),*] up to $most_strided:literal
     ) => {
         mod $name {
             use super::*;
@@ -421,7 +422,7 @@ macro_rules! pair_set {
             fn depthwise_of(pixels: usize, stride: usize) -> Option<ByteDepthwiseKernel> {
                 match (pixels, stride) {
                     $(($depthwise, 1) => Some(byte_rows_kernel::<$depthwise, 1>),)*
-                    $(($depthwise, 2) => Some(byte_rows_kernel::<$depthwise, 2>),)*
+                    $(($strided, 2) => Some(byte_rows_kernel::<$strided, 2>),)*
                     _ => None,
                 }
             }
@@ -446,7 +447,7 @@ macro_rules! pair_set {
                 tile: tile_of_blocks,
                 widen: widen_kernel,
                 widen_dense: widen_dense_kernel,
-                depthwise_pixels: $most_depthwise,
+                depthwise_pixels: [$most_depthwise, $most_strided],
                 depthwise: depthwise_of,
                 four: Ends { size: &FOUR, patch: byte_patch_kernel::<Four, 6, 4>, sums: byte_sum_kernel::<Four, 6, 4> },
                 two: Ends { size: &TWO, patch: byte_patch_kernel::<Two, 4, 2>, sums: byte_sum_kernel::<Two, 4, 2> },
@@ -459,11 +460,11 @@ macro_rules! pair_set {
 pair_set!(
     avx2_pairs, crate::block::avx2::Avx2Narrow, features: "avx2,fma",
     blocks: [1], pixels: [1, 2, 3, 4, 5, 6] up to 6,
-    depthwise: [1, 2, 3] up to 3
+    depthwise: [1, 2, 3] up to 3, strided: [1, 2] up to 2
 );
 
 pair_set!(
     portable_pairs, crate::block::portable::Portable,
     blocks: [1], pixels: [1, 2] up to 2,
-    depthwise: [1, 2] up to 2
+    depthwise: [1, 2] up to 2, strided: [1] up to 1
 );

@@ -193,7 +193,8 @@ pub(crate) struct ByteDepthwiseStep {
 
 impl ByteDepthwiseStep {
     pub(crate) fn new(packed: PackedByteDepthwise, input: Region, output: Region) -> Result<Self, PlanError> {
-        let most = packed.rows.map_or(packed.set.depthwise_pixels, |rows| rows.depthwise_pixels);
+        let most =
+            packed.rows.map_or(packed.set.depthwise_pixels, |rows| rows.depthwise_pixels[packed.window.stride[1] - 1]);
         let width = output.shape().width;
         let part = |(x, pixels): (usize, usize)| Some(Part { x, pixels, kernel: packed.kernel(pixels)? });
         let parts: Option<Vec<Part>> = even(width, width.div_ceil(most)).map(part).collect();
