@@ -1,10 +1,12 @@
 //! Steps of quantised networks: over tensors of bytes, and between those and tensors of floats.
 
+pub(crate) mod bands;
 pub(crate) mod convolution;
 pub(crate) mod depthwise;
 pub(crate) mod edges;
 pub(crate) mod pack;
 pub(crate) mod rows;
+pub(crate) mod tiled;
 pub(crate) mod winograd;
 
 use super::input::InputOrder;
@@ -14,10 +16,11 @@ use super::window::Window;
 use crate::block::{Joint, Range};
 use crate::error::PlanError;
 use crate::kernel::bytes::set::ByteSet;
-use convolution::{ByteConvolutionStep, PackedBytes};
+use convolution::PackedBytes;
 use depthwise::{ByteDepthwiseStep, PackedByteDepthwise};
 use edges::{Arrival, DequantiseStep, PictureStep, QuantiseStep};
 use rows::{ByteChannelStep, ByteMeanStep, BytePoolStep, ByteProductStep, ByteSumStep, TableStep};
+use tiled::ByteConvolutionStep;
 use winograd::{ByteWinogradStep, PackedByteWinograd};
 
 /// How bytes stand for numbers: `number = (byte − zero) · scale`.

@@ -1,18 +1,15 @@
 //! The kernels of bytes of one instruction set, and which sizes there are: as `kernel/set.rs`.
 
-use super::depthwise::{ByteDepthwiseCall, ByteDepthwiseKernel, depthwise, depthwise_pairs, depthwise_rows};
+use super::depthwise::{ByteDepthwiseCall, ByteDepthwiseKernel, depthwise, depthwise_pairs};
+use super::pairs::PairSet;
 use super::rows::{
     ByteMeanCall, ByteMeanKernel, BytePoolCall, BytePoolKernel, ConvertCall, ConvertKernel, PixelsCall, PixelsKernel,
     ProductRowCall, ProductRowKernel, SumRowCall, SumRowKernel, TableCall, TableKernel, dequantise, greatest, look_up,
     mean, pixels, product, quantise, sum,
 };
-use super::tile::{ByteTileCall, ByteTileKernel, WidenCall, WidenKernel, tile, widen};
-use super::winograd::{
-    BytePatchCall, ByteSumCall, Ends, FOUR, Four, Method, TWO, Two, transform_patch, transform_sums,
-};
-use crate::block::{Block, Form, OfPairs};
+use super::tile::{ByteTileCall, ByteTileKernel, tile};
+use crate::block::{Block, Form};
 use crate::byte_isa::ByteIsa;
-use crate::layout::LANES;
 
 /// Words between windows for which there are kernels of full size: neighbouring and every second pixel of a picture, and
 /// the same of a block.
@@ -53,30 +50,6 @@ pub(crate) struct ByteSet {
     /// where that is no faster.
     pub(crate) pairs: Option<&'static PairSet>,
 }
-
-/// What multiplies in sixteen bits, with its sizes.
-#[derive(Debug)]
-pub(crate) struct PairSet {
-    /// Channel blocks of a tile, largest first.
-    pub(crate) blocks: &'static [usize],
-    /// Pixels of a tile at most.
-    pub(crate) pixels: usize,
-    /// The tile of so many blocks and pixels, [`PAIR_STEP`] words apart.
-    pub(crate) tile: fn(usize, usize) -> Option<ByteTileKernel>,
-    pub(crate) widen: WidenKernel,
-    /// The same for words of three bytes that count.
-    pub(crate) widen_dense: WidenKernel,
-    /// Pixels of a depthwise call at most, where they lie one apart and where two.
-    pub(crate) depthwise_pixels: [usize; 2],
-    /// The depthwise kernel of so many pixels, which lie one or two apart, for windows of three columns.
-    pub(crate) depthwise: fn(usize, usize) -> Option<ByteDepthwiseKernel>,
-    /// The ends of Winograd's method, by four pixels and by two.
-    pub(crate) four: Ends,
-    pub(crate) two: Ends,
-}
-
-/// Words of sixteen channels of sixteen bits.
-pub(crate) const PAIR_STEP: usize = LANES / 2;
 
 impl ByteSet {
     /// The kernels of an instruction set; the portable ones where the program was not built for it.
@@ -330,7 +303,7 @@ byte_set!(
     blocks: [1], tall: [2],
     pixels: [1, 2, 3, 4] up to 4,
     depthwise: [1, 2] up to 2,
-    narrow: Some(&super::avx2_narrow::SET), pairs: Some(&super::avx2_pairs::SET), table: look_up
+    narrow: Some(&super::avx2_narrow::SET), pairs: Some(&crate::kernel::bytes::pairs::avx2_pairs::SET), table: look_up
 );
 
 #[cfg(target_arch = "x86_64")]
@@ -365,106 +338,5 @@ byte_set!(
     blocks: [1], tall: [2],
     pixels: [1, 2] up to 2,
     depthwise: [1, 2] up to 2,
-    narrow: None, pairs: Some(&super::portable_pairs::SET), table: look_up
-);
-
-/// The module of an instruction set's kernels of sixteen bits.
-macro_rules! pair_set {
-    (
-        $name:ident, $block:ty, $(features: $features:literal,)?
-        blocks: [$($blocks:literal),*], pixels: [$($pixels:literal),*] up to $most:literal,
-        depthwise: [$($depthwise:literal),*] up to $most_depthwise:literal,
-        strided: [$($strided:literal),*] up to $most_strided:literal
-    ) => {
-        mod $name {
-            use super::*;
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn byte_product_kernel<const BLOCKS: usize, const PIXELS: usize>(call: &ByteTileCall<'_>) {
-                // SAFETY: the caller's promise.
-                unsafe { tile::<OfPairs<$block>, BLOCKS, PIXELS, PAIR_STEP>(call) }
-            }
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn byte_patch_kernel<M: Method<PATCH, OUTPUT>, const PATCH: usize, const OUTPUT: usize>(
-                call: &BytePatchCall,
-            ) {
-                // SAFETY: the caller's promise.
-                unsafe { transform_patch::<M, PATCH, OUTPUT, { <$block>::SIGNED }>(call) }
-            }
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn byte_sum_kernel<M: Method<PATCH, OUTPUT>, const PATCH: usize, const OUTPUT: usize>(
-                call: &ByteSumCall<'_>,
-            ) {
-                // SAFETY: the caller's promise.
-                unsafe { transform_sums::<$block, M, PATCH, OUTPUT>(call) }
-            }
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn widen_kernel(call: &WidenCall<'_>) {
-                // SAFETY: the caller's promise.
-                unsafe { widen::<{ <$block>::SIGNED }, false>(call) }
-            }
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn widen_dense_kernel(call: &WidenCall<'_>) {
-                // SAFETY: the caller's promise.
-                unsafe { widen::<{ <$block>::SIGNED }, true>(call) }
-            }
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn byte_rows_kernel<const PIXELS: usize, const STRIDE: usize>(call: &ByteDepthwiseCall) {
-                // SAFETY: the caller's promise.
-                unsafe { depthwise_rows::<$block, PIXELS, STRIDE>(call) }
-            }
-
-            fn depthwise_of(pixels: usize, stride: usize) -> Option<ByteDepthwiseKernel> {
-                match (pixels, stride) {
-                    $(($depthwise, 1) => Some(byte_rows_kernel::<$depthwise, 1>),)*
-                    $(($strided, 2) => Some(byte_rows_kernel::<$strided, 2>),)*
-                    _ => None,
-                }
-            }
-
-            fn tile_of<const BLOCKS: usize>(pixels: usize) -> Option<ByteTileKernel> {
-                match pixels {
-                    $($pixels => Some(byte_product_kernel::<BLOCKS, $pixels>),)*
-                    _ => None,
-                }
-            }
-
-            fn tile_of_blocks(blocks: usize, pixels: usize) -> Option<ByteTileKernel> {
-                match blocks {
-                    $($blocks => tile_of::<$blocks>(pixels),)*
-                    _ => None,
-                }
-            }
-
-            pub(super) static SET: PairSet = PairSet {
-                blocks: &[$($blocks),*],
-                pixels: $most,
-                tile: tile_of_blocks,
-                widen: widen_kernel,
-                widen_dense: widen_dense_kernel,
-                depthwise_pixels: [$most_depthwise, $most_strided],
-                depthwise: depthwise_of,
-                four: Ends { size: &FOUR, patch: byte_patch_kernel::<Four, 6, 4>, sums: byte_sum_kernel::<Four, 6, 4> },
-                two: Ends { size: &TWO, patch: byte_patch_kernel::<Two, 4, 2>, sums: byte_sum_kernel::<Two, 4, 2> },
-            };
-        }
-    };
-}
-
-#[cfg(target_arch = "x86_64")]
-pair_set!(
-    avx2_pairs, crate::block::avx2::Avx2Narrow, features: "avx2,fma",
-    blocks: [1], pixels: [1, 2, 3, 4, 5, 6] up to 6,
-    depthwise: [1, 2, 3] up to 3, strided: [1, 2] up to 2
-);
-
-pair_set!(
-    portable_pairs, crate::block::portable::Portable,
-    blocks: [1], pixels: [1, 2] up to 2,
-    depthwise: [1, 2] up to 2, strided: [1] up to 1
+    narrow: None, pairs: Some(&crate::kernel::bytes::pairs::portable_pairs::SET), table: look_up
 );

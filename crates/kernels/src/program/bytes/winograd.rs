@@ -5,7 +5,7 @@
 use super::convolution::{ByteConvolution, Finishing, STEP as CONVOLUTION};
 use super::pack::{Bytes, Filters, biased};
 use crate::error::PlanError;
-use crate::kernel::bytes::set::{PAIR_STEP, PairSet};
+use crate::kernel::bytes::pairs::{PAIR_STEP, PairSet};
 use crate::kernel::bytes::tile::{ByteTileCall, ByteTileKernel, Finish};
 use crate::kernel::bytes::winograd::{BytePatchCall, ByteSumCall, Ends, FOUR, Size};
 use crate::kernel::tile::Run;

@@ -1,0 +1,304 @@
+//! A dense convolution of bytes, tile by tile: as `program/convolution.rs`.
+
+use std::ops::Range;
+
+use super::bands::{Band, DENSE_CHANNELS, OF_PIXEL};
+use super::convolution::{CACHED_BYTES, Finishing, PackedBytes, STEP, Widening, runs};
+use crate::error::PlanError;
+use crate::kernel::bytes::pairs::PAIR_STEP;
+use crate::kernel::bytes::set::BYTE_STEPS;
+use crate::kernel::bytes::tile::{ByteTileCall, ByteTileKernel, Finish, WidenCall};
+use crate::kernel::set::LOOSE_PIXELS;
+use crate::kernel::tile::Run;
+use crate::layout::{LANES, MAX_PICTURE_CHANNELS, SLACK};
+use crate::program::region::Region;
+use crate::program::step::{Step, Worker, proven};
+use crate::program::tiles::{Tile, cut};
+
+/// A tile with its places in the arena.
+#[derive(Debug)]
+struct Placed {
+    tile: Tile,
+    input: [usize; 2],
+    /// Of the output's first block.
+    output: [usize; 2],
+    residual: Option<[usize; 2]>,
+    /// Its kernel, among those of its band.
+    kernel: usize,
+    /// Where its widened windows begin in the scratch memory.
+    widened: usize,
+}
+
+/// A band with its runs and a kernel for each size of tile.
+#[derive(Debug)]
+struct Planned {
+    band: Band,
+    runs: Range<usize>,
+    kernels: Vec<ByteTileKernel>,
+}
+
+/// A convolution with every offset settled.
+#[derive(Debug)]
+pub(crate) struct ByteConvolutionStep {
+    packed: PackedBytes,
+    input: Region,
+    output: Region,
+    residual: Option<Region>,
+    tiles: Vec<Placed>,
+    bands: Vec<Planned>,
+    runs: Vec<Run>,
+    /// Words between the windows of neighbouring pixels.
+    step: usize,
+    /// Where pairs are multiplied: for each size of tile, the runs of its widened windows.
+    widened: Vec<Vec<Run>>,
+    /// The first thread's scratch memory; the others' follow.
+    scratch: usize,
+}
+
+impl ByteConvolutionStep {
+    pub(crate) fn new(
+        packed: PackedBytes,
+        input: Region,
+        output: Region,
+        residual: Option<Region>,
+        scratch: usize,
+    ) -> Result<Self, PlanError> {
+        let set = packed.set;
+        let step = packed.window.stride[1] * input.layout.pixel();
+        let most = match packed.widening {
+            Some(Widening { pairs, .. }) => pairs.pixels,
+            None if BYTE_STEPS.contains(&step) => set.pixels,
+            None => LOOSE_PIXELS,
+        };
+        let shape = output.shape();
+        let cut = cut(shape.height, shape.width, most);
+        let mut sizes: Vec<usize> = cut.iter().map(|tile| tile.pixels).collect();
+        sizes.sort_unstable();
+        sizes.dedup();
+        let place = |tile: Tile| -> Option<Placed> {
+            let [top, left] = packed.window.padding;
+            let window = |(y, x): (usize, usize)| {
+                input.window(y * packed.window.stride[0], x * packed.window.stride[1], top, left)
+            };
+            let at = |region: &Region| tile.halves.map(|(y, x)| region.at(0, y, x));
+            let input = [window(tile.halves[0])?, window(tile.halves[1])?];
+            let kernel = sizes.binary_search(&tile.pixels).ok()?;
+            Some(Placed { tile, input, output: at(&output), residual: residual.as_ref().map(at), kernel, widened: 0 })
+        };
+        let tiles: Option<Vec<Placed>> = cut.into_iter().map(place).collect();
+        let mut tiles = tiles.ok_or(PlanError::Extent { step: STEP, access: "a window begins before the halo" })?;
+        if let Some(Widening { chunks, kept: Some(_), .. }) = packed.widening {
+            let mut place = 0;
+            for placed in &mut tiles {
+                placed.widened = place;
+                place += chunks * PAIR_STEP * placed.tile.pixels;
+            }
+        }
+        let (mut all, mut bands) = (Vec::new(), Vec::new());
+        for band in &packed.bands {
+            let first = all.len();
+            // Without groups, all bands look at the same channels.
+            let shared = bands.first().filter(|first: &&Planned| first.band.channels == band.channels);
+            let range = match shared {
+                Some(first) => first.runs.clone(),
+                None => {
+                    all.extend(runs(&packed, &band.channels, &input));
+                    first..all.len()
+                }
+            };
+            let kernel = |pixels: usize| match packed.widening {
+                Some(Widening { pairs, .. }) => (pairs.tile)(band.blocks, pixels),
+                None => (set.tile)(band.blocks, pixels, step),
+            };
+            let kernels: Option<Vec<ByteTileKernel>> = sizes.iter().map(|&pixels| kernel(pixels)).collect();
+            let kernels = kernels.ok_or(PlanError::Extent { step: STEP, access: "there is no kernel of its size" })?;
+            bands.push(Planned { band: band.clone(), runs: range, kernels });
+        }
+        let widened = |&pixels: &usize| {
+            let run = |(number, run): (usize, &Run)| Run { offset: (number * pixels * PAIR_STEP) as u32, ..*run };
+            all.iter().enumerate().map(run).collect()
+        };
+        let widened = if packed.widening.is_some() { sizes.iter().map(widened).collect() } else { vec![] };
+        Ok(Self { packed, input, output, residual, tiles, bands, runs: all, step, widened, scratch })
+    }
+
+    /// Where a thread widens a tile.
+    fn widens_at(&self, worker: &Worker<'_>, placed: &Placed) -> usize {
+        self.scratch + worker.number * self.packed.scratch() + placed.widened
+    }
+
+    /// Widens the windows of a tile, where pairs are multiplied.
+    ///
+    /// # Safety
+    /// As for [`Step::run`].
+    unsafe fn widen(&self, worker: &Worker<'_>, placed: &Placed) {
+        let Some(Widening { pairs, is_dense, .. }) = self.packed.widening else { return };
+        // SAFETY: check() has proven every place that the kernel reaches; the scratch memory is this thread's.
+        unsafe {
+            let widen = if is_dense { pairs.widen_dense } else { pairs.widen };
+            widen(&WidenCall {
+                input: placed.input.map(|place| worker.at(place).cast_const().cast()),
+                runs: &self.runs,
+                step: self.step,
+                pixels: placed.tile.pixels,
+                output: worker.at(self.widens_at(worker, placed)).cast(),
+            });
+        }
+    }
+
+    /// Whether all tiles of one band come before the next band, and not all bands of a tile before the next tile:
+    /// whichever is better for the caches.
+    fn is_band_by_band(&self) -> bool {
+        self.packed.weights.len() > CACHED_BYTES || self.tiles.len() == 1
+    }
+
+    /// # Safety
+    /// As for [`Step::run`].
+    unsafe fn compute(&self, worker: &Worker<'_>, planned: &Planned, placed: &Placed) {
+        let (band, packed) = (&planned.band, &self.packed);
+        let first = |region: &Region, places: [usize; 2]| {
+            let block = band.block * region.layout.block();
+            // SAFETY: check() has proven that the places are inside the region.
+            places.map(|place| unsafe { worker.at(place + block).cast::<u8>() })
+        };
+        let bytes = |region: &Region| region.layout.block() * size_of::<f32>();
+        // SAFETY: the arena is the one that the regions lie in; check() has proven every place that the kernel reaches.
+        unsafe {
+            let finish = match (&packed.finishing, self.residual.as_ref().zip(placed.residual)) {
+                (Finishing::Joined(range, joint), Some((region, places))) => Finish::Joined {
+                    range: *range,
+                    joint: *joint,
+                    with: first(region, places).map(<*mut u8>::cast_const),
+                    block: bytes(region),
+                },
+                (Finishing::Bytes(range) | Finishing::Joined(range, _), _) => Finish::Bytes(*range),
+                (Finishing::Floats(addends), _) => Finish::Floats(addends.as_ptr().add(band.block * LANES)),
+            };
+            let (input, runs) = match self.widened.get(placed.kernel) {
+                Some(runs) => {
+                    let first = self.widens_at(worker, placed);
+                    ([first, first + placed.tile.length(0) * PAIR_STEP], runs.as_slice())
+                }
+                None => (placed.input, &self.runs[planned.runs.clone()]),
+            };
+            planned.kernels[placed.kernel](&ByteTileCall {
+                input: input.map(|place| worker.at(place).cast_const().cast()),
+                runs,
+                step: self.step,
+                weights: packed.weights.as_ptr().add(band.weights),
+                bias: packed.bias.as_ptr().add(band.block * LANES),
+                factors: packed.factors.as_ptr().add(band.block * LANES),
+                output: first(&self.output, placed.output),
+                output_block: bytes(&self.output),
+                finish,
+            });
+        }
+    }
+
+    /// Proves what depends on the band alone; returns the words from a window's first to past its last.
+    fn check_band(&self, band: &Band, runs: &[Run]) -> Result<usize, PlanError> {
+        let elements: usize = runs.iter().map(|run| run.length as usize).sum();
+        let weights = band.weights + elements * band.blocks * self.packed.form().bytes();
+        let channels = (band.block + band.blocks) * LANES;
+        proven(weights <= self.packed.weights.len(), STEP, "weights")?;
+        proven(channels <= self.packed.bias.len() && channels <= self.packed.factors.len(), STEP, "bias")?;
+        if let Finishing::Floats(addends) = &self.packed.finishing {
+            proven(channels <= addends.len(), STEP, "addends")?;
+        }
+        proven(band.block + band.blocks <= self.output.blocks(), STEP, "output blocks")?;
+        // Widening reads whole pixels, or as many words of a picture, and so into the slack at most.
+        let length = |run: &Run| match self.packed.widening {
+            Some(_) if !self.packed.is_planar => OF_PIXEL,
+            Some(Widening { is_dense: true, .. }) => run.length as usize * 2 / DENSE_CHANNELS,
+            Some(_) => run.length as usize * 2 / MAX_PICTURE_CHANNELS,
+            None => run.length as usize,
+        };
+        Ok(runs.iter().map(|run| run.offset as usize + length(run)).max().unwrap_or(0))
+    }
+
+    /// Proves that widened tiles fit the scratch memory, and that there is one list of runs for all bands.
+    fn check_widening(&self) -> Result<(), PlanError> {
+        let Some(Widening { pairs, chunks, kept, .. }) = self.packed.widening else {
+            return proven(self.widened.is_empty(), STEP, "widening");
+        };
+        proven(self.runs.len() == chunks && self.packed.passes == 1, STEP, "widened windows")?;
+        proven(self.runs.iter().all(|run| run.length as usize <= PAIR_STEP), STEP, "widened runs")?;
+        proven(self.bands.iter().all(|planned| planned.runs == (0..chunks)), STEP, "widened bands")?;
+        proven(OF_PIXEL <= SLACK, STEP, "slack")?;
+        for placed in &self.tiles {
+            let (pixels, runs) = (placed.tile.pixels, self.widened.get(placed.kernel).map_or(0, Vec::len));
+            proven(pixels <= pairs.pixels && runs == chunks, STEP, "widened tiles")?;
+            let end = placed.widened + chunks * PAIR_STEP * pixels;
+            proven(end <= self.packed.scratch() && (kept.is_some() || placed.widened == 0), STEP, "scratch")?;
+        }
+        Ok(())
+    }
+}
+
+impl Step for ByteConvolutionStep {
+    fn check(&self) -> Result<(), PlanError> {
+        let writes_floats = self.packed.writes_floats();
+        proven(self.input.layout.is_bytes() && !self.output.layout.is_planar, STEP, "kinds of tensors")?;
+        proven(self.output.layout.is_bytes() != writes_floats, STEP, "the output's elements")?;
+        proven(self.residual.is_none_or(|region| region.layout.is_bytes()), STEP, "the residual's elements")?;
+        self.check_widening()?;
+        let joins = matches!(self.packed.finishing, Finishing::Joined(..));
+        proven(self.residual.is_some() == joins, STEP, "the residual")?;
+        for Planned { band, runs, kernels: _ } in &self.bands {
+            let reach = self.check_band(band, self.runs.get(runs.clone()).unwrap_or_default())?;
+            for placed in &self.tiles {
+                for half in 0..2 {
+                    let length = placed.tile.length(half);
+                    if length == 0 {
+                        continue;
+                    }
+                    let last = placed.input[half] + (length - 1) * self.step;
+                    proven(self.input.holds(placed.input[half], last + reach), STEP, "input")?;
+                    let holds = |region: &Region, first: usize| {
+                        let first = first + band.block * region.layout.block();
+                        let pixels = length * region.layout.pixel();
+                        region.holds(first, first + (band.blocks - 1) * region.layout.block() + pixels)
+                    };
+                    proven(holds(&self.output, placed.output[half]), STEP, "output")?;
+                    if let (Some(region), Some(places)) = (&self.residual, placed.residual) {
+                        proven(holds(region, places[half]), STEP, "residual")?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    unsafe fn run(&self, worker: &Worker<'_>) {
+        let (bands, tiles) = (self.bands.len(), self.tiles.len());
+        let is_band_by_band = self.is_band_by_band();
+        let inner = if is_band_by_band { tiles } else { bands };
+        let share = worker.share(bands * tiles);
+        let (mut outer, mut at) = (share.start / inner, share.start % inner);
+        let keeps = self.packed.widening.is_some_and(|widening| widening.kept.is_some());
+        if keeps && !share.is_empty() {
+            // SAFETY: the caller's promise; the scratch memory is this thread's.
+            self.tiles.iter().for_each(|placed| unsafe { self.widen(worker, placed) });
+        }
+        let mut widened = None;
+        for _ in share {
+            let (band, tile) = if is_band_by_band { (outer, at) } else { (at, outer) };
+            // SAFETY: the caller's promise; no other thread computes this band of this tile.
+            unsafe {
+                if !keeps && widened != Some(tile) {
+                    self.widen(worker, &self.tiles[tile]);
+                    widened = Some(tile);
+                }
+                self.compute(worker, &self.bands[band], &self.tiles[tile]);
+            }
+            at += 1;
+            if at == inner {
+                (outer, at) = (outer + 1, 0);
+            }
+        }
+    }
+
+    fn weights(&self) -> usize {
+        self.packed.floats()
+    }
+}
