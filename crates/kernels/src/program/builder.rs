@@ -44,8 +44,9 @@ pub struct Options {
     pub byte_isa: ByteIsa,
     /// Threads, the caller's included.
     pub threads: usize,
-    /// Whether 3 × 3 convolutions may be computed by Winograd's method, which is faster, takes four times the memory for
-    /// their weights, and rounds more: results differ in the sixth digit.
+    /// Whether 3 × 3 convolutions may be computed by Winograd's method, which is faster. Of floats it takes four times the
+    /// memory for their weights, and rounds more: results differ in the sixth digit. Of bytes it is exact, and takes up to
+    /// eight times the memory.
     pub winograd: bool,
     /// Whether the memory is filled with numbers that are none before every run, so that nothing that was not computed
     /// goes unnoticed.
