@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Quantised;
-use super::pack::{Bytes, Filters, OF_WORD, biased, part, words};
+use super::pack::{Bytes, Filters, NOTED, OF_WORD, biased, noted, part, recalled, words};
 use crate::block::{self, Joint};
 use crate::error::PlanError;
 use crate::kernel::bytes::set::{BYTE_STEPS, ByteSet};
@@ -14,6 +14,7 @@ use crate::layout::LANES;
 use crate::program::arena::Floats;
 use crate::program::builder::View;
 use crate::program::region::Region;
+use crate::program::shelf::{Shelf, Weights};
 use crate::program::step::{Step, Worker, proven};
 use crate::program::tiles::{Tile, cut};
 use crate::program::window::Window;
@@ -89,7 +90,7 @@ struct Band {
 pub(crate) struct PackedBytes {
     window: Window,
     bands: Vec<Band>,
-    weights: Bytes,
+    weights: Weights,
     bias: Vec<i32>,
     factors: Floats,
     /// How often the windows are gone over.
@@ -106,7 +107,7 @@ impl PackedBytes {
     }
 
     pub(crate) fn floats(&self) -> usize {
-        self.weights.floats() + self.bias.len() + self.factors.len()
+        self.weights.len() + self.bias.len() + self.factors.len()
     }
 }
 
@@ -129,6 +130,7 @@ pub(crate) fn pack(
     setting: Setting,
     finishing: Finishing,
     set: &'static ByteSet,
+    shelf: &mut Shelf,
 ) -> Result<PackedBytes, PlanError> {
     let outputs = setting.outputs;
     let filters = Filters {
@@ -138,6 +140,18 @@ pub(crate) fn pack(
         to_group: outputs / layer.groups,
         window: layer.window,
     };
+    let mut factors = Floats::zeroed(outputs);
+    factors.as_mut_slice()[..outputs].copy_from_slice(layer.factors);
+    let (window, is_planar) = (layer.window, setting.is_planar);
+    if let Some(noted) = shelf.take_numbers(NOTED)? {
+        let (passes, set) = recalled([noted[0], noted[1]], set)?;
+        let bias = shelf.take_numbers(outputs.next_multiple_of(LANES))?.unwrap_or_default();
+        let (bands, bytes) = bands(&filters, setting, passes, set)?;
+        let Some(weights) = shelf.take(Bytes::check(bytes)?)? else {
+            return Err(PlanError::step(STEP, "its weights were not kept"));
+        };
+        return Ok(PackedBytes { window, bands, weights, bias, factors, passes, is_planar, finishing, set });
+    }
     let bias = biased(STEP, &filters, layer.bias, set.number(setting.zero), layer.factors)?;
     let narrow = set.narrow.map(|narrow| filled(&filters, setting, narrow).map(|packed| (packed, narrow)));
     let ((bands, weights, passes), set) = match narrow {
@@ -148,9 +162,9 @@ pub(crate) fn pack(
             None => return Err(PlanError::step(STEP, "a weight is beyond -255 to 255")),
         },
     };
-    let mut factors = Floats::zeroed(outputs);
-    factors.as_mut_slice()[..outputs].copy_from_slice(layer.factors);
-    let (window, is_planar) = (layer.window, setting.is_planar);
+    shelf.put_numbers(&noted(passes, set));
+    shelf.put_numbers(&bias);
+    let weights = shelf.put(weights.into_floats());
     Ok(PackedBytes { window, bands, weights, bias, factors, passes, is_planar, finishing, set })
 }
 
@@ -354,7 +368,7 @@ impl ByteConvolutionStep {
     /// Whether all tiles of one band come before the next band, and not all bands of a tile before the next tile:
     /// whichever is better for the caches.
     fn is_band_by_band(&self) -> bool {
-        self.packed.weights.len() > CACHED_BYTES || self.tiles.len() == 1
+        self.packed.weights.len() * size_of::<f32>() > CACHED_BYTES || self.tiles.len() == 1
     }
 
     /// # Safety
@@ -383,7 +397,7 @@ impl ByteConvolutionStep {
                 input: placed.input.map(|place| worker.at(place).cast_const().cast()),
                 runs: &self.runs[planned.runs.clone()],
                 step: self.step,
-                weights: packed.weights.as_ptr().add(band.weights),
+                weights: packed.weights.as_ptr().cast::<u8>().add(band.weights),
                 bias: packed.bias.as_ptr().add(band.block * LANES),
                 factors: packed.factors.as_ptr().add(band.block * LANES),
                 output: first(&self.output, placed.output),
@@ -398,7 +412,7 @@ impl ByteConvolutionStep {
         let elements: usize = runs.iter().map(|run| run.length as usize).sum();
         let weights = band.weights + elements * band.blocks * self.packed.set.form.bytes();
         let channels = (band.block + band.blocks) * LANES;
-        proven(weights <= self.packed.weights.len(), STEP, "weights")?;
+        proven(weights <= self.packed.weights.len() * size_of::<f32>(), STEP, "weights")?;
         proven(channels <= self.packed.bias.len() && channels <= self.packed.factors.len(), STEP, "bias")?;
         if let Finishing::Floats(addends) = &self.packed.finishing {
             proven(channels <= addends.len(), STEP, "addends")?;

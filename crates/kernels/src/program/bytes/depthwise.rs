@@ -1,7 +1,7 @@
 //! A depthwise convolution of bytes: one filter for each channel.
 
 use super::convolution::ByteConvolution;
-use super::pack::{Bytes, Filters, biased, part};
+use super::pack::{Bytes, Filters, NOTED, biased, noted, part, recalled};
 use crate::block::{Form, Range};
 use crate::error::PlanError;
 use crate::kernel::bytes::depthwise::{ByteDepthwiseCall, ByteDepthwiseKernel, TAPS};
@@ -9,6 +9,7 @@ use crate::kernel::bytes::set::ByteSet;
 use crate::layout::{LANES, SLACK};
 use crate::program::arena::Floats;
 use crate::program::region::Region;
+use crate::program::shelf::{Shelf, Weights};
 use crate::program::step::{Step, Worker, proven};
 use crate::program::tiles::even;
 use crate::program::window::Window;
@@ -21,7 +22,7 @@ pub(crate) struct PackedByteDepthwise {
     window: Window,
     /// For each block, for each pass, for each row, for each four of a row, sixteen channels; for pairs of pixels twice,
     /// as the kernel wants it.
-    weights: Bytes,
+    weights: Weights,
     passes: usize,
     bias: Vec<i32>,
     factors: Floats,
@@ -31,7 +32,7 @@ pub(crate) struct PackedByteDepthwise {
 
 impl PackedByteDepthwise {
     pub(crate) fn floats(&self) -> usize {
-        self.weights.floats() + self.bias.len() + self.factors.len()
+        self.weights.len() + self.bias.len() + self.factors.len()
     }
 }
 
@@ -63,16 +64,28 @@ pub(crate) fn pack(
     channels: usize,
     zero: u8,
     range: Range,
-    set: &'static ByteSet,
+    (set, shelf): (&'static ByteSet, &mut Shelf),
 ) -> Result<PackedByteDepthwise, PlanError> {
     let window = layer.window;
     let filters = Filters { weights: layer.weights, outputs: channels, of_group: 1, to_group: 1, window };
+    let mut factors = Floats::zeroed(channels);
+    factors.as_mut_slice()[..channels].copy_from_slice(layer.factors);
+    let blocks = channels.div_ceil(LANES);
+    if let Some(noted) = shelf.take_numbers(NOTED)? {
+        let (passes, set) = recalled([noted[0], noted[1]], set)?;
+        let bias = shelf.take_numbers(channels.next_multiple_of(LANES))?.unwrap_or_default();
+        let bytes = block_bytes(&window, passes, set).saturating_mul(blocks);
+        let Some(weights) = shelf.take(Bytes::check(bytes)?)? else {
+            return Err(PlanError::step(STEP, "its weights were not kept"));
+        };
+        return Ok(PackedByteDepthwise { window, weights, passes, bias, factors, range, set });
+    }
     let bias = biased(STEP, &filters, layer.bias, set.number(zero), layer.factors)?;
     let set = match set.narrow {
         Some(narrow) if fits(&filters, narrow) => narrow,
         _ => set,
     };
-    let (form, blocks, passes) = (set.form, channels.div_ceil(LANES), filters.passes(set.form));
+    let (form, passes) = (set.form, filters.passes(set.form));
     let bytes = block_bytes(&window, passes, set);
     let mut weights = Bytes::zeroed(bytes.saturating_mul(blocks))?;
     for (number, packed) in weights.as_mut_slice().chunks_exact_mut(bytes).take(blocks).enumerate() {
@@ -82,8 +95,9 @@ pub(crate) fn pack(
             }
         }
     }
-    let mut factors = Floats::zeroed(channels);
-    factors.as_mut_slice()[..channels].copy_from_slice(layer.factors);
+    shelf.put_numbers(&noted(passes, set));
+    shelf.put_numbers(&bias);
+    let weights = shelf.put(weights.into_floats());
     Ok(PackedByteDepthwise { window, weights, passes, bias, factors, range, set })
 }
 
@@ -186,6 +200,7 @@ impl ByteDepthwiseStep {
                     weights: packed
                         .weights
                         .as_ptr()
+                        .cast::<u8>()
                         .add(block * block_bytes(&packed.window, packed.passes, packed.set)),
                     bias: packed.bias.as_ptr().add(block * LANES),
                     factors: packed.factors.as_ptr().add(block * LANES),
@@ -203,7 +218,7 @@ impl Step for ByteDepthwiseStep {
         let are_blocked = [&self.input, &self.output].iter().all(|it| it.layout.is_bytes() && !it.layout.is_planar);
         proven(are_blocked && packed.window.dilation[1] == 1, STEP, "kinds of tensors")?;
         proven(
-            blocks * block_bytes(&packed.window, packed.passes, packed.set) <= packed.weights.len(),
+            blocks * block_bytes(&packed.window, packed.passes, packed.set) <= packed.weights.len() * size_of::<f32>(),
             STEP,
             "weights",
         )?;
