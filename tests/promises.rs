@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test that fails says so by panicking")]
 
 #[path = "support/support.rs"]
+mod artefacts;
 mod support;
 
 #[path = "../crates/inference/tests/models/protobuf.rs"]

@@ -169,15 +169,15 @@ fn kept_weights_of_other_sizes_or_another_number_are_refused() {
 
 /// What is packed by version 1 of packing (`program/shelf.rs`).
 const KNOWN: [(&str, u64); 9] = [
-    ("portable", 0),
-    ("avx2", 0),
-    ("avx512", 0),
-    ("neon", 0),
-    ("bytes, portable", 0),
-    ("bytes, avx2", 0),
-    ("bytes, avx-vnni", 0),
-    ("bytes, avx512-vnni", 0),
-    ("bytes, avx512-vbmi", 0),
+    ("portable", 0x71ee_53b3_317e_a27d),
+    ("avx2", 0xfda2_c0d6_9907_0325),
+    ("avx512", 0xf3d0_b0d1_784c_c209),
+    ("neon", 0x71ee_53b3_317e_a27d),
+    ("bytes, portable", 0x071c_c1b3_1cbc_e582),
+    ("bytes, avx2", 0x8ef8_ca8d_d023_c194),
+    ("bytes, avx-vnni", 0xe6d4_5f41_bcbf_0106),
+    ("bytes, avx512-vnni", 0x7d95_224c_7bf1_b872),
+    ("bytes, avx512-vbmi", 0x7d95_224c_7bf1_b872),
 ];
 
 /// FNV-1a.
