@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test that fails says so by panicking")]
 
 #[path = "support/support.rs"]
-mod artefacts;
 mod support;
 
 #[path = "../crates/inference/tests/models/protobuf.rs"]
@@ -13,6 +12,8 @@ mod protobuf;
 
 #[path = "promises/accuracy.rs"]
 mod accuracy;
+#[path = "promises/artefacts.rs"]
+mod artefacts;
 #[path = "promises/bad_input.rs"]
 mod bad_input;
 #[path = "promises/bench.rs"]

@@ -21,9 +21,6 @@ use crate::disk::{self, FillError};
 /// The artefact's name, beside the package.
 const NAME: &str = "compiled";
 
-/// Room is booked in steps of so many bytes while an artefact comes.
-const STEP: u64 = 8 << 20;
-
 /// Where the artefact of one installed model lies.
 #[derive(Debug, Clone)]
 pub struct CompiledPlace {
@@ -73,7 +70,7 @@ impl CompiledPlace {
             if bytes > most {
                 return Err(failed(std::io::ErrorKind::FileTooLarge.into()));
             }
-            booking.grow_to(bytes.next_multiple_of(STEP))
+            booking.grow_to(bytes)
         };
         let bytes = match disk::fill(&mut file, &mut first[..length].chain(content), admit) {
             Ok(bytes) => bytes,
