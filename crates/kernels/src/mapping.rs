@@ -6,7 +6,8 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::io::Errno;
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
 use crate::program::arena::Floats;
 
@@ -25,10 +26,11 @@ unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Maps a whole file. Nobody may change it in place or shorten it while it is mapped: whoever writes such files
-    /// writes another one and renames it. A page that the disk does not give ends the process, like one of the program.
+    /// writes another one and renames it. All of it is read at once where the kernel can say that the disk does not give a
+    /// page (Linux 5.14, madvise(2)); one that it does not give later ends the process, like one of the program.
     ///
     /// # Errors
-    /// The file is empty, no regular file, or the system refuses.
+    /// The file is empty, no regular file, or the system or the disk refuses.
     pub fn of_file(file: &File) -> io::Result<Arc<Self>> {
         let metadata = file.metadata()?;
         let bytes = usize::try_from(metadata.len()).ok().filter(|&bytes| bytes > 0 && metadata.is_file());
@@ -36,7 +38,13 @@ impl Mapping {
         // SAFETY: the kernel chooses a place where nothing lies.
         let first = unsafe { mmap(std::ptr::null_mut(), bytes, ProtFlags::READ, MapFlags::PRIVATE, file, 0)? };
         let first = NonNull::new(first.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Arc::new(Self { first, bytes, copy: None }))
+        let mapping = Self { first, bytes, copy: None };
+        // SAFETY: the memory is this mapping's, and what is in it stays as it is.
+        match unsafe { madvise(first.as_ptr().cast(), bytes, Advice::LinuxPopulateRead) } {
+            Err(error @ (Errno::FAULT | Errno::IO | Errno::HWPOISON)) => Err(error.into()),
+            // An older kernel does not know the advice.
+            _ => Ok(Arc::new(mapping)),
+        }
     }
 
     /// A copy of `bytes`, for tests and for what lies in no file.
