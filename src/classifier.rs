@@ -15,6 +15,7 @@
 //! * [`running`]: the engine and the threads of a model; [`tuning`]: the choice that was measured, on which [`processor`];
 //!   [`onnx_library`]: where ONNX Runtime is
 
+mod artefact_exchange;
 mod capture_side;
 pub mod capture_worker;
 mod command_access;

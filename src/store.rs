@@ -3,7 +3,7 @@
 //! ```text
 //! <store>/format                      the layout's version; an older binary refuses a newer layout
 //! <store>/lock                        held by the process that has the store open
-//! <store>/models/sha256-<hex>/        installed.json, and package/ with the files
+//! <store>/models/sha256-<hex>/        installed.json, package/ with the files, and compiled, what a worker made of the model
 //! <store>/resources/<id>.json         what a machine learning resource runs now, and what it ran before
 //! <store>/tmp/                        whatever is unfinished; swept when the store is opened
 //! ```
@@ -13,6 +13,7 @@
 //! directory or grow without bounds. Serves [`deployment`](crate::deployment); knows no network and no model format.
 
 mod archive;
+mod compiled;
 mod entry;
 mod error;
 mod format;
@@ -40,6 +41,7 @@ use crate::name::{ResourceId, S3Uri};
 use crate::package::Sha256Digest;
 use archive::Archive;
 pub use archive::{ArchiveError, ArchiveKind};
+pub use compiled::CompiledPlace;
 pub use error::StoreError;
 pub use fuzz::fuzz_package;
 pub use installed::InstalledModel;
@@ -208,6 +210,11 @@ impl Store {
     /// When a record cannot be read, in which case nothing is removed, or the disk refuses.
     pub fn prune(&self) -> Result<Pruned, StoreError> {
         self.room.collect()
+    }
+
+    /// Where the compiled artefact of `model` lies, or would.
+    pub fn compiled(&self, model: &InstalledModel) -> CompiledPlace {
+        CompiledPlace::new(&self.layout.model(&model.digest()), self.layout.temporary(), self.room.clone())
     }
 
     fn record(&self, resource: &ResourceId) -> Result<Record, StoreError> {

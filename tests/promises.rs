@@ -12,6 +12,8 @@ mod protobuf;
 
 #[path = "promises/accuracy.rs"]
 mod accuracy;
+#[path = "promises/artefacts.rs"]
+mod artefacts;
 #[path = "promises/bad_input.rs"]
 mod bad_input;
 #[path = "promises/bench.rs"]

@@ -10,7 +10,8 @@ other in an order that is drawn anew. Compared are the medians of a round, pairw
 compiled engine's time to the fastest peer's, with the interval that holds 95 % of the medians of resampled rounds. With
 `--clock processor`, for a busy machine, the least time that one run spent on the processor stands for the round: only for
 one thread, since threads that wait spin. A third table has the time from an empty process to the first scores, imports
-excluded, and by how much the process grew for it. Whoever differs from ONNX Runtime's scores by more than a thousandth of
+excluded, and by how much the process grew for it; `--starts 9` makes only that one, of so many starts each, in an order that
+is drawn anew in each round. "kept" is the compiled engine from the artefact that an earlier start wrote. Whoever differs from ONNX Runtime's scores by more than a thousandth of
 the greatest is named and left out; quantised, by more than a tenth: OpenVINO rounds in its own way.
 
 With `--int8` the networks are quantised by ONNX Runtime (networks/quantise.py), and only those take part that read such files:
@@ -44,7 +45,7 @@ SIDE = 224
 PEERS = {"ONNX Runtime": "onnxruntime", "OpenVINO": "openvino", "LiteRT": "litert", "ncnn": "ncnn"}
 ENDINGS = {"onnxruntime": ".onnx", "openvino": ".onnx", "litert": ".tflite", "ncnn": ".ncnn.param"}
 SLICE_MS = 40
-OURS, OURS_AVX2, PEER_AVX2 = "compiled", "compiled, AVX2", "OpenVINO, AVX2"
+OURS, OURS_AVX2, KEPT, PEER_AVX2 = "compiled", "compiled, AVX2", "compiled, kept", "OpenVINO, AVX2"
 
 
 class Runtime:
@@ -118,6 +119,10 @@ def quantised(files):
 def commands(arguments, file, threads):
     """Name, command and environment of all that is measured on a network."""
     yield OURS, [arguments.program, "compiled", file, SIDE, threads], None
+    artefact = arguments.artefacts / f"{file.stem}.compiled"
+    if not artefact.is_file():
+        Runtime([arguments.program, f"keep:{artefact}", file, SIDE]).close()
+    yield KEPT, [arguments.program, f"kept:{artefact}", file, SIDE, threads], None
     yield OURS_AVX2, [arguments.program, "compiled:avx2", file, SIDE, threads], None
     if threads == 1:
         yield "tract", [arguments.program, "tract", file, SIDE], None
@@ -195,13 +200,41 @@ def print_times(results, threads, clock, goals):
         print(f"| {name} | " + " | ".join(times + ratios) + " |")
 
 
+def measure_starts(arguments, file):
+    """The median time to the first scores and the median growth of every runtime."""
+    starts, order = {}, list(commands(arguments, file, 1))
+    for _ in range(arguments.starts):
+        random.shuffle(order)
+        for name, command, environment in order:
+            try:
+                runtime = Runtime(command, environment)
+            except (RuntimeError, OSError) as error:
+                print(f"{file.stem}: {name} is left out: {error}", file=sys.stderr)
+                continue
+            starts.setdefault(name, []).append((runtime.start, runtime.memory))
+            runtime.close()
+    return {name: Start(*(statistics.median(each) for each in zip(*found))) for name, found in starts.items()}
+
+
+class Start:
+    """What a runtime's start took."""
+
+    def __init__(self, start, memory):
+        self.start, self.memory = start, memory
+
+
 def print_starts(results):
-    columns = [OURS, "tract", *PEERS]
+    columns = [OURS, KEPT, "tract", *PEERS]
     print("\nTo the first scores, ms / growth of the process, MiB (one thread)\n")
-    print("| network | " + " | ".join(columns) + " |")
-    print("|---|" + "---|" * len(columns))
+    print("| network | " + " | ".join(columns) + " | kept to the fastest and the smallest peer |")
+    print("|---|" + "---|" * (len(columns) + 1))
     for name, runtimes in results.items():
         found = [f"{runtimes[c].start:.0f} / {runtimes[c].memory:.0f}" if c in runtimes else "–" for c in columns]
+        peers = [runtimes[peer] for peer in PEERS if peer in runtimes]
+        if KEPT in runtimes and peers:
+            time = runtimes[KEPT].start / min(peer.start for peer in peers)
+            memory = runtimes[KEPT].memory / min(peer.memory for peer in peers)
+            found.append(f"{time:.2f} / {memory:.2f}")
         print(f"| {name} | " + " | ".join(found) + " |")
 
 
@@ -214,6 +247,7 @@ def main():
     parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
     parser.add_argument("--int8", action="store_true", help="quantised networks")
     parser.add_argument("--networks", help="by default all that have a goal")
+    parser.add_argument("--starts", type=int, default=0, help="only starts, so many of each")
     parser.add_argument("--folder", type=Path, help="keeps the converted networks here for the next time")
     arguments = parser.parse_args()
     goals = INT8_GOALS if arguments.int8 else GOALS
@@ -221,7 +255,7 @@ def main():
     if arguments.clock == "processor" and counts != [1]:
         parser.error("--clock processor needs --threads 1")
     with tempfile.TemporaryDirectory() as temporary:
-        folder = arguments.folder or Path(temporary)
+        folder, arguments.artefacts = arguments.folder or Path(temporary), Path(temporary)
         names = arguments.networks.split(",") if arguments.networks else list(goals)
         kept = {name: folder / f"{name}.onnx" for name in names}
         ending = ".onnx" if arguments.int8 else ".ncnn.param"
@@ -230,6 +264,8 @@ def main():
             prepare(names, arguments.real, folder, arguments.int8)
         files = kept
         files = quantised(files) if arguments.int8 else files
+        if arguments.starts:
+            return print_starts({name: measure_starts(arguments, file) for name, file in files.items()})
         for threads in counts:
             results = {}
             for name, file in files.items():

@@ -320,6 +320,7 @@ async fn give(classifier: &Classifier, model: &DeployedModel) -> Result<(), Acti
         digest = identity.digest,
         engine = loaded.engine,
         load_ms = loaded.load_time.as_millis(),
+        from_artefact = loaded.is_kept,
         "the model is ready"
     );
     Ok(())

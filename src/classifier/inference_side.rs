@@ -16,6 +16,7 @@ use super::message::{Account, FromInference, ToInference};
 use super::worker::{Worker, WorkerId};
 use crate::backoff::Backoff;
 use crate::payload;
+use crate::store::CompiledPlace;
 
 /// How many frames ahead of the newest a hand-over is placed, so that the old worker hears of it in time.
 const HAND_OVER_MARGIN: u64 = 2;
@@ -39,6 +40,8 @@ pub struct DeployedModel {
     pub identity: Arc<payload::Model>,
     /// Its unpacked package on the host.
     pub directory: PathBuf,
+    /// Where what a worker compiled of it is kept.
+    pub compiled: CompiledPlace,
 }
 
 /// What an activation came to: the engine and the load time of the new worker, or why the model was refused.
@@ -51,6 +54,8 @@ pub struct Loaded {
     pub engine: String,
     /// Load, optimise and first run.
     pub load_time: Duration,
+    /// Whether it was compiled at an earlier start.
+    pub is_kept: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -143,9 +148,9 @@ impl InferenceSide {
         self.incoming.is_some()
     }
 
-    /// Gives a worker its model to load; it takes over once it has.
-    pub(super) async fn warm(&mut self, server: Server, order: &ToInference) {
-        server.worker.order(order, &[]).await;
+    /// Gives a worker its model to load, with the descriptors of the order; it takes over once it has.
+    pub(super) async fn warm(&mut self, server: Server, order: &ToInference, descriptors: &[BorrowedFd<'_>]) {
+        server.worker.order(order, descriptors).await;
         self.incoming = Some(server);
     }
 
@@ -179,11 +184,14 @@ impl InferenceSide {
             server.heard = Instant::now();
         }
         match message {
-            FromInference::Loaded { engine, load_us, remark } if is(&self.incoming, id) => {
+            FromInference::Loaded { engine, load_us, remark, is_kept, passed_over } if is(&self.incoming, id) => {
+                if let Some(why) = passed_over {
+                    tracing::info!(why, "the model was compiled anew: its artefact is passed over");
+                }
                 if let Some(remark) = remark {
                     tracing::warn!(engine, remark, "the model runs otherwise than asked for");
                 }
-                self.loaded(Loaded { engine, load_time: Duration::from_micros(load_us) }, camera).await
+                self.loaded(Loaded { engine, load_time: Duration::from_micros(load_us), is_kept }, camera).await
             }
             FromInference::Refused { why } if is(&self.incoming, id) => self.incoming_failed(why),
             FromInference::Stopping { after } if is(&self.active, id) => self.hand_over(after, camera).await,

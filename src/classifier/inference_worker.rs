@@ -15,7 +15,8 @@ use margay_camera::FrameMeta;
 use margay_camera::ring::{ReadError, RingReader, Wait};
 use margay_inference::still::MAX_STILL_BYTES;
 use margay_inference::{
-    Classification, EngineChoice, FrameView, GoldenSample, LoadError, Pipeline, Provider, Thumbnailer, verify_golden,
+    Classification, EngineChoice, FrameView, GoldenSample, Keeping, LoadError, Pipeline, Provider, Thumbnailer,
+    verify_golden,
 };
 
 use super::explain;
@@ -35,6 +36,10 @@ const WAIT: Duration = Duration::from_millis(100);
 
 /// No more rings than this may wait their turn; the core never sends so many.
 const MAX_RINGS: usize = 8;
+
+mod shelf;
+
+use shelf::Shelf;
 
 /// Why the inference worker ended early.
 #[derive(Debug, thiserror::Error)]
@@ -90,18 +95,26 @@ struct Loaded {
 
 /// Waits for the order to load a model, and loads and warms it; `None` when there is nothing to serve.
 fn load(channel: &WorkerChannel) -> Result<Option<Loaded>, InferenceWorkerError> {
-    let Waited::Message(Received { message, .. }) = channel.receive::<ToInference>(Duration::from_secs(30))? else {
+    let Waited::Message(Received { message, descriptors }) = channel.receive::<ToInference>(Duration::from_secs(30))?
+    else {
         return Ok(None);
     };
-    let ToInference::Load { directory, classes, threshold, thumbnail, shades, view, running } = message else {
+    let ToInference::Load { directory, classes, threshold, thumbnail, shades, view, running, keeping } = message else {
         return Err(InferenceWorkerError::OutOfOrder { message: "another order", when: "before a model to load" });
     };
     let started = Instant::now();
-    match open(&margay_sandbox::resource_path(Path::new(&directory)), &running) {
+    let shelf = keeping.and_then(|order| Shelf::of(&order, descriptors));
+    let keeping = shelf.as_ref().map(|shelf| &shelf.keeping);
+    match open(&margay_sandbox::resource_path(Path::new(&directory)), &running, keeping) {
         Ok(mut opened) => {
             let load_us = micros(started.elapsed());
             let engine = opened.pipeline.engine_name().to_owned();
-            channel.send(&FromInference::Loaded { engine, load_us, remark: opened.remark.take() })?;
+            let (is_kept, remark) = (opened.pipeline.is_kept(), opened.remark.take());
+            let passed_over = opened.pipeline.passed_over().map(|unusable| explain(unusable));
+            if let Some(shelf) = shelf {
+                shelf.put(&mut opened.pipeline);
+            }
+            channel.send(&FromInference::Loaded { engine, load_us, remark, is_kept, passed_over })?;
             // The parsers, their copies of the model, and whatever the samples' pictures took.
             margay_sandbox::release_start_up_memory();
             opened.threshold = threshold.unwrap_or(opened.threshold);
@@ -127,10 +140,11 @@ pub(super) struct Opened {
 }
 
 /// Loads the package's model, runs it once on a grey picture, so that the first frame does not pay for what an engine
-/// puts off, and has it name its golden samples; an error is told in one line.
-pub(super) fn open(directory: &Path, running: &Running) -> Result<Opened, String> {
+/// puts off, and has it name its golden samples; an error is told in one line. What an earlier start kept of the model is
+/// tried like the model.
+pub(super) fn open(directory: &Path, running: &Running, keeping: Option<&Keeping>) -> Result<Opened, String> {
     let package = ModelDirectory::open(directory).map_err(|error| explain(&error))?;
-    let (mut pipeline, remark) = load_pipeline(&package, running).map_err(|error| explain(&error))?;
+    let (mut pipeline, remark) = load_pipeline(&package, running, keeping).map_err(|error| explain(&error))?;
     // Their number was held against the model's outputs before.
     package.manifest.check_golden_labels(pipeline.labels()).map_err(|error| explain(&error))?;
     let grey = [128; 3 * 64 * 64];
@@ -154,7 +168,11 @@ pub(super) fn open(directory: &Path, running: &Running) -> Result<Opened, String
 
 /// Loads the model on the engine of choice, or on the package's own where the choice may be passed over.
 /// What runs instead, and why, comes along.
-fn load_pipeline(package: &ModelDirectory, running: &Running) -> Result<(Pipeline, Option<String>), LoadError> {
+fn load_pipeline(
+    package: &ModelDirectory,
+    running: &Running,
+    keeping: Option<&Keeping>,
+) -> Result<(Pipeline, Option<String>), LoadError> {
     let spec = package.manifest.model_spec();
     let hint = match package.manifest.engine() {
         EngineHint::Auto => EngineChoice::Auto,
@@ -162,8 +180,9 @@ fn load_pipeline(package: &ModelDirectory, running: &Running) -> Result<(Pipelin
         EngineHint::Compiled => EngineChoice::Compiled,
         EngineHint::OnnxRuntime => EngineChoice::OnnxRuntime(Provider::default()),
     };
-    let load =
-        |running: &Running| Pipeline::load(&package.model, &spec, package.labels.clone(), running.execution(hint));
+    let load = |running: &Running| {
+        Pipeline::load_kept(&package.model, &spec, package.labels.clone(), running.execution(hint), keeping)
+    };
     match load(running) {
         Err(error) if running.may_fall_back => {
             let pipeline = load(&Running { engine: EngineChoice::Auto, ..running.clone() })?;

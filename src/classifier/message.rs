@@ -67,6 +67,8 @@ pub enum ToInference {
         view: margay_inference::View,
         /// On which engine and how many threads.
         running: Running,
+        /// What may be kept of the compiled model.
+        keeping: Option<KeepingOrder>,
     },
     /// Frames are to be read from the ring whose memfd comes along, read-only. A ring that came before is final: its
     /// writer is gone, and what it still holds is classified first.
@@ -84,6 +86,14 @@ pub enum ToInference {
     },
 }
 
+/// What an inference worker may keep of its compiled model. A pipe comes along, into which it writes the artefact if it made
+/// one; and second the artefact of an earlier start, for reading, if there is one.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct KeepingOrder {
+    /// The digest of the package, whose artefacts these are.
+    pub digest: String,
+}
+
 /// From an inference worker to the core.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -96,6 +106,10 @@ pub enum FromInference {
         load_us: u64,
         /// That something else runs than was asked for, and why.
         remark: Option<String>,
+        /// Whether it was compiled at an earlier start.
+        is_kept: bool,
+        /// Why what an earlier start kept was not used.
+        passed_over: Option<String>,
     },
     /// The model cannot be used; the worker ends after saying so.
     Refused {

@@ -364,7 +364,7 @@ impl Worker<'_> {
 fn load(directory: &Path, running: &Running) -> Result<(Pipeline, Answer), String> {
     let package = ModelDirectory::open(directory).map_err(|error| explain(&error))?;
     let summary = margay_inference::inspect(&package.model).map_err(|error| explain(&error))?;
-    let inference_worker::Opened { pipeline, remark, .. } = inference_worker::open(directory, running)?;
+    let inference_worker::Opened { pipeline, remark, .. } = inference_worker::open(directory, running, None)?;
     let engine = pipeline.engine_name().to_owned();
     Ok((pipeline, Answer::Loaded { summary: Box::new(summary), engine, remark }))
 }

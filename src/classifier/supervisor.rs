@@ -11,6 +11,7 @@ use margay_camera::source::{HttpError, SourceConfig};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::artefact_exchange::Exchange;
 use super::capture_side::{CaptureSide, CaptureState};
 use super::connection::Connecting;
 use super::glance::Shades;
@@ -306,6 +307,7 @@ impl Supervisor {
         let plan = plan::inference(&self.settings, &model.directory, &running)?;
         let id = self.new_id();
         let worker = Worker::spawn::<FromInference>(id, Role::Inference, plan, self.events_in.clone()).await?;
+        let exchange = Exchange::begin(&model);
         let order = ToInference::Load {
             directory: self.settings.model_destination.display().to_string(),
             classes: self.settings.policy.classes(),
@@ -317,8 +319,10 @@ impl Supervisor {
             },
             view: self.settings.view,
             running,
+            keeping: exchange.as_ref().map(Exchange::order),
         };
-        self.inference.warm(Server::new(worker, model, reply), &order).await;
+        let descriptors = exchange.as_ref().map(Exchange::descriptors).unwrap_or_default();
+        self.inference.warm(Server::new(worker, model, reply), &order, &descriptors).await;
         Ok(())
     }
 

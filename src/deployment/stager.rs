@@ -153,7 +153,7 @@ impl Stager {
     pub fn current(&self, resource: &ResourceId) -> Option<Staged> {
         let installed = self.store.current(resource).ok().flatten()?;
         let uri = installed.origin().clone();
-        staged(installed, &uri)
+        staged(&self.store, installed, &uri)
             .inspect_err(|error| tracing::warn!(%resource, %error, "the current model is unusable"))
             .ok()
     }
@@ -161,7 +161,7 @@ impl Stager {
     /// The package of `release`, if it is in the store and in order.
     pub fn installed(&self, release: &Release) -> Option<Staged> {
         let installed = self.store.installed(release).ok().flatten()?;
-        staged(installed, &release.origin)
+        staged(&self.store, installed, &release.origin)
             .inspect_err(|error| tracing::warn!(origin = %release.origin, %error, "a confirmed model is unusable"))
             .ok()
     }
@@ -178,7 +178,7 @@ impl Stager {
         let uri = &release.origin;
         let known = self.store.installed(release).map_err(|source| stored(uri, source))?;
         if let Some(installed) = known.filter(|known| self.provenance.trusts(known)) {
-            return staged(installed, uri);
+            return staged(&self.store, installed, uri);
         }
         let installed =
             self.fetch(uri, None, progress).await?.ok_or_else(|| stored(uri, StoreError::NothingFetched))?;
@@ -186,7 +186,7 @@ impl Stager {
             let (wanted, found) = (release.digest, installed.digest());
             return Err(DeploymentError::Replaced { uri: uri.clone(), wanted, found });
         }
-        staged(installed, uri)
+        staged(&self.store, installed, uri)
     }
 
     /// The package that `source` names now, fetched only if the store does not have it yet; `progress` is told of each
@@ -208,7 +208,7 @@ impl Stager {
         let etag = known.as_ref().filter(|known| self.provenance.trusts(known)).and_then(|known| known.etag_of(uri));
         let fetched = self.fetch(uri, etag, progress).await?;
         let installed = fetched.or(known).ok_or_else(|| stored(uri, StoreError::NothingFetched))?;
-        staged(installed, uri)
+        staged(&self.store, installed, uri)
     }
 
     /// Fetches and installs the package at `uri`; `None` if it still is the version `etag`.
@@ -241,7 +241,7 @@ impl Stager {
 }
 
 /// Looks at an installed package: its manifest, and the digests that the manifest promises.
-fn staged(installed: InstalledModel, uri: &S3Uri) -> Result<Staged, DeploymentError> {
+fn staged(store: &Store, installed: InstalledModel, uri: &S3Uri) -> Result<Staged, DeploymentError> {
     let package = ModelDirectory::open(installed.directory())
         .map_err(|source| DeploymentError::Package { uri: uri.clone(), source: source.into() })?;
     installed.check_manifest(package.manifest.files()).map_err(|source| stored(uri, source))?;
@@ -250,7 +250,11 @@ fn staged(installed: InstalledModel, uri: &S3Uri) -> Result<Staged, DeploymentEr
         version: package.manifest.version().to_owned(),
         digest: installed.digest().to_string(),
     };
-    let model = DeployedModel { identity: Arc::new(identity), directory: installed.directory().to_owned() };
+    let model = DeployedModel {
+        identity: Arc::new(identity),
+        directory: installed.directory().to_owned(),
+        compiled: store.compiled(&installed),
+    };
     Ok(Staged { installed, model })
 }
 

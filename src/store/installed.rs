@@ -13,7 +13,7 @@ use super::error::StoreError;
 use super::record::Release;
 use super::room::{Booking, Pin};
 use super::unpack::{Limits, UnpackError, Unpacker, Written};
-use super::{format, tar_gz, zip_file};
+use super::{compiled, format, tar_gz, zip_file};
 use crate::disk;
 use crate::name::S3Uri;
 use crate::package::{PackagePath, Sha256Digest};
@@ -142,10 +142,10 @@ impl InstalledModel {
         &self.release
     }
 
-    /// Bytes of the files of the model in `home`, as its document says; 0 if it does not.
+    /// Bytes of the files of the model in `home`, as its document says, and of its compiled artefact; 0 if it does not.
     pub(super) fn bytes_in(home: &Path) -> u64 {
         let files = fs::read(home.join(DOCUMENT)).ok().and_then(|content| files(&content));
-        files.map_or(0, |files| files.values().map(|written| written.bytes).sum())
+        files.map_or(0, |files| files.values().map(|written| written.bytes).sum::<u64>() + compiled::bytes_in(home))
     }
 
     /// Refuses the model in `home` if a newer version of Margay wrote its document.

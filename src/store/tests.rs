@@ -19,6 +19,7 @@ use crate::disk::crash;
 use crate::name::{ResourceId, S3Uri};
 use crate::package::Sha256Digest;
 
+mod compiled;
 mod hostile;
 mod quota;
 

@@ -4,14 +4,16 @@
 //!
 //! ENGINE is `tract`, or `compiled` with or without an instruction set and `direct`, which is without Winograd's method
 //! (`compiled:avx2`, `compiled:avx512:direct`; quantised networks have instruction sets of their own), or
-//! `onnxruntime:LIBRARY`. Printed at once: milliseconds to load the model and run it first, and the
+//! `onnxruntime:LIBRARY`; or `keep:FILE`, the compiled engine, which then writes its artefact to that file, or `kept:FILE`,
+//! the compiled engine from that artefact. Printed at once: milliseconds to load the model and run it first, and the
 //! MiB by which that let the process grow at most. Then, for each line of its input with a number: that many runs, of
 //! which the least and the median wall time and the least time on the processor, in milliseconds. For `scores`: what comes
-//! out. Pictures are noise: these networks take the same time for all.
+//! out. For `anonymous`: the MiB of the process that lie in no file. Pictures are noise: these networks take the same time for all.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is all that it is for")]
 
 use std::error::Error;
+use std::fs::File;
 use std::io::{Write, stdin, stdout};
 use std::path::Path;
 use std::time::Instant;
@@ -19,9 +21,14 @@ use std::time::Instant;
 use margay_inference::engine::compiled::CompiledEngine;
 use margay_inference::engine::onnx_runtime::OnnxRuntimeEngine;
 use margay_inference::engine::tract::TractEngine;
-use margay_inference::{Engine, EngineChoice, Execution, InputSpec, InputTensor, ModelSpec, OutputSpec, Provider};
+use margay_inference::{
+    Engine, EngineChoice, Execution, InputSpec, InputTensor, KeptArtefact, ModelSpec, OutputSpec, Provider,
+};
 use margay_kernels::{ByteIsa, Isa, Options};
 use rustix::time::{ClockId, clock_gettime};
+
+/// Whose artefacts are kept: nobody's.
+const KEY: [u8; 32] = [0; 32];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -36,15 +43,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     let noise = (0..shape.iter().product()).map(|place: usize| (place * 7919 % 1000) as f32 / 500.0 - 1.0);
     let picture = InputTensor::from_f32(shape, noise.collect()).ok_or("the picture has another size")?;
     let (resident, started) = (memory("VmRSS"), Instant::now());
-    let mut engine = load(engine, Path::new(model), &spec, threads)?;
+    let (words, mut engine) = (engine, load(engine, Path::new(model), &spec, threads)?);
     let mut scores = Vec::new();
     engine.run(&picture, &mut scores)?;
     println!("{:.2} {:.1}", started.elapsed().as_secs_f64() * 1e3, memory("VmHWM") - resident);
+    if let (Some(file), Some(artefact)) = (words.strip_prefix("keep:"), engine.take_artefact()) {
+        artefact.write(&KEY, &mut File::create(file)?)?;
+    }
     stdout().flush()?;
     for line in stdin().lines() {
         let line = line?;
         engine.run(&picture, &mut scores)?;
-        if line.trim() == "scores" {
+        if line.trim() == "anonymous" {
+            println!("{:.1}", memory("RssAnon"));
+        } else if line.trim() == "scores" {
             println!("{}", scores.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
         } else {
             let [least, median, processor] = time(engine.as_mut(), &picture, line.trim().parse()?)?;
@@ -85,6 +97,15 @@ fn load(engine: &str, model: &Path, spec: &ModelSpec, threads: usize) -> Result<
     let mut words = engine.split(':');
     match words.next() {
         Some("tract") => Ok(Box::new(TractEngine::load(model, spec)?)),
+        Some(word @ ("keep" | "kept")) => {
+            let options = Options { threads, poisons: false, ..Options::default() };
+            if word == "keep" {
+                return Ok(Box::new(CompiledEngine::load_to_keep(model, spec, options)??));
+            }
+            let file = File::open(words.next().ok_or("kept:FILE")?)?;
+            let kept = KeptArtefact::open(&file)?;
+            Ok(Box::new(CompiledEngine::load_kept(&kept, &KEY, spec, options)?))
+        }
         Some("compiled") => {
             let mut options = Options { threads, poisons: false, ..Options::default() };
             for word in words {

@@ -18,8 +18,10 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+pub use self::choice::Keeping;
 pub(crate) use self::choice::load;
 use self::compiled::Declined;
+use self::compiled::artefact::Artefact;
 use crate::labels::LabelsError;
 use crate::spec::{SpecError, SpecProblem};
 use margay_frontend::tensor::InputTensor;
@@ -31,6 +33,16 @@ pub trait Engine: fmt::Debug + Send {
 
     /// That something else computes than was asked for, and why, in one line.
     fn remark(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whether it was compiled at an earlier start and comes from an artefact.
+    fn is_kept(&self) -> bool {
+        false
+    }
+
+    /// What can be kept of it for the next start, once, where it was loaded for that.
+    fn take_artefact(&mut self) -> Option<Artefact> {
         None
     }
 

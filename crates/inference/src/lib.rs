@@ -24,9 +24,10 @@ pub mod rank;
 pub mod spec;
 
 pub use clock::{MonotonicClock, ProcessClock};
+pub use engine::compiled::artefact::{Artefact, ArtefactKey, KeptArtefact, MAX_ARTEFACT_BYTES, Unusable};
 pub use engine::execution::{EngineChoice, Execution, MAX_THREADS, Provider};
 pub use engine::onnx_runtime::providers as onnx_runtime_providers;
-pub use engine::{Engine, EngineError, LoadError, Stage};
+pub use engine::{Engine, EngineError, Keeping, LoadError, Stage};
 pub use golden::{GoldenError, GoldenSample, verify as verify_golden};
 pub use inspect::{Coverage, ModelSummary, inspect};
 pub use labels::{Labels, LabelsError};

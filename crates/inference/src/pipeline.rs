@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{MonotonicClock, ProcessClock};
+use crate::engine::compiled::artefact::{Artefact, Unusable};
 use crate::engine::execution::Execution;
-use crate::engine::{self, Engine, EngineError, LoadError};
+use crate::engine::{self, Engine, EngineError, Keeping, LoadError};
 use crate::labels::Labels;
 use crate::rank::{RankError, Ranked, to_probabilities, top_k};
 use crate::spec::ModelSpec;
@@ -99,6 +100,8 @@ pub struct Pipeline {
     decoder: Decoder,
     preparer: Preparer,
     engine: Box<dyn Engine>,
+    /// Why what was kept of the model was not used.
+    passed_over: Option<Unusable>,
     outputs: Vec<f32>,
     ranked: Vec<Ranked>,
     clock: Box<dyn MonotonicClock>,
@@ -116,8 +119,24 @@ impl Pipeline {
         labels: Labels,
         execution: impl Into<Execution>,
     ) -> Result<Self, LoadError> {
+        Self::load_kept(model_file, spec, labels, execution, None)
+    }
+
+    /// As [`Self::load`], from what an earlier start kept of the model where that is usable; otherwise
+    /// [`Self::take_artefact`] gives what to keep.
+    ///
+    /// # Errors
+    /// As for [`Self::load`]. What was kept is never a reason for an error.
+    pub fn load_kept(
+        model_file: &Path,
+        spec: &ModelSpec,
+        labels: Labels,
+        execution: impl Into<Execution>,
+        keeping: Option<&Keeping>,
+    ) -> Result<Self, LoadError> {
         spec.validate().map_err(LoadError::Spec)?;
-        Self::with_engine(engine::load(model_file, spec, &execution.into())?, spec, labels)
+        let loaded = engine::load(model_file, spec, &execution.into(), keeping)?;
+        Ok(Self { passed_over: loaded.passed_over, ..Self::with_engine(loaded.engine, spec, labels)? })
     }
 
     /// A pipeline around an engine that is loaded already.
@@ -136,6 +155,7 @@ impl Pipeline {
             spec: spec.clone(),
             labels,
             engine,
+            passed_over: None,
         })
     }
 
@@ -163,6 +183,23 @@ impl Pipeline {
     #[must_use]
     pub fn engine_remark(&self) -> Option<&str> {
         self.engine.remark()
+    }
+
+    /// Whether the model was compiled at an earlier start.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.engine.is_kept()
+    }
+
+    /// Why what an earlier start kept of the model was not used.
+    #[must_use]
+    pub fn passed_over(&self) -> Option<&Unusable> {
+        self.passed_over.as_ref()
+    }
+
+    /// What to keep of the model for the next start, once, where it was loaded for that and compiled anew.
+    pub fn take_artefact(&mut self) -> Option<Artefact> {
+        self.engine.take_artefact()
     }
 
     /// The specification that the pipeline was loaded with.

@@ -10,7 +10,8 @@
 //!
 //! The kernels are written once over a small vector trait and compiled for AVX-512, AVX2 with FMA, NEON and the
 //! target's baseline; [`Isa`] says which of them the machine runs. The crate knows nothing of model files, holds `f32`
-//! networks of batch one only, and depends on nothing but the standard library. docs/engine.md explains the design.
+//! networks of batch one only, and depends on nothing but the standard library and mmap(2). docs/engine.md explains the
+//! design.
 //!
 //! [`pixels`] has the loops of the front-end, which need the same detection; docs/front-end.md explains those.
 
@@ -24,6 +25,7 @@ mod error;
 mod isa;
 mod kernel;
 mod layout;
+mod mapping;
 pub mod pixels;
 mod program;
 mod threads;
@@ -36,6 +38,7 @@ pub use isa::Isa;
 pub use kernel::pointwise::Combination;
 pub use kernel::pool::PoolKind;
 pub use layout::{LANES, MAX_FLOATS, MAX_LENGTH, MAX_PICTURE_CHANNELS, Shape};
+pub use mapping::Mapping;
 pub use program::builder::bytes::byte_of;
 pub use program::builder::{Options, ProgramBuilder, TensorId, View};
 pub use program::bytes::Quantised;
@@ -43,6 +46,7 @@ pub use program::bytes::convolution::{ByteConvolution, ByteFinish};
 pub use program::bytes::edges::{Arrival, ByteInput};
 pub use program::convolution::Convolution;
 pub use program::input::InputOrder;
+pub use program::shelf::{KEPT_ALIGNMENT, KeptWeights, PACKING, PackedWeights};
 pub use program::step::Picture;
 pub use program::window::Window;
 pub use program::{MAX_ARENA_FLOATS, Program, RunError};

@@ -13,6 +13,7 @@ pub(crate) mod packed;
 pub(crate) mod pointwise;
 pub(crate) mod pooling;
 pub(crate) mod region;
+pub(crate) mod shelf;
 pub(crate) mod softmax;
 pub(crate) mod step;
 pub(crate) mod tiles;
@@ -26,6 +27,7 @@ use crate::layout::Shape;
 use crate::threads::Threads;
 use arena::Floats;
 use region::Region;
+use shelf::PackedWeights;
 use step::{ArenaPointer, Picture, Step, Worker};
 
 /// Floats of all of a program's tensors together at most: 512 MiB.
@@ -45,6 +47,8 @@ pub struct Program {
     threads: Threads,
     poisons: bool,
     checks: bool,
+    /// Packed weights that somebody wants to keep.
+    packed: Option<PackedWeights>,
 }
 
 /// Numbers that do not fit the program.
@@ -96,6 +100,11 @@ impl Program {
     pub fn bytes(&self) -> usize {
         let weights = self.stages.iter().flatten().map(|step| step.weights()).sum::<usize>();
         (self.arena.len() + weights) * size_of::<f32>()
+    }
+
+    /// The packed weights, once, where the builder was told to remember them.
+    pub fn take_packed(&mut self) -> Option<PackedWeights> {
+        self.packed.take()
     }
 
     /// Runs the network on one picture, in the order that the builder was told. `output` is cleared and filled with the

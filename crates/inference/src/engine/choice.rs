@@ -5,8 +5,10 @@ use std::path::Path;
 use margay_frontend::decode::Decoder;
 use margay_frontend::frame::FrameView;
 use margay_frontend::prepare::Preparer;
+use margay_kernels::Options;
 
 use super::compiled::CompiledEngine;
+use super::compiled::artefact::{ArtefactKey, KeptArtefact, Unusable};
 use super::execution::{EngineChoice, Execution};
 use super::onnx_runtime::OnnxRuntimeEngine;
 use super::tract::TractEngine;
@@ -25,24 +27,88 @@ const STEPS: [f32; 2] = [48.0, 12.0];
 /// Sides of the picture that both engines are tried on; it is brought to the model's size like any other.
 const PROBE: usize = 64;
 
-/// Loads a model on the engine of choice.
+/// A model that was loaded.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) engine: Box<dyn Engine>,
+    /// Why what was kept of it at an earlier start was not used.
+    pub(crate) passed_over: Option<Unusable>,
+}
+
+impl From<Box<dyn Engine>> for Loaded {
+    fn from(engine: Box<dyn Engine>) -> Self {
+        Self { engine, passed_over: None }
+    }
+}
+
+/// What is kept of a model between starts.
+#[derive(Debug)]
+pub struct Keeping {
+    /// The digest of the package.
+    pub key: ArtefactKey,
+    /// What an earlier start kept.
+    pub kept: Option<KeptArtefact>,
+}
+
+/// Loads a model on the engine of choice; on the compiled one from what was kept of it, where that is usable.
 ///
 /// # Errors
 /// [`LoadError`], as for the engine's own `load`; [`LoadError::Declined`] where the compiled engine was asked for and
 /// does not cover the model.
-pub(crate) fn load(path: &Path, spec: &ModelSpec, execution: &Execution) -> Result<Box<dyn Engine>, LoadError> {
+pub(crate) fn load(
+    path: &Path,
+    spec: &ModelSpec,
+    execution: &Execution,
+    keeping: Option<&Keeping>,
+) -> Result<Loaded, LoadError> {
+    let may_be_compiled = matches!(execution.engine, EngineChoice::Auto | EngineChoice::Compiled);
+    let kept = keeping.and_then(|keeping| Some((keeping.kept.as_ref()?, &keeping.key)));
+    let passed_over = match kept.filter(|_| may_be_compiled) {
+        Some((kept, key)) => match load_kept(kept, key, spec, execution) {
+            Ok(engine) => return Ok(Loaded::from(Box::new(engine) as Box<dyn Engine>)),
+            Err(unusable) => Some(unusable),
+        },
+        None => None,
+    };
+    let engine = load_anew(path, spec, execution, keeping.is_some())?;
+    Ok(Loaded { engine, passed_over })
+}
+
+fn options(execution: &Execution) -> Options {
+    Options { threads: execution.threads, ..Options::default() }
+}
+
+fn load_kept(
+    kept: &KeptArtefact,
+    key: &ArtefactKey,
+    spec: &ModelSpec,
+    execution: &Execution,
+) -> Result<CompiledEngine, Unusable> {
+    let load =
+        if execution.engine == EngineChoice::Auto { CompiledEngine::load_agreed } else { CompiledEngine::load_kept };
+    load(kept, key, spec, options(execution))
+}
+
+fn load_anew(
+    path: &Path,
+    spec: &ModelSpec,
+    execution: &Execution,
+    is_to_keep: bool,
+) -> Result<Box<dyn Engine>, LoadError> {
+    let compile = if is_to_keep { CompiledEngine::load_to_keep } else { CompiledEngine::load_with };
     match execution.engine {
         EngineChoice::Tract => Ok(Box::new(TractEngine::load(path, spec)?)),
-        EngineChoice::Compiled => match CompiledEngine::load(path, spec, execution.threads)? {
+        EngineChoice::Compiled => match compile(path, spec, options(execution))? {
             Ok(engine) => Ok(Box::new(engine)),
             Err(declined) => Err(LoadError::Declined { path: path.to_owned(), declined }),
         },
         EngineChoice::OnnxRuntime(provider) => Ok(Box::new(OnnxRuntimeEngine::load(path, spec, provider, execution)?)),
         EngineChoice::Auto => {
             let mut tract = TractEngine::load(path, spec)?;
-            if let Ok(mut compiled) = CompiledEngine::load(path, spec, execution.threads)?
+            if let Ok(mut compiled) = compile(path, spec, options(execution))?
                 && agree(&mut tract, &mut compiled, spec)
             {
+                compiled.set_agreed();
                 return Ok(Box::new(compiled));
             }
             Ok(Box::new(tract))

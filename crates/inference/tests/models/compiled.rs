@@ -106,7 +106,7 @@ fn the_bundled_model_says_the_same_as_with_tract() {
 }
 
 /// A network of random layers of every kind, over odd sizes.
-fn random_network(seed: u64) -> (Growing, ModelSpec) {
+pub fn random_network(seed: u64) -> (Growing, ModelSpec) {
     let mut choice = Random::new(seed.wrapping_add(1000));
     let (height, width) = (9 + choice.below(24) as usize, 9 + choice.below(24) as usize);
     let mut network = Growing::new(seed, height, width);
@@ -335,7 +335,7 @@ fn ten_thousand_damaged_files_are_compiled_or_declined() {
 }
 
 /// A file with some bytes changed, a length blown up, a part repeated, or its end cut off.
-fn damaged(file: &[u8], random: &mut Random) -> Vec<u8> {
+pub fn damaged(file: &[u8], random: &mut Random) -> Vec<u8> {
     let mut file = file.to_vec();
     let (at, other) = (random.below(file.len() as u64) as usize, random.below(file.len() as u64) as usize);
     match random.below(10) {
@@ -366,7 +366,7 @@ fn models_that_once_broke_the_engine_are_read_again() {
 }
 
 /// Small networks that use every operator, and kept files, each a case of its own (tests/models/corpus).
-fn corpus() -> impl Iterator<Item = (Vec<u8>, ModelSpec)> {
+pub fn corpus() -> impl Iterator<Item = (Vec<u8>, ModelSpec)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/corpus");
     let kept =
         fs::read_dir(folder).into_iter().flatten().map(|file| (fs::read(file.unwrap().path()).unwrap(), spec(9, 9)));

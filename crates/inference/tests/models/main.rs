@@ -7,6 +7,7 @@
     reason = "clippy.toml exempts tests, but not their helpers"
 )]
 
+mod artefact;
 mod compiled;
 mod families;
 mod networks;

@@ -45,6 +45,17 @@ impl Floats {
         unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len()) }
     }
 
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        // SAFETY: floats are bytes without gaps.
+        unsafe { std::slice::from_raw_parts(self.as_ptr().cast(), size_of::<f32>() * self.len()) }
+    }
+
+    pub(crate) fn as_mut_bytes(&mut self) -> &mut [u8] {
+        let length = size_of::<f32>() * self.len();
+        // SAFETY: as above, any bytes are floats, and the borrow is exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr().cast(), length) }
+    }
+
     pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
         let length = self.len();
         // SAFETY: as above, and the borrow is exclusive.

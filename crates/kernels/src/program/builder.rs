@@ -15,6 +15,7 @@ use super::packed::{self, Packed};
 use super::pointwise::{Other, PointwiseStep};
 use super::pooling::{AverageStep, PoolStep};
 use super::region::Region;
+use super::shelf::{KeptWeights, Shelf};
 use super::softmax::SoftmaxStep;
 use super::step::Step;
 use super::window::Window;
@@ -61,6 +62,18 @@ impl Default for Options {
     fn default() -> Self {
         let (isa, byte_isa) = (Isa::best(), ByteIsa::best());
         Self { isa, byte_isa, threads: 1, winograd: true, poisons: cfg!(debug_assertions), checks: false }
+    }
+}
+
+impl Options {
+    /// The same with instruction sets that the machine has. An interpreter needs none for floats.
+    #[must_use]
+    pub fn resolved(self) -> Self {
+        let is_there = self.checks || Isa::available().contains(&self.isa);
+        let isa = if is_there { self.isa } else { Isa::best() };
+        let is_there = ByteIsa::available().contains(&self.byte_isa);
+        let byte_isa = if is_there { self.byte_isa } else { ByteIsa::best() };
+        Self { isa, byte_isa, threads: if self.checks { 1 } else { self.threads }, ..self }
     }
 }
 
@@ -136,18 +149,31 @@ pub struct ProgramBuilder {
     plans: Vec<Plan>,
     /// Floats of packed weights so far.
     weights: usize,
+    /// Where packed weights come from.
+    shelf: Shelf,
 }
 
 impl ProgramBuilder {
     /// A program without steps.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let isa = if Isa::available().contains(&options.isa) { options.isa } else { Isa::best() };
-        let of_bytes = ByteIsa::available();
-        let byte_isa = if of_bytes.contains(&options.byte_isa) { options.byte_isa } else { ByteIsa::best() };
-        let set = if options.checks { interpreter::set(options.isa) } else { KernelSet::of(isa) };
-        let options = Options { threads: if options.checks { 1 } else { options.threads }, ..options };
-        Self { options, set, bytes: ByteSet::of(byte_isa), tensors: Vec::new(), plans: Vec::new(), weights: 0 }
+        let options = options.resolved();
+        let set = if options.checks { interpreter::set(options.isa) } else { KernelSet::of(options.isa) };
+        let (bytes, shelf) = (ByteSet::of(options.byte_isa), Shelf::default());
+        Self { options, set, bytes, tensors: Vec::new(), plans: Vec::new(), weights: 0, shelf }
+    }
+
+    /// A program without steps whose weights were packed at an earlier start, by the same version ([`super::shelf::PACKING`])
+    /// and for the same instruction sets. Convolutions are added without their weights, which are taken in the order in
+    /// which they were packed.
+    #[must_use]
+    pub fn with_kept(options: Options, kept: KeptWeights) -> Self {
+        Self { shelf: Shelf::of(kept), ..Self::new(options) }
+    }
+
+    /// Has packed weights be remembered for [`Program::take_packed`].
+    pub fn remember_packed(&mut self) {
+        self.shelf.remember();
     }
 
     /// The program's input, in the order in which the caller gives it. A planar one can be read by dense convolutions
@@ -229,7 +255,8 @@ impl ProgramBuilder {
         let expected = [input.channels / groups, rows, columns]
             .iter()
             .try_fold(output.channels, |product, &length| product.checked_mul(length));
-        if expected != Some(layer.weights.len()) || ![0, output.channels].contains(&layer.bias.len()) {
+        let found = if self.shelf.is_kept() { expected } else { Some(layer.weights.len()) };
+        if expected.is_none() || expected != found || ![0, output.channels].contains(&layer.bias.len()) {
             return refuse(format!("it has {} weights and {} biases", layer.weights.len(), layer.bias.len()));
         }
         if layer.residual.is_some_and(|residual| self.shape(residual) != output) {
@@ -239,12 +266,13 @@ impl ProgramBuilder {
         let by_channel = groups == input.channels && groups == output.channels;
         let inputs: Vec<View> = [layer.input].into_iter().chain(layer.residual).collect();
         let work = if by_channel && !is_planar && layer.residual.is_none() {
-            Work::Depthwise(depthwise::pack(layer, groups)?)
+            Work::Depthwise(depthwise::pack(layer, groups, &mut self.shelf)?)
         } else if self.options.winograd && !is_planar && winograd::suits(layer, input, output) {
-            Work::Winograd(winograd::pack(layer, [input.channels, output.channels], self.set)?)
+            Work::Winograd(winograd::pack(layer, [input.channels, output.channels], self.set, &mut self.shelf)?)
         } else {
             let channels = [input.channels, output.channels];
-            Work::Convolution(packed::pack(layer, channels, is_planar, output.pixels() == 1, self.set)?)
+            let is_tall = output.pixels() == 1;
+            Work::Convolution(packed::pack(layer, channels, is_planar, is_tall, (self.set, &mut self.shelf))?)
         };
         if let Work::Convolution(Packed { weights, .. })
         | Work::Depthwise(PackedDepthwise { weights, .. })
@@ -407,8 +435,8 @@ impl ProgramBuilder {
             stages.push(stage);
         }
         let Options { poisons, checks, .. } = self.options;
-        let (arena, output) = (Floats::zeroed(floats), region(output));
-        Ok(Program { arena, stages, input, takes_bytes, output, threads, poisons, checks })
+        let (arena, output, packed) = (Floats::zeroed(floats), region(output), self.shelf.finish()?);
+        Ok(Program { arena, stages, input, takes_bytes, output, threads, poisons, checks, packed })
     }
 
     /// Makes one step of each dense convolution whose whole output only the depthwise one behind it reads, where that is

@@ -3,6 +3,7 @@
 use super::arena::Floats;
 use super::convolution::{Convolution, activate_rows, clamp_of};
 use super::region::Region;
+use super::shelf::{Shelf, Weights};
 use super::step::{Step, Worker, proven};
 use super::tiles::even;
 use super::window::Window;
@@ -20,26 +21,32 @@ const STEP: &str = "depthwise convolution";
 pub(crate) struct PackedDepthwise {
     pub(super) window: Window,
     /// For each block, for each element of the window, sixteen channels.
-    pub(crate) weights: Floats,
+    pub(crate) weights: Weights,
     pub(super) bias: Floats,
     pub(super) activation: Activation,
 }
 
 /// Packs the filters of `channels` channels.
-pub(crate) fn pack(layer: &Convolution<'_>, channels: usize) -> Result<PackedDepthwise, PlanError> {
+pub(crate) fn pack(layer: &Convolution<'_>, channels: usize, shelf: &mut Shelf) -> Result<PackedDepthwise, PlanError> {
     let window = layer.window;
     let taps = window.kernel[0] * window.kernel[1];
     let floats = channels.next_multiple_of(LANES).saturating_mul(taps);
     if floats > MAX_FLOATS {
         return Err(PlanError::Memory { floats, limit: MAX_FLOATS });
     }
-    let mut weights = Floats::zeroed(floats);
-    let packed = weights.as_mut_slice();
-    for (channel, filter) in layer.weights.chunks_exact(taps).enumerate() {
-        for (tap, &weight) in filter.iter().enumerate() {
-            packed[(channel / LANES * taps + tap) * LANES + channel % LANES] = weight;
+    let weights = match shelf.take(floats)? {
+        Some(kept) => kept,
+        None => {
+            let mut weights = Floats::zeroed(floats);
+            let packed = weights.as_mut_slice();
+            for (channel, filter) in layer.weights.chunks_exact(taps).enumerate() {
+                for (tap, &weight) in filter.iter().enumerate() {
+                    packed[(channel / LANES * taps + tap) * LANES + channel % LANES] = weight;
+                }
+            }
+            shelf.put(weights)
         }
-    }
+    };
     let mut bias = Floats::zeroed(channels.next_multiple_of(LANES));
     bias.as_mut_slice()[..layer.bias.len()].copy_from_slice(layer.bias);
     Ok(PackedDepthwise { window, weights, bias, activation: layer.activation })

@@ -8,7 +8,6 @@
 //!
 //! What a strip does, row by row, is settled when the program is built ([`Action`]); running follows the list.
 
-use super::arena::Floats;
 use super::convolution::{CONVOLUTION, activate_rows, clamp_of};
 use super::depthwise::{PackedDepthwise, Part, parts};
 use super::packed::{Band, Packed, runs};
@@ -348,11 +347,11 @@ impl Step for ExpansionStep {
     }
 
     fn touches(&self) -> Touched {
-        let weights = [&self.dense.weights, &self.dense.bias, &self.filter.weights, &self.filter.bias];
+        let (dense, filter) = (&self.dense, &self.filter);
         Touched {
             reads: vec![self.input.floats()],
             writes: vec![self.output.floats(), self.scratch..self.scratch + self.floats()],
-            weights: weights.map(Floats::place).to_vec(),
+            weights: vec![dense.weights.place(), dense.bias.place(), filter.weights.place(), filter.bias.place()],
         }
     }
 
@@ -372,9 +371,7 @@ impl Step for ExpansionStep {
     }
 
     fn weights(&self) -> usize {
-        [&self.dense.weights, &self.dense.bias, &self.filter.weights, &self.filter.bias]
-            .iter()
-            .map(|all| all.len())
-            .sum()
+        let (dense, filter) = (&self.dense, &self.filter);
+        dense.weights.len() + dense.bias.len() + filter.weights.len() + filter.bias.len()
     }
 }

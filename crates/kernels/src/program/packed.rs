@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::arena::Floats;
 use super::convolution::Convolution;
 use super::region::Region;
+use super::shelf::{Shelf, Weights};
 use super::window::Window;
 use crate::activation::Activation;
 use crate::error::PlanError;
@@ -45,7 +46,7 @@ impl Band {
 pub(crate) struct Packed {
     pub(super) window: Window,
     pub(super) bands: Vec<Band>,
-    pub(crate) weights: Floats,
+    pub(crate) weights: Weights,
     pub(super) bias: Floats,
     /// Whether the input is planar.
     pub(super) is_planar: bool,
@@ -58,7 +59,7 @@ pub(crate) fn pack(
     [inputs, outputs]: [usize; 2],
     is_planar: bool,
     is_tall: bool,
-    set: &KernelSet,
+    (set, shelf): (&KernelSet, &mut Shelf),
 ) -> Result<Packed, PlanError> {
     let window = layer.window;
     let (of_group, to_group) = (inputs / layer.groups, outputs / layer.groups);
@@ -84,8 +85,26 @@ pub(crate) fn pack(
         }
         done += lanes;
     }
+    let weights = match shelf.take(floats)? {
+        Some(kept) => kept,
+        None => shelf.put(fill(layer, (of_group, to_group, outputs), &bands, is_planar, floats)),
+    };
+    let mut bias = Floats::zeroed(outputs.next_multiple_of(LANES));
+    bias.as_mut_slice()[..layer.bias.len()].copy_from_slice(layer.bias);
+    Ok(Packed { window, bands, weights, bias, is_planar, activation: layer.activation })
+}
+
+/// The weights of all bands, in so many floats.
+fn fill(
+    layer: &Convolution<'_>,
+    (of_group, to_group, outputs): (usize, usize, usize),
+    bands: &[Band],
+    is_planar: bool,
+    floats: usize,
+) -> Floats {
+    let window = layer.window;
     let mut weights = Floats::zeroed(floats);
-    for band in &bands {
+    for band in bands {
         let packed = &mut weights.as_mut_slice()[band.weights..];
         for (tap, row) in taps(&window, band.channels.clone(), is_planar).zip(packed.chunks_exact_mut(band.lanes)) {
             for (lane, weight) in row.iter_mut().enumerate() {
@@ -98,9 +117,7 @@ pub(crate) fn pack(
             }
         }
     }
-    let mut bias = Floats::zeroed(outputs.next_multiple_of(LANES));
-    bias.as_mut_slice()[..layer.bias.len()].copy_from_slice(layer.bias);
-    Ok(Packed { window, bands, weights, bias, is_planar, activation: layer.activation })
+    weights
 }
 
 /// The window's elements in the order in which runs go over them.

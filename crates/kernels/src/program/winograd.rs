@@ -11,6 +11,7 @@
 use super::arena::Floats;
 use super::convolution::Convolution;
 use super::region::Region;
+use super::shelf::{Shelf, Weights};
 use super::step::{Step, Worker, proven};
 use super::tiles::{Tile, cut, even};
 use super::window::Window;
@@ -64,7 +65,7 @@ pub(crate) struct PackedWinograd {
     blocks: [usize; 2],
     bands: Vec<Band>,
     /// For each plane, for each band, for each input channel, the channels of the band.
-    pub(crate) weights: Floats,
+    pub(crate) weights: Weights,
     bias: Floats,
     /// What the products begin with.
     zeros: Floats,
@@ -95,6 +96,7 @@ pub(crate) fn pack(
     layer: &Convolution<'_>,
     [inputs, outputs]: [usize; 2],
     set: &KernelSet,
+    shelf: &mut Shelf,
 ) -> Result<PackedWinograd, PlanError> {
     let blocks = [inputs, outputs].map(|channels| channels.div_ceil(LANES));
     let mut bands = Vec::new();
@@ -108,16 +110,10 @@ pub(crate) fn pack(
     if floats > MAX_FLOATS {
         return Err(PlanError::Memory { floats, limit: MAX_FLOATS });
     }
-    let mut weights = Floats::zeroed(floats);
-    let packed = weights.as_mut_slice();
-    for (number, filter) in layer.weights.as_chunks::<9>().0.iter().enumerate() {
-        let (output, input) = (number / inputs, number % inputs);
-        let Some(band) = bands.iter().rfind(|band| band.block * LANES <= output) else { continue };
-        let place = band.weights + input * band.blocks * LANES + output - band.block * LANES;
-        for (plane, weight) in transformed(filter).into_iter().enumerate() {
-            packed[plane * at + place] = weight;
-        }
-    }
+    let weights = match shelf.take(floats)? {
+        Some(kept) => kept,
+        None => shelf.put(fill(layer, inputs, &bands, at)),
+    };
     let mut bias = Floats::zeroed(blocks[1] * LANES);
     bias.as_mut_slice()[..layer.bias.len()].copy_from_slice(layer.bias);
     let clamp = match layer.activation {
@@ -128,6 +124,21 @@ pub(crate) fn pack(
     let batch = (fitting / set.pixels * set.pixels).max(set.pixels);
     let zeros = Floats::zeroed(set.blocks.iter().max().map_or(LANES, |blocks| blocks * LANES));
     Ok(PackedWinograd { padding: layer.window.padding, blocks, bands, weights, bias, zeros, clamp, batch })
+}
+
+/// The transformed weights of all bands, in planes of `at` floats.
+fn fill(layer: &Convolution<'_>, inputs: usize, bands: &[Band], at: usize) -> Floats {
+    let mut weights = Floats::zeroed(at * PLANES);
+    let packed = weights.as_mut_slice();
+    for (number, filter) in layer.weights.as_chunks::<9>().0.iter().enumerate() {
+        let (output, input) = (number / inputs, number % inputs);
+        let Some(band) = bands.iter().rfind(|band| band.block * LANES <= output) else { continue };
+        let place = band.weights + input * band.blocks * LANES + output - band.block * LANES;
+        for (plane, weight) in transformed(filter).into_iter().enumerate() {
+            packed[plane * at + place] = weight;
+        }
+    }
+    weights
 }
 
 /// A 3 × 3 filter as 36 weights.

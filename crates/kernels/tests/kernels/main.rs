@@ -11,6 +11,7 @@
 mod byte_reference;
 mod bytes;
 mod convolution;
+mod kept;
 mod plans;
 mod pointwise;
 mod pooling;

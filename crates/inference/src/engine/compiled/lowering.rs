@@ -4,7 +4,7 @@ mod bytes;
 
 use std::collections::HashMap;
 
-use margay_kernels::{Convolution, LANES, Options, PlanError, Program, ProgramBuilder, TensorId, View};
+use margay_kernels::{Convolution, KeptWeights, LANES, Options, PlanError, Program, ProgramBuilder, TensorId, View};
 
 use super::network::{Layer, Network, Node, ValueId};
 
@@ -12,7 +12,29 @@ use super::network::{Layer, Network, Node, ValueId};
 ///
 /// # Errors
 /// [`PlanError`]: shapes, weights or memory beyond the limits.
-pub(super) fn lower(mut network: Network, options: Options) -> Result<Program, PlanError> {
+pub(super) fn lower(network: Network, options: Options) -> Result<Program, PlanError> {
+    into(ProgramBuilder::new(options), network)
+}
+
+/// As [`lower`]; what is packed is remembered for [`Program::take_packed`].
+///
+/// # Errors
+/// As for [`lower`].
+pub(super) fn lower_to_keep(network: Network, options: Options) -> Result<Program, PlanError> {
+    let mut builder = ProgramBuilder::new(options);
+    builder.remember_packed();
+    into(builder, network)
+}
+
+/// As [`lower`], of a network whose weights were packed at an earlier start.
+///
+/// # Errors
+/// [`PlanError`], also where the weights are not those that the network's shapes want.
+pub(super) fn lower_kept(network: Network, options: Options, weights: KeptWeights) -> Result<Program, PlanError> {
+    into(ProgramBuilder::with_kept(options, weights), network)
+}
+
+fn into(builder: ProgramBuilder, mut network: Network) -> Result<Program, PlanError> {
     let needed = needed(&network);
     let mut nodes = std::mem::take(&mut network.nodes);
     nodes.retain(|node| needed[node.output]);
@@ -22,7 +44,7 @@ pub(super) fn lower(mut network: Network, options: Options) -> Result<Program, P
         parents: parents(network, &nodes),
         tensors: vec![None; network.shapes.len()],
         views: HashMap::new(),
-        builder: ProgramBuilder::new(options),
+        builder,
     };
     let first = lowering.input(&nodes)?;
     for node in nodes.into_iter().filter(|node| Some(node.output) != first) {

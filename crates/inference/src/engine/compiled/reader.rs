@@ -69,6 +69,14 @@ enum Known {
     Tensor(Tensor),
 }
 
+/// The order of a picture's numbers.
+pub(super) fn order(spec: &InputSpec) -> InputOrder {
+    match spec.layout {
+        Layout::Nchw => InputOrder::ChannelsFirst,
+        Layout::Nhwc => InputOrder::ChannelsLast,
+    }
+}
+
 /// A graph that is being read.
 struct Reader<'a> {
     graph: &'a GraphProto,
@@ -126,10 +134,7 @@ impl<'a> Reader<'a> {
             *uses.entry(name.as_str()).or_insert(0) += 1;
         }
         let shape = Shape { channels: 3, height: spec.height as usize, width: spec.width as usize };
-        let order = match spec.layout {
-            Layout::Nchw => InputOrder::ChannelsFirst,
-            Layout::Nhwc => InputOrder::ChannelsLast,
-        };
+        let order = order(spec);
         let takes_bytes = spec.element == Element::U8;
         let mut known = HashMap::new();
         let given = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);

@@ -77,7 +77,7 @@ impl ProgramBuilder {
     /// limits.
     pub fn byte_convolution(&mut self, layer: &ByteConvolution<'_>) -> Result<(), PlanError> {
         let (input, output) = (self.shape(layer.input), self.shape(layer.output));
-        check_convolution(layer, input, output)?;
+        check_convolution(layer, input, output, self.shelf.is_kept())?;
         let zero = self.zero(convolution::STEP, layer.input)?;
         let is_planar = self.tensors[layer.input.tensor].layout.is_planar;
         let mut inputs = vec![layer.input];
@@ -85,14 +85,17 @@ impl ProgramBuilder {
         let by_channel = layer.groups == input.channels && layer.groups == output.channels;
         let work = match finishing {
             Finishing::Bytes(range) if by_channel && !is_planar && depthwise::suits(&layer.window) => {
-                ByteWork::Depthwise(depthwise::pack(layer, input.channels, zero, range, self.bytes)?)
+                ByteWork::Depthwise(depthwise::pack(layer, input.channels, zero, range, (self.bytes, &mut self.shelf))?)
             }
-            finishing => match self.winograd(layer, [input, output], &finishing) {
-                Some(set) => ByteWork::Winograd(winograd::pack(layer, [input, output], finishing, set)?),
+            finishing => match self.winograd(layer, [input, output], &finishing)? {
+                Some(kernels) => {
+                    let shapes = [input, output];
+                    ByteWork::Winograd(winograd::pack(layer, shapes, finishing, kernels, &mut self.shelf)?)
+                }
                 None => {
                     let (inputs, outputs) = (input.channels, output.channels);
                     let setting = Setting { inputs, outputs, zero, is_planar, pixels: output.pixels() };
-                    ByteWork::Convolution(convolution::pack(layer, setting, finishing, self.bytes)?)
+                    ByteWork::Convolution(convolution::pack(layer, setting, finishing, self.bytes, &mut self.shelf)?)
                 }
             },
         };
@@ -103,15 +106,17 @@ impl ProgramBuilder {
 
     /// The kernels of Winograd's method, where a convolution can, may and should be computed by it.
     fn winograd(
-        &self,
+        &mut self,
         layer: &ByteConvolution<'_>,
         shapes: [Shape; 2],
         finishing: &Finishing,
-    ) -> Option<(&'static PairSet, &'static Ends)> {
+    ) -> Result<Option<(&'static PairSet, &'static Ends)>, PlanError> {
         let writes_bytes = !matches!(finishing, Finishing::Floats(_));
         let may = self.options.winograd && writes_bytes && !self.tensors[layer.input.tensor].layout.is_planar;
-        let set = self.bytes.pairs.filter(|_| may)?;
-        Some((set, winograd::suits(layer, shapes, set)?))
+        match self.bytes.pairs {
+            Some(set) if may => Ok(winograd::suits(layer, shapes, set, &mut self.shelf)?.map(|ends| (set, ends))),
+            _ => Ok(None),
+        }
     }
 
     /// What becomes of a convolution's sums, in the kernels' terms; a residual is added to the inputs.
@@ -282,7 +287,7 @@ fn check_ratios(step: &'static str, ratios: [f32; 2]) -> Result<(), PlanError> {
 }
 
 /// Whether a convolution's weights and parameters fit its tensors.
-fn check_convolution(layer: &ByteConvolution<'_>, input: Shape, output: Shape) -> Result<(), PlanError> {
+fn check_convolution(layer: &ByteConvolution<'_>, input: Shape, output: Shape, is_kept: bool) -> Result<(), PlanError> {
     let refuse = |reason: String| Err(PlanError::step(convolution::STEP, reason));
     layer.window.check(convolution::STEP)?;
     let groups = layer.groups;
@@ -293,7 +298,9 @@ fn check_convolution(layer: &ByteConvolution<'_>, input: Shape, output: Shape) -
     let lengths = [input.channels / groups, rows, columns];
     let expected = lengths.iter().try_fold(output.channels, |product, &length| product.checked_mul(length));
     let (weights, biases, factors) = (layer.weights.len(), layer.bias.len(), layer.factors.len());
-    if expected != Some(weights) || ![0, output.channels].contains(&biases) || factors != output.channels {
+    let found = if is_kept { expected } else { Some(weights) };
+    if expected.is_none() || expected != found || ![0, output.channels].contains(&biases) || factors != output.channels
+    {
         return refuse(format!("it has {weights} weights, {biases} biases and {factors} factors"));
     }
     if layer.weights.iter().any(|weight| !(-255..=255).contains(weight)) {

@@ -59,14 +59,14 @@ impl Shapes {
 }
 
 /// Bands and their weights in some form, and the passes that takes.
-pub(crate) type Contents = (Vec<Band>, Bytes, usize);
+pub(crate) type Filled = (Vec<Band>, Bytes, usize);
 
 /// Nothing where a weight does not fit the form.
-pub(crate) fn filled(filters: &Filters<'_>, setting: Setting, shapes: Shapes) -> Result<Option<Contents>, PlanError> {
+pub(crate) fn filled(filters: &Filters<'_>, setting: Setting, shapes: &Shapes) -> Result<Option<Filled>, PlanError> {
     let (form, of_word) = (shapes.form, shapes.form.of_word());
     let of_tap = if setting.is_dense(&filters.window, form) { setting.inputs } else { usize::MAX };
     let passes = filters.passes(form);
-    let (bands, bytes) = bands(filters, setting, passes, &shapes)?;
+    let (bands, bytes) = bands(filters, setting, passes, shapes)?;
     let mut weights = Bytes::zeroed(bytes)?;
     for band in &bands {
         let width = band.blocks * form.bytes();
@@ -91,7 +91,7 @@ pub(crate) fn filled(filters: &Filters<'_>, setting: Setting, shapes: Shapes) ->
 }
 
 /// How the output's blocks are divided, and the bytes of all packed weights.
-fn bands(
+pub(crate) fn bands(
     filters: &Filters<'_>,
     setting: Setting,
     passes: usize,

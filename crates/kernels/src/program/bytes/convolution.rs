@@ -4,8 +4,8 @@
 use std::ops::Range;
 
 use super::Quantised;
-use super::bands::{Band, Contents, DENSE_CHANNELS, Setting, Shapes, filled, in_blocks, picture_chunks};
-use super::pack::{Bytes, Filters, OF_WORD, biased, words};
+use super::bands::{Band, DENSE_CHANNELS, Filled, Setting, Shapes, bands, filled, in_blocks, picture_chunks};
+use super::pack::{Bytes, Filters, NOTED, OF_WORD, biased, noted, recalled, words};
 use crate::block::{self, Form, Joint};
 use crate::error::PlanError;
 use crate::kernel::bytes::pairs::{PAIR_STEP, PairSet};
@@ -15,6 +15,7 @@ use crate::layout::{LANES, MAX_PICTURE_CHANNELS};
 use crate::program::arena::Floats;
 use crate::program::builder::View;
 use crate::program::region::Region;
+use crate::program::shelf::{Shelf, Weights};
 use crate::program::window::Window;
 
 pub(crate) const STEP: &str = "quantised convolution";
@@ -79,7 +80,7 @@ pub(crate) enum Finishing {
 pub(crate) struct PackedBytes {
     pub(crate) window: Window,
     pub(crate) bands: Vec<Band>,
-    pub(crate) weights: Bytes,
+    pub(crate) weights: Weights,
     pub(crate) bias: Vec<i32>,
     pub(crate) factors: Floats,
     /// How often the windows are gone over.
@@ -122,7 +123,7 @@ impl PackedBytes {
     }
 
     pub(crate) fn floats(&self) -> usize {
-        self.weights.floats() + self.bias.len() + self.factors.len()
+        self.weights.len() + self.bias.len() + self.factors.len()
     }
 }
 
@@ -132,6 +133,7 @@ pub(crate) fn pack(
     setting: Setting,
     finishing: Finishing,
     set: &'static ByteSet,
+    shelf: &mut Shelf,
 ) -> Result<PackedBytes, PlanError> {
     let outputs = setting.outputs;
     let filters = Filters {
@@ -141,11 +143,20 @@ pub(crate) fn pack(
         to_group: outputs / layer.groups,
         window: layer.window,
     };
-    let bias = biased(STEP, &filters, layer.bias, set.number(setting.zero), layer.factors)?;
-    let ((bands, weights, passes), set, pairs) = choose(&filters, setting, set)?;
+    let Contents { bands, weights, bias, passes, set, pairs } = match recall(&filters, setting, set, shelf)? {
+        Some(contents) => contents,
+        None => {
+            let bias = biased(STEP, &filters, layer.bias, set.number(setting.zero), layer.factors)?;
+            let ((bands, weights, passes), set, pairs) = choose(&filters, setting, set)?;
+            shelf.put_numbers(&noted(passes, set));
+            shelf.put_numbers(&bias);
+            Contents { bands, weights: shelf.put(weights.into_floats()), bias, passes, set, pairs }
+        }
+    };
     let widening = pairs.map(|pairs| {
         let chunks = chunks(&layer.window, setting);
-        let is_kept = weights.len() > CACHED_BYTES && chunks * PAIR_STEP * setting.pixels <= KEPT_FLOATS;
+        let is_kept =
+            weights.len() * size_of::<f32>() > CACHED_BYTES && chunks * PAIR_STEP * setting.pixels <= KEPT_FLOATS;
         let is_dense = setting.is_dense(&layer.window, Form::Pairs);
         Widening { pairs, chunks, is_dense, kept: is_kept.then_some(setting.pixels) }
     });
@@ -155,25 +166,65 @@ pub(crate) fn pack(
     Ok(PackedBytes { window, bands, weights, bias, factors, passes, is_planar, finishing, set, widening })
 }
 
+/// What depends on the weights.
+struct Contents {
+    bands: Vec<Band>,
+    weights: Weights,
+    bias: Vec<i32>,
+    passes: usize,
+    set: &'static ByteSet,
+    /// Where it multiplies widened inputs.
+    pairs: Option<&'static PairSet>,
+}
+
+/// What an earlier start packed. Nothing that it noted is trusted: numbers that it cannot have noted are refused, and
+/// weights of another size than shapes and form want.
+fn recall(
+    filters: &Filters<'_>,
+    setting: Setting,
+    set: &'static ByteSet,
+    shelf: &mut Shelf,
+) -> Result<Option<Contents>, PlanError> {
+    let Some(noted) = shelf.take_numbers(NOTED)? else { return Ok(None) };
+    let (passes, found) = recalled([noted[0], noted[1]], set)?;
+    let (shapes, pairs) = match found.form {
+        Form::NarrowBytes => (Shapes::of(found, setting), None),
+        _ => widest(filters, setting, found),
+    };
+    if pairs.is_some() && passes != 1 {
+        return Err(PlanError::step("kept weights", format!("sixteen bits were packed by {passes}")));
+    }
+    let bias = shelf.take_numbers(setting.outputs.next_multiple_of(LANES))?;
+    let (bands, bytes) = bands(filters, setting, passes, &shapes)?;
+    match (bias, shelf.take(Bytes::check(bytes)?)?) {
+        (Some(bias), Some(weights)) => Ok(Some(Contents { bands, weights, bias, passes, set: found, pairs })),
+        _ => Err(PlanError::step(STEP, "its weights were not kept")),
+    }
+}
+
 /// Fills the weights in the form that multiplies fastest: in eight bits where they fit, else in sixteen.
 fn choose(
     filters: &Filters<'_>,
     setting: Setting,
     set: &'static ByteSet,
-) -> Result<(Contents, &'static ByteSet, Option<&'static PairSet>), PlanError> {
+) -> Result<(Filled, &'static ByteSet, Option<&'static PairSet>), PlanError> {
     if let Some(narrow) = set.narrow
-        && let Some(contents) = filled(filters, setting, Shapes::of(narrow, setting))?
+        && let Some(filled) = filled(filters, setting, &Shapes::of(narrow, setting))?
     {
-        return Ok((contents, narrow, None));
+        return Ok((filled, narrow, None));
     }
+    let (shapes, pairs) = widest(filters, setting, set);
+    let filled = filled(filters, setting, &shapes)?;
+    Ok((filled.ok_or_else(|| PlanError::step(STEP, "a weight is beyond -255 to 255"))?, set, pairs))
+}
+
+/// How weights are packed that fit no narrower form: shapes alone say it.
+fn widest(filters: &Filters<'_>, setting: Setting, set: &'static ByteSet) -> (Shapes, Option<&'static PairSet>) {
     let is_whole = filters.to_group == filters.outputs;
-    let pairs = set.pairs.filter(|_| is_whole && setting.pixels > 1 && set.form == Form::Words);
-    let shapes = match pairs {
-        Some(pairs) => Shapes { form: Form::Pairs, sizes: pairs.blocks.to_vec() },
-        None => Shapes::of(set, setting),
-    };
-    let contents = filled(filters, setting, shapes)?;
-    Ok((contents.ok_or_else(|| PlanError::step(STEP, "a weight is beyond -255 to 255"))?, set, pairs))
+    match set.pairs.filter(|_| is_whole && setting.pixels > 1 && set.form == Form::Words) {
+        Some(pairs) => (Shapes { form: Form::Pairs, sizes: pairs.blocks.to_vec() }, Some(pairs)),
+        None => (Shapes::of(set, setting), None),
+    }
 }
 
 /// Sixteens of one widened window.

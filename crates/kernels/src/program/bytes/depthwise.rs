@@ -1,7 +1,7 @@
 //! A depthwise convolution of bytes: one filter for each channel.
 
 use super::convolution::ByteConvolution;
-use super::pack::{Bytes, Filters, biased, part};
+use super::pack::{Bytes, Filters, NOTED, biased, noted, part, recalled};
 use crate::block::{Form, Range};
 use crate::error::PlanError;
 use crate::kernel::bytes::depthwise::{ByteDepthwiseCall, ByteDepthwiseKernel, COLUMNS, TAPS};
@@ -10,6 +10,7 @@ use crate::kernel::bytes::set::ByteSet;
 use crate::layout::{LANES, SLACK};
 use crate::program::arena::Floats;
 use crate::program::region::Region;
+use crate::program::shelf::{Shelf, Weights};
 use crate::program::step::{Step, Worker, proven};
 use crate::program::tiles::even;
 use crate::program::window::Window;
@@ -22,7 +23,7 @@ pub(crate) struct PackedByteDepthwise {
     window: Window,
     /// For each block, for each pass, for each row, for each four of a row, sixteen channels; for pairs of pixels twice,
     /// as the kernel wants it.
-    weights: Bytes,
+    weights: Weights,
     passes: usize,
     bias: Vec<i32>,
     factors: Floats,
@@ -50,7 +51,7 @@ impl PackedByteDepthwise {
         }
     }
     pub(crate) fn floats(&self) -> usize {
-        self.weights.floats() + self.bias.len() + self.factors.len()
+        self.weights.len() + self.bias.len() + self.factors.len()
     }
 }
 
@@ -112,33 +113,79 @@ pub(crate) fn pack(
     channels: usize,
     zero: u8,
     range: Range,
-    set: &'static ByteSet,
+    (set, shelf): (&'static ByteSet, &mut Shelf),
 ) -> Result<PackedByteDepthwise, PlanError> {
     let window = layer.window;
     let filters = Filters { weights: layer.weights, outputs: channels, of_group: 1, to_group: 1, window };
-    let bias = biased(STEP, &filters, layer.bias, set.number(zero), layer.factors)?;
     let mut factors = Floats::zeroed(channels);
     factors.as_mut_slice()[..channels].copy_from_slice(layer.factors);
+    // Shapes alone say it.
     let rows = set.pairs.filter(|_| suits_rows(&window));
-    if rows.is_some() {
-        let weights = by_rows(&filters, channels.div_ceil(LANES))?;
-        return Ok(PackedByteDepthwise { window, weights, passes: 1, bias, factors, range, set, rows });
+    if let Some(Contents { bias, weights, passes, set }) = recall(&filters, rows, set, shelf)? {
+        return Ok(PackedByteDepthwise { window, weights, passes, bias, factors, range, set, rows });
     }
+    let bias = biased(STEP, &filters, layer.bias, set.number(zero), layer.factors)?;
+    let (weights, passes, set) = match rows {
+        Some(_) => (by_rows(&filters, channels.div_ceil(LANES))?, 1, set),
+        None => by_fours(&filters, channels.div_ceil(LANES), set)?,
+    };
+    shelf.put_numbers(&noted(passes, set));
+    shelf.put_numbers(&bias);
+    let weights = shelf.put(weights.into_floats());
+    Ok(PackedByteDepthwise { window, weights, passes, bias, factors, range, set, rows })
+}
+
+/// What depends on the weights.
+struct Contents {
+    bias: Vec<i32>,
+    weights: Weights,
+    passes: usize,
+    set: &'static ByteSet,
+}
+
+/// What an earlier start packed: as for dense convolutions.
+fn recall(
+    filters: &Filters<'_>,
+    rows: Option<&'static PairSet>,
+    set: &'static ByteSet,
+    shelf: &mut Shelf,
+) -> Result<Option<Contents>, PlanError> {
+    let Some(noted) = shelf.take_numbers(NOTED)? else { return Ok(None) };
+    let (passes, found) = recalled([noted[0], noted[1]], set)?;
+    let of_block = match rows {
+        Some(_) if noted == [1, 0] => rows_bytes(&filters.window),
+        Some(_) => return Err(PlanError::step("kept weights", format!("sixteen bits were packed by {noted:?}"))),
+        None => block_bytes(&filters.window, passes, found),
+    };
+    let bias = shelf.take_numbers(filters.outputs.next_multiple_of(LANES))?;
+    let bytes = Bytes::check(of_block.saturating_mul(filters.outputs.div_ceil(LANES)))?;
+    match (bias, shelf.take(bytes)?) {
+        (Some(bias), Some(weights)) => Ok(Some(Contents { bias, weights, passes, set: found })),
+        _ => Err(PlanError::step(STEP, "its weights were not kept")),
+    }
+}
+
+/// Weights for one row at a time, in the form that multiplies fastest; how often the windows are gone over, and by which set.
+fn by_fours(
+    filters: &Filters<'_>,
+    blocks: usize,
+    set: &'static ByteSet,
+) -> Result<(Bytes, usize, &'static ByteSet), PlanError> {
     let set = match set.narrow {
-        Some(narrow) if fits(&filters, narrow) => narrow,
+        Some(narrow) if fits(filters, narrow) => narrow,
         _ => set,
     };
-    let (form, blocks, passes) = (set.form, channels.div_ceil(LANES), filters.passes(set.form));
-    let bytes = block_bytes(&window, passes, set);
+    let (form, passes) = (set.form, filters.passes(set.form));
+    let bytes = block_bytes(&filters.window, passes, set);
     let mut weights = Bytes::zeroed(bytes.saturating_mul(blocks))?;
     for (number, packed) in weights.as_mut_slice().chunks_exact_mut(bytes).take(blocks).enumerate() {
-        for (four, to) in places(&window, passes).zip(packed.chunks_exact_mut(form.bytes())) {
+        for (four, to) in places(&filters.window, passes).zip(packed.chunks_exact_mut(form.bytes())) {
             for lane in 0..LANES {
-                form.put(to, lane, at(&filters, number * LANES + lane, four, form));
+                form.put(to, lane, at(filters, number * LANES + lane, four, form));
             }
         }
     }
-    Ok(PackedByteDepthwise { window, weights, passes, bias, factors, range, set, rows })
+    Ok((weights, passes, set))
 }
 
 /// Four weights of each channel of a block: of which pass and row, which of the row, and by how many elements shifted.
@@ -234,7 +281,7 @@ impl ByteDepthwiseStep {
                     rows: packed.window.kernel[0],
                     passes: packed.passes,
                     fours: fours(&packed.window),
-                    weights: packed.weights.as_ptr().add(block * packed.block_bytes()),
+                    weights: packed.weights.as_ptr().cast::<u8>().add(block * packed.block_bytes()),
                     bias: packed.bias.as_ptr().add(block * LANES),
                     factors: packed.factors.as_ptr().add(block * LANES),
                     output: worker.at(self.output.at(block, y, part.x)).cast(),
@@ -250,7 +297,8 @@ impl Step for ByteDepthwiseStep {
         let (packed, blocks) = (&self.packed, self.output.blocks());
         let are_blocked = [&self.input, &self.output].iter().all(|it| it.layout.is_bytes() && !it.layout.is_planar);
         proven(are_blocked && packed.window.dilation[1] == 1, STEP, "kinds of tensors")?;
-        proven(blocks * packed.block_bytes() <= packed.weights.len(), STEP, "weights")?;
+        let weights = packed.weights.len() * size_of::<f32>();
+        proven(blocks * packed.block_bytes() <= weights, STEP, "weights")?;
         proven(packed.rows.is_none() || suits_rows(&packed.window), STEP, "windows")?;
         proven(blocks * LANES <= packed.bias.len() && blocks * LANES <= packed.factors.len(), STEP, "bias")?;
         proven(blocks == self.input.blocks(), STEP, "input blocks")?;

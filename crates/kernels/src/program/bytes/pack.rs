@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::block::Form;
 use crate::error::PlanError;
+use crate::kernel::bytes::set::ByteSet;
 use crate::layout::{LANES, MAX_FLOATS};
 use crate::program::arena::Floats;
 use crate::program::window::Window;
@@ -88,6 +89,30 @@ pub(crate) fn biased(
     Ok(biased)
 }
 
+/// Numbers that say how weights were packed.
+pub(crate) const NOTED: usize = 2;
+
+/// How weights were packed, which depends on them: in how many passes, and whether in the form that a set has for small
+/// ones.
+pub(crate) fn noted(passes: usize, set: &ByteSet) -> [i32; NOTED] {
+    [passes as i32, i32::from(set.form == Form::NarrowBytes)]
+}
+
+/// Passes and set of weights that an earlier start packed.
+pub(crate) fn recalled(
+    [passes, is_narrow]: [i32; NOTED],
+    set: &'static ByteSet,
+) -> Result<(usize, &'static ByteSet), PlanError> {
+    let refuse = || PlanError::step("kept weights", format!("they were packed by {passes}, {is_narrow}"));
+    let set = match (is_narrow, set.narrow) {
+        (0, _) => set,
+        (1, Some(narrow)) => narrow,
+        _ => return Err(refuse()),
+    };
+    let passes = usize::try_from(passes).ok().filter(|passes| (1..=MAX_PASSES).contains(passes)).ok_or_else(refuse)?;
+    Ok((passes, set))
+}
+
 /// Input channels in words of so many: each begins at a multiple of that, and none reaches over the end of a block.
 pub(crate) fn words(channels: Range<usize>, of_word: usize) -> impl Iterator<Item = usize> + Clone {
     (channels.start / of_word..channels.end.div_ceil(of_word)).map(move |word| word * of_word)
@@ -111,23 +136,12 @@ impl Bytes {
         Ok(floats)
     }
 
-    /// In floats.
-    pub(crate) fn floats(&self) -> usize {
-        self.0.len()
-    }
-
-    /// In bytes.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len() * size_of::<f32>()
-    }
-
-    pub(crate) fn as_ptr(&self) -> *const u8 {
-        self.0.as_ptr().cast()
-    }
-
     pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
-        let length = self.len();
-        // SAFETY: floats are bytes without gaps, the memory is initialised, and the borrow is exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), length) }
+        self.0.as_mut_bytes()
+    }
+
+    /// Where they are kept with other packed weights.
+    pub(crate) fn into_floats(self) -> Floats {
+        self.0
     }
 }

@@ -149,7 +149,7 @@ impl ByteConvolutionStep {
     /// Whether all tiles of one band come before the next band, and not all bands of a tile before the next tile:
     /// whichever is better for the caches.
     fn is_band_by_band(&self) -> bool {
-        self.packed.weights.len() > CACHED_BYTES || self.tiles.len() == 1
+        self.packed.weights.len() * size_of::<f32>() > CACHED_BYTES || self.tiles.len() == 1
     }
 
     /// # Safety
@@ -185,7 +185,7 @@ impl ByteConvolutionStep {
                 input: input.map(|place| worker.at(place).cast_const().cast()),
                 runs,
                 step: self.step,
-                weights: packed.weights.as_ptr().add(band.weights),
+                weights: packed.weights.as_ptr().cast::<u8>().add(band.weights),
                 bias: packed.bias.as_ptr().add(band.block * LANES),
                 factors: packed.factors.as_ptr().add(band.block * LANES),
                 output: first(&self.output, placed.output),
@@ -200,7 +200,7 @@ impl ByteConvolutionStep {
         let elements: usize = runs.iter().map(|run| run.length as usize).sum();
         let weights = band.weights + elements * band.blocks * self.packed.form().bytes();
         let channels = (band.block + band.blocks) * LANES;
-        proven(weights <= self.packed.weights.len(), STEP, "weights")?;
+        proven(weights <= self.packed.weights.len() * size_of::<f32>(), STEP, "weights")?;
         proven(channels <= self.packed.bias.len() && channels <= self.packed.factors.len(), STEP, "bias")?;
         if let Finishing::Floats(addends) = &self.packed.finishing {
             proven(channels <= addends.len(), STEP, "addends")?;

@@ -12,6 +12,7 @@ use crate::kernel::tile::Run;
 use crate::layout::{Element, LANES, Shape};
 use crate::program::arena::Floats;
 use crate::program::region::Region;
+use crate::program::shelf::{Shelf, Weights};
 use crate::program::step::{Step, Worker, proven};
 use crate::program::tiles::{Tile, cut, even};
 use crate::program::window::Window;
@@ -30,12 +31,14 @@ const FEW_CHANNELS: usize = 128;
 /// Bytes of one block's weights for one word: two input channels.
 const WORD_BYTES: usize = 64;
 
-/// By which patches a convolution can, and should, be computed this way.
+/// By which patches a convolution can, and should, be computed this way. Shapes leave some; which of them the weights allow
+/// is noted on the shelf, or was by an earlier start: as the pixels of a side, 0 for none.
 pub(crate) fn suits(
     layer: &ByteConvolution<'_>,
     [input, output]: [Shape; 2],
     set: &'static PairSet,
-) -> Option<&'static Ends> {
+    shelf: &mut Shelf,
+) -> Result<Option<&'static Ends>, PlanError> {
     let window = Window { padding: layer.window.padding, ..Window::square(3, 1, 0) };
     let suits = layer.window == window
         && layer.groups == 1
@@ -43,9 +46,21 @@ pub(crate) fn suits(
         && output.channels >= LANES
         && output.height >= FOUR.output
         && output.width >= FOUR.output;
-    let ends = if input.channels <= FEW_CHANNELS { [&set.four, &set.two] } else { [&set.two, &set.two] };
+    if !suits {
+        return Ok(None);
+    }
+    let all: [&'static Ends; 2] = [&set.four, &set.two];
+    let mut left = all.into_iter().skip(usize::from(input.channels > FEW_CHANNELS));
+    let side = |ends: &Ends| ends.size.output as i32;
+    if let Some(noted) = shelf.take_numbers(1)? {
+        let found = left.find(|ends| noted == [side(ends)]);
+        let refuse = || PlanError::step("kept weights", format!("they are of patches of {noted:?}"));
+        return if noted == [0] { Ok(None) } else { found.map(Some).ok_or_else(refuse) };
+    }
     let filters = filters(layer, input, output);
-    ends.into_iter().find(|ends| suits && filters.are_whole(ends.size))
+    let found = left.find(|ends| filters.are_whole(ends.size));
+    shelf.put_numbers(&[found.map_or(0, side)]);
+    Ok(found)
 }
 
 fn filters<'a>(layer: &ByteConvolution<'a>, input: Shape, output: Shape) -> Filters<'a> {
@@ -77,7 +92,7 @@ pub(crate) struct PackedByteWinograd {
     blocks: [usize; 2],
     bands: Vec<Band>,
     /// For each plane, for each band, for each pair of input channels, the channels of the band.
-    weights: Bytes,
+    weights: Weights,
     bias: Vec<i32>,
     factors: Floats,
     /// What the products begin with.
@@ -90,7 +105,7 @@ pub(crate) struct PackedByteWinograd {
 
 impl PackedByteWinograd {
     pub(crate) fn floats(&self) -> usize {
-        self.weights.floats() + self.bias.len() + self.factors.len()
+        self.weights.len() + self.bias.len() + self.factors.len()
     }
 
     /// Numbers of a transformed patch.
@@ -124,6 +139,7 @@ pub(crate) fn pack(
     [input, output]: [Shape; 2],
     finishing: Finishing,
     (set, ends): (&'static PairSet, &'static Ends),
+    shelf: &mut Shelf,
 ) -> Result<PackedByteWinograd, PlanError> {
     let filters = filters(layer, input, output);
     let planes = ends.size.patch * ends.size.patch;
@@ -135,21 +151,16 @@ pub(crate) fn pack(
         bands.push(Band { block, blocks: size, weights: at });
         (block, at) = (block + size, at + size * WORD_BYTES * blocks[0] * PAIR_STEP);
     }
-    let mut weights = Bytes::zeroed(at.saturating_mul(planes))?;
-    let packed = weights.as_mut_slice();
-    let inputs = input.channels;
-    for (number, filter) in layer.weights.as_chunks::<9>().0.iter().enumerate() {
-        let (output, input) = (number / inputs, number % inputs);
-        let Some(band) = bands.iter().rfind(|band| band.block * LANES <= output) else { continue };
-        let lane = output - band.block * LANES;
-        let place = band.weights + (input / 2 * band.blocks * LANES + lane) * 4 + input % 2 * 2;
-        for (plane, weight) in transformed(filter, ends.size).enumerate() {
-            let to = plane * at + place;
-            packed[to..to + 2].copy_from_slice(&weight.to_le_bytes());
+    let floats = Bytes::check(at.saturating_mul(planes))?;
+    let (bias, weights) = match (shelf.take_numbers(blocks[1] * LANES)?, shelf.take(floats)?) {
+        (Some(bias), Some(weights)) => (bias, weights),
+        _ => {
+            // The bytes are transformed less their zero, which then contributes nothing.
+            let bias = biased(CONVOLUTION, &filters, layer.bias, 0, layer.factors)?;
+            shelf.put_numbers(&bias);
+            (bias, shelf.put(fill(layer.weights, input.channels, &bands, (ends.size, at))?.into_floats()))
         }
-    }
-    // The bytes are transformed less their zero, which then contributes nothing.
-    let bias = biased(CONVOLUTION, &filters, layer.bias, 0, layer.factors)?;
+    };
     let mut factors = Floats::zeroed(output.channels);
     factors.as_mut_slice()[..output.channels].copy_from_slice(layer.factors);
     let fitting = BATCH_FLOATS / (planes * (PIXEL[0] * blocks[0] + PIXEL[1] * blocks[1]));
@@ -157,6 +168,28 @@ pub(crate) fn pack(
     let zeros = vec![0; set.blocks.iter().max().map_or(LANES, |blocks| blocks * LANES)];
     let padding = layer.window.padding;
     Ok(PackedByteWinograd { padding, blocks, bands, weights, bias, factors, zeros, finishing, batch, ends, set })
+}
+
+/// The transformed weights of all bands, in planes of `at` bytes.
+fn fill(
+    filters: &[i16],
+    inputs: usize,
+    bands: &[Band],
+    (size, at): (&'static Size, usize),
+) -> Result<Bytes, PlanError> {
+    let mut weights = Bytes::zeroed(at.saturating_mul(size.patch * size.patch))?;
+    let packed = weights.as_mut_slice();
+    for (number, filter) in filters.as_chunks::<9>().0.iter().enumerate() {
+        let (output, input) = (number / inputs, number % inputs);
+        let Some(band) = bands.iter().rfind(|band| band.block * LANES <= output) else { continue };
+        let lane = output - band.block * LANES;
+        let place = band.weights + (input / 2 * band.blocks * LANES + lane) * 4 + input % 2 * 2;
+        for (plane, weight) in transformed(filter, size).enumerate() {
+            let to = plane * at + place;
+            packed[to..to + 2].copy_from_slice(&weight.to_le_bytes());
+        }
+    }
+    Ok(weights)
 }
 
 /// A 3 × 3 filter as the weights of all planes: below 49 · 255 for weights of up to 255, and so of sixteen bits.
@@ -290,7 +323,7 @@ impl ByteWinogradStep {
                             input: halves.map(|x| worker.at(from + x * PIXEL[0]).cast_const().cast()),
                             runs: &batch.runs,
                             step: PAIR_STEP,
-                            weights: packed.weights.as_ptr().add(plane * packed.plane() + band.weights),
+                            weights: packed.weights.as_ptr().cast::<u8>().add(plane * packed.plane() + band.weights),
                             bias: packed.zeros.as_ptr(),
                             factors: packed.factors.as_ptr(),
                             output: halves.map(|x| worker.at(to + x * PIXEL[1]).cast()),
@@ -343,7 +376,7 @@ impl Step for ByteWinogradStep {
         // Runs of whole blocks reach the last patch of the last block of a plane, and no further: planes are as long.
         proven(self.batches.iter().all(|found| found.patches <= *batch), STEP, "scratch")?;
         let channels = blocks[1] * LANES;
-        proven(weights.len() >= self.packed.planes() * self.packed.plane(), STEP, "weights")?;
+        proven(weights.len() * size_of::<f32>() >= self.packed.planes() * self.packed.plane(), STEP, "weights")?;
         proven(bias.len() >= channels && factors.len() >= channels, STEP, "bias")?;
         proven(*blocks == [self.input.blocks(), self.output.blocks()], STEP, "blocks")?;
         proven(!matches!(finishing, Finishing::Floats(_)), STEP, "it writes bytes")?;
