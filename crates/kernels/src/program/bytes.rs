@@ -5,6 +5,7 @@ pub(crate) mod convolution;
 pub(crate) mod depthwise;
 pub(crate) mod edges;
 pub(crate) mod pack;
+pub(crate) mod patches;
 pub(crate) mod rows;
 pub(crate) mod tiled;
 pub(crate) mod winograd;
@@ -19,9 +20,10 @@ use crate::kernel::bytes::set::ByteSet;
 use convolution::PackedBytes;
 use depthwise::{ByteDepthwiseStep, PackedByteDepthwise};
 use edges::{Arrival, DequantiseStep, PictureStep, QuantiseStep};
+use patches::ByteWinogradStep;
 use rows::{ByteChannelStep, ByteMeanStep, BytePoolStep, ByteProductStep, ByteSumStep, TableStep};
 use tiled::ByteConvolutionStep;
-use winograd::{ByteWinogradStep, PackedByteWinograd};
+use winograd::PackedByteWinograd;
 
 /// How bytes stand for numbers: `number = (byte − zero) · scale`.
 #[derive(Debug, Clone, Copy, PartialEq)]
