@@ -70,6 +70,8 @@ mod policy;
 mod power_cuts;
 #[path = "promises/proxy.rs"]
 mod proxy;
+#[path = "promises/quantize.rs"]
+mod quantize;
 #[path = "promises/s3_peers.rs"]
 mod s3_peers;
 #[path = "promises/self_test.rs"]

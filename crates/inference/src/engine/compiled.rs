@@ -10,7 +10,7 @@
 
 mod arithmetic;
 mod attributes;
-mod constant;
+pub(crate) mod constant;
 mod declined;
 mod fuzzed;
 mod lowering;

@@ -12,6 +12,7 @@ mod families;
 mod networks;
 mod protobuf;
 mod quantised;
+mod quantising;
 mod real;
 mod shared;
 mod small;
