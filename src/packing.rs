@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use crate::classifier::one_shot::{OneShot, OneShotError};
 use crate::classifier::{Running, WorkerIdentity};
 use crate::package::{
-    Draft, EngineHint, LabelFileError, MANIFEST_FILE, MAX_LABEL_FILE_BYTES, Manifest, PackageError, PackagePath, PathError,
-    Sha256Digest, parse_labels,
+    Draft, EngineHint, LabelFileError, MANIFEST_FILE, MAX_LABEL_FILE_BYTES, Manifest, PackageError, PackagePath,
+    PathError, Sha256Digest, parse_labels,
 };
 use crate::units::Probability;
 use margay_inference::{Labels, ModelSummary};

@@ -7,7 +7,6 @@ pub mod pictures;
 mod speed;
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use margay_inference::quantise::{LayerError, Method, Pass, Scope};
@@ -21,7 +20,7 @@ use super::{PackError, Stage, TRIAL_MEMORY, archive, top_directory};
 use crate::classifier::model_directory::ModelDirectory;
 use crate::classifier::one_shot::calibration::{Calibration, Observed};
 use crate::classifier::one_shot::scores::Scored;
-use crate::classifier::one_shot::{MAX_PICTURE, OneShot, OneShotError};
+use crate::classifier::one_shot::{OneShot, OneShotError};
 use crate::classifier::{Running, WorkerIdentity};
 use crate::package::{Draft, Golden, LabelSource, Manifest, PackagePath, Sha256Digest};
 
@@ -62,7 +61,7 @@ pub struct Order {
     pub validate: Option<PathBuf>,
     /// The most pictures of each folder.
     pub pictures: usize,
-    /// How ranges are found; the better way where nobody says.
+    /// How ranges are found; the best way where nobody says.
     pub method: Option<Method>,
     /// Nodes that stay floats.
     pub keep: Vec<String>,
@@ -136,7 +135,9 @@ pub async fn quantise(order: &Order, tell: Tell<'_>) -> Result<(Report, Option<P
     let (mut candidate, tried) = work.candidates(&calibration, &float, &readable).await?;
     let comparison = match (&order.validate, tried.iter().find(|(method, _)| *method == candidate.method)) {
         (None, Some((_, comparison))) => comparison.clone(),
-        (validate, _) => work.validate(validate.as_deref().unwrap_or(&order.calibrate), [&float, &candidate.worker]).await?,
+        (validate, _) => {
+            work.validate(validate.as_deref().unwrap_or(&order.calibrate), [&float, &candidate.worker]).await?
+        }
     };
     let layers = work.layers(&calibration, candidate.method, &readable).await?;
     let scope = calibration.scope.clone();
@@ -224,7 +225,7 @@ impl Work<'_> {
         pictures: &[PathBuf],
     ) -> Result<(Candidate, Vec<(Method, Comparison)>), QuantisingError> {
         let (reference, _) = self.scores(float, pictures, "the float model").await?;
-        let methods = self.order.method.map_or(vec![Method::MinMax, Method::Entropy], |method| vec![method]);
+        let methods = self.order.method.map_or(Method::ALL.to_vec(), |method| vec![method]);
         let mut tried: Vec<(Method, Comparison)> = Vec::new();
         let mut best: Option<(Candidate, Comparison)> = None;
         for method in methods {
@@ -281,7 +282,7 @@ impl Work<'_> {
         let (mut all, mut unreadable) = (Vec::new(), Vec::new());
         for (number, picture) in pictures.iter().enumerate() {
             (self.tell)(&format!("asking {what}: picture {} of {}", number + 1, pictures.len()));
-            let scored = match read(picture) {
+            let scored = match pictures::read(picture) {
                 Ok(bytes) => worker.scores(Scored::Picture, &bytes).await,
                 Err(why) => Err(OneShotError::Refused { why }),
             };
@@ -343,7 +344,8 @@ impl Work<'_> {
             let best = result.predictions.into_iter().next().filter(|best| best.class == golden.class);
             let best = best.ok_or_else(|| QuantisingError::Golden { image: golden.image.to_string() })?;
             let least = samples::least_probability(best.probability);
-            let golden = Golden { label: golden.label.clone(), ..Golden::at_least(golden.image.clone(), golden.class, least) };
+            let golden =
+                Golden { label: golden.label.clone(), ..Golden::at_least(golden.image.clone(), golden.class, least) };
             measured.push(Measured { picture, label: best.label, probability: best.probability, golden });
         }
         stage.add_bytes(&super::place(PROVENANCE)?, self.provenance(report).as_bytes())?;
@@ -381,17 +383,6 @@ impl Work<'_> {
 fn int8_place(file: &str) -> Result<PackagePath, PackError> {
     let stem = file.strip_suffix(".onnx").unwrap_or(file);
     super::place(&format!("{stem}-int8.onnx"))
-}
-
-/// A picture's bytes, within their limit.
-fn read(picture: &Path) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    let file = fs::File::open(picture).map_err(|error| error.to_string())?;
-    file.take(MAX_PICTURE + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > MAX_PICTURE {
-        return Err(format!("it is over the limit of {MAX_PICTURE} bytes"));
-    }
-    Ok(bytes)
 }
 
 /// Whether enough pictures could be read.

@@ -37,6 +37,6 @@ pub use margay_frontend::{
     prepare, still, tensor, thumbnail,
 };
 pub use pipeline::{Classification, ClassifyError, Pipeline, Prediction, StageTimings};
-pub use quantise::{Quantiser, QuantiseError};
+pub use quantise::{QuantiseError, Quantiser};
 pub use spec::output::{OutputKind, OutputSpec, Quantisation};
 pub use spec::{ModelSpec, SpecError, SpecProblem};

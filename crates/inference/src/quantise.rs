@@ -6,8 +6,8 @@
 //!                          └─ Observer ─► range of each tensor ──────┴─ emission ─► ONNX with conversions
 //! ```
 //!
-//! [`Quantiser`] is fed pictures in passes: [`Pass::Extremes`] over all of them, [`Pass::Counts`] over the same ones where the
-//! entropy method is wanted, then [`Quantiser::model`]; [`Pass::Layers`] says what each layer loses. What it keeps does not
+//! [`Quantiser`] is fed pictures in passes: [`Pass::Extremes`] over all of them, [`Pass::Counts`] over the same ones where
+//! another method than minmax is wanted, then [`Quantiser::model`]; [`Pass::Layers`] says what each layer loses. What it keeps does not
 //! grow with their number. Pictures go through the front-end of the model's own specification. docs/quantising.md is the
 //! user's view of it.
 //!
@@ -40,10 +40,11 @@ use tract_onnx::pb::{ModelProto, StringStringEntryProto};
 
 pub use self::error::{ObserveError, QuantiseError};
 use self::range::{Range, Statistics};
-use self::selection::Selection;
 pub use self::selection::FloatLayer;
-use self::shadow::Shadow;
+use self::selection::Selection;
 pub use self::shadow::LayerError;
+use self::shadow::Shadow;
+use crate::engine::LoadError;
 use crate::engine::onnx::OnnxFile;
 use crate::engine::tract::Observer;
 use crate::spec::ModelSpec;
@@ -65,6 +66,13 @@ pub enum Method {
     MinMax,
     /// The range that loses least of the numbers' distribution: outliers are cut off.
     Entropy,
+    /// The range with the least squared error: outliers are cut off as far as that makes steps finer.
+    Mse,
+}
+
+impl Method {
+    /// Every method, in the order in which they are tried.
+    pub const ALL: [Self; 3] = [Self::MinMax, Self::Entropy, Self::Mse];
 }
 
 impl fmt::Display for Method {
@@ -72,6 +80,7 @@ impl fmt::Display for Method {
         f.write_str(match self {
             Self::MinMax => "minmax",
             Self::Entropy => "entropy",
+            Self::Mse => "mse",
         })
     }
 }
@@ -83,7 +92,8 @@ impl FromStr for Method {
         match text {
             "minmax" => Ok(Self::MinMax),
             "entropy" => Ok(Self::Entropy),
-            _ => Err(format!("'{text}' is no method: write minmax or entropy")),
+            "mse" => Ok(Self::Mse),
+            _ => Err(format!("'{text}' is no method: write minmax, entropy or mse")),
         }
     }
 }
@@ -132,6 +142,7 @@ impl Quantiser {
     /// # Errors
     /// [`QuantiseError`]: the model cannot be read, is quantised already, or has nothing to quantise.
     pub fn open(path: &Path, spec: &ModelSpec, keep: &[String]) -> Result<Self, QuantiseError> {
+        spec.validate().map_err(LoadError::Spec)?;
         let file = OnnxFile::read(path)?;
         file.check_input(&spec.input)?;
         let model = preparing::prepare(&file)?;
@@ -140,7 +151,9 @@ impl Quantiser {
         let names: Vec<String> = selection.tensors.iter().map(|tensor| tensor.name.clone()).collect();
         let observer = Observer::load(path, &model, &spec.input, &names)?;
         if let Some(name) = names.iter().find(|name| !observer.has(name)) {
-            return Err(QuantiseError::Structure { reason: format!("its tensor {name:?} is no tensor of 32-bit floats") });
+            return Err(QuantiseError::Structure {
+                reason: format!("its tensor {name:?} is no tensor of 32-bit floats"),
+            });
         }
         Ok(Self {
             path: path.to_owned(),
@@ -195,8 +208,8 @@ impl Quantiser {
         Ok(())
     }
 
-    /// The quantised model as an ONNX file. The entropy method takes the pictures of [`Pass::Counts`]; a tensor of which
-    /// nothing was counted keeps its extremes.
+    /// The quantised model as an ONNX file. Methods but [`Method::MinMax`] take the pictures of [`Pass::Counts`]; a
+    /// tensor of which nothing was counted keeps its extremes.
     ///
     /// # Errors
     /// [`QuantiseError::NoPictures`].
@@ -226,6 +239,7 @@ impl Quantiser {
         let range = |statistics: &Statistics| match method {
             Method::MinMax => statistics.extremes(),
             Method::Entropy => statistics.by_entropy(),
+            Method::Mse => statistics.by_squares(),
         };
         let mut selection = self.selection.clone();
         let mut ranges: Vec<Range> = self.statistics.iter().map(range).collect();

@@ -38,7 +38,7 @@ pub(super) struct Arguments {
     /// The most pictures of each folder, taken evenly from all of it
     #[arg(long, value_name = "N", default_value_t = DEFAULT_PICTURES, value_parser = parse_pictures)]
     pictures: usize,
-    /// How ranges are found: minmax, entropy, or auto, which tries both and takes the better one
+    /// How ranges are found: minmax, entropy, mse, or auto, which tries all and takes the best
     #[arg(long, value_name = "METHOD", default_value = "auto", value_parser = parse_method)]
     method: Chosen,
     /// A layer that stays in float, by the name of its node or its output; may be repeated
@@ -94,7 +94,9 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failed> {
 fn failed(error: QuantisingError) -> Failed {
     let code = match &error {
         QuantisingError::Trial(error) | QuantisingError::Pack(PackError::Trial(error)) => code_of(error),
-        QuantisingError::Pictures(_) | QuantisingError::TooFew { .. } | QuantisingError::Unreadable { .. } => Code::Source,
+        QuantisingError::Pictures(_) | QuantisingError::TooFew { .. } | QuantisingError::Unreadable { .. } => {
+            Code::Source
+        }
         QuantisingError::Pack(PackError::Read { .. } | PackError::Write { .. }) => Code::Failure,
         QuantisingError::Golden { .. } => Code::Accuracy,
         _ => Code::Model,
@@ -180,7 +182,10 @@ fn show(order: &Order, package: &Package, report: &Report, packed: Option<&Packe
     said("size", format!("{float} bytes became {int8}, {:.2} of them", int8 as f64 / float.max(1) as f64))?;
     let (float, int8) = (f64::from(speed.float_us) / 1e3, f64::from(speed.int8_us) / 1e3);
     let [first, second] = &speed.engines;
-    said("speed", format!("{float:.3} ms ({first}) became {int8:.3} ms ({second}), {:.2} times as fast here", speed.ratio))?;
+    said(
+        "speed",
+        format!("{float:.3} ms ({first}) became {int8:.3} ms ({second}), {:.2} times as fast here", speed.ratio),
+    )?;
     let Some(packed) = packed else { return Ok(()) };
     for sample in &packed.samples {
         let least = sample.golden.minimum_probability;
@@ -223,7 +228,7 @@ fn parse_method(text: &str) -> Result<Chosen, String> {
     if text == "auto" {
         return Ok(Chosen(None));
     }
-    text.parse().map(|method| Chosen(Some(method))).map_err(|_| "write auto, minmax or entropy".to_owned())
+    text.parse().map(|method| Chosen(Some(method))).map_err(|_| "write auto, minmax, entropy or mse".to_owned())
 }
 
 fn parse_share(text: &str) -> Result<f64, String> {

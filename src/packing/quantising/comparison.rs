@@ -73,7 +73,8 @@ impl Comparison {
         let pictures = answers.len();
         let agreeing = answers.iter().filter(|answer| answer.agree()).count();
         let sum: f64 = answers.iter().map(|answer| f64::from(answer.difference)).sum();
-        let right = |class: fn(&Answers) -> usize| answers.iter().filter(|answer| answer.truth == Some(class(answer))).count();
+        let right =
+            |class: fn(&Answers) -> usize| answers.iter().filter(|answer| answer.truth == Some(class(answer))).count();
         let (float_right, int8_right) = (right(|answer| answer.float_class), right(|answer| answer.int8_class));
         let labelled = answers.iter().filter(|answer| answer.truth.is_some()).count();
         let max_difference = answers.iter().map(|answer| answer.difference).fold(0.0, f32::max);

@@ -1,9 +1,12 @@
 //! The pictures of a folder that a model is quantised or tried by: found in sorted order, taken evenly from all of it.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use margay_inference::Labels;
+
+use crate::classifier::one_shot::MAX_PICTURE;
 
 /// The most entries of a folder, with all that is below it, that are looked at.
 const MAX_ENTRIES: usize = 1_000_000;
@@ -78,6 +81,17 @@ pub fn spread(pictures: Vec<PathBuf>, count: usize) -> Vec<PathBuf> {
     (0..count).map(|place| pictures[place * all / count].clone()).collect()
 }
 
+/// A picture's bytes, within their limit.
+pub(super) fn read(picture: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(picture).map_err(|error| error.to_string())?;
+    file.take(MAX_PICTURE + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > MAX_PICTURE {
+        return Err(format!("it is over the limit of {MAX_PICTURE} bytes"));
+    }
+    Ok(bytes)
+}
+
 /// The class that a picture's folder is named after, if it is.
 #[must_use]
 pub fn class_of(picture: &Path, labels: &Labels) -> Option<u32> {
@@ -106,7 +120,8 @@ mod tests {
         }
         std::os::unix::fs::symlink(folder.path(), folder.path().join("again")).unwrap();
         let found = find(folder.path()).unwrap();
-        let names: Vec<_> = found.iter().map(|path| path.strip_prefix(folder.path()).unwrap().to_str().unwrap()).collect();
+        let names: Vec<_> =
+            found.iter().map(|path| path.strip_prefix(folder.path()).unwrap().to_str().unwrap()).collect();
         assert_eq!(names, ["a/1.png", "a/deep/3.jpeg", "b/2.JPG", "c.bmp"]);
         let error = find(&folder.path().join("missing")).unwrap_err().to_string();
         assert!(error.contains("missing"), "{error}");

@@ -13,9 +13,9 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::model::TypedSimpleState;
 use tract_onnx::tract_core::ops::Cost;
 
+pub(crate) use self::observer::Observer;
 use super::onnx::OnnxFile;
 use super::reason::{ENGINE, one_line};
-pub(crate) use self::observer::Observer;
 use super::{Engine, EngineError, LoadError, Stage, quantised};
 use crate::spec::input::{Element, InputSpec};
 use crate::spec::output::OutputSpec;

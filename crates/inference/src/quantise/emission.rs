@@ -104,7 +104,8 @@ impl Emission<'_> {
         let Some(place) = self.selection.place(tensor) else { return };
         let [scale, zero] = self.parameters(place);
         let [bytes, back] = ["quantized", "dequantized"].map(|what| self.names.fresh(&format!("{tensor}_{what}")));
-        let [to, from] = ["QuantizeLinear", "DequantizeLinear"].map(|what| self.names.fresh(&format!("{tensor}_{what}")));
+        let [to, from] =
+            ["QuantizeLinear", "DequantizeLinear"].map(|what| self.names.fresh(&format!("{tensor}_{what}")));
         let inputs = |first: &str| vec![first.to_owned(), scale.clone(), zero.clone()];
         self.nodes.push(node("QuantizeLinear", inputs(tensor), bytes.clone(), to));
         self.nodes.push(node("DequantizeLinear", inputs(&bytes), back.clone(), from));
@@ -151,8 +152,9 @@ impl Emission<'_> {
         let bytes = ByteWeights::of(values, &weights.dims, axis, bias.unwrap_or_default(), from.scale);
         let stem = layer.output.first().cloned().unwrap_or_default();
         let outputs = bytes.scales.len();
-        let names = ["weight_quantized", "weight_scale", "weight_zero_point", "weight_dequantized", "weight_DequantizeLinear"]
-            .map(|what| self.names.fresh(&format!("{stem}_{what}")));
+        let names =
+            ["weight_quantized", "weight_scale", "weight_zero_point", "weight_dequantized", "weight_DequantizeLinear"]
+                .map(|what| self.names.fresh(&format!("{stem}_{what}")));
         let [integers, scale, zero, back, name] = names;
         self.constants.push(signed_bytes(&integers, &weights.dims, &bytes.weights));
         self.constants.push(floats(&scale, &[outputs], &bytes.scales));

@@ -13,7 +13,9 @@ pub enum QuantiseError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The model is quantised already.
-    #[error("the model is quantised already: its node {node:?} is a {operator}; give the float model that it was made of")]
+    #[error(
+        "the model is quantised already: its node {node:?} is a {operator}; give the float model that it was made of"
+    )]
     Already {
         /// The operator that tells.
         operator: String,
@@ -36,7 +38,9 @@ pub enum QuantiseError {
         opset: i64,
     },
     /// An operator of an older operator set is not known to mean the same in the one that is written.
-    #[error("the node {node:?} is a {operator} of operator set {opset}, {reason}: convert the model to operator set 13 with onnx.version_converter")]
+    #[error(
+        "the node {node:?} is a {operator} of operator set {opset}, {reason}: convert the model to operator set 13 with onnx.version_converter"
+    )]
     Upgrade {
         /// The node.
         node: String,
@@ -56,7 +60,9 @@ pub enum QuantiseError {
         near: Vec<String>,
     },
     /// Nothing is left to be quantised.
-    #[error("there is nothing to quantise: no convolution and no matrix product has constant weights and may leave float")]
+    #[error(
+        "there is nothing to quantise: no convolution and no matrix product has constant weights and may leave float"
+    )]
     Nothing,
     /// No picture was observed.
     #[error("no picture was observed, so that no range is known")]

@@ -1,6 +1,9 @@
 //! The float model as it is quantised: of an operator set that can say so, normalisations folded into the convolutions
 //! before them, nothing left that computes nothing. It gives the float model's scores but for rounding.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeSet, HashMap};
 
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto};
@@ -59,7 +62,9 @@ fn check(graph: &GraphProto, has_no_functions: bool) -> Result<(), QuantiseError
         return Err(structure(format!("{} nodes are more than {MAX_NODES}", graph.node.len())));
     }
     if !has_no_functions || !graph.sparse_initializer.is_empty() {
-        return Err(structure("functions of its own and sparse constants are not followed: export it again without them"));
+        return Err(structure(
+            "functions of its own and sparse constants are not followed: export it again without them",
+        ));
     }
     let mut known: BTreeSet<&str> = graph.input.iter().map(|value| value.name.as_str()).collect();
     known.extend(graph.initializer.iter().map(|tensor| tensor.name.as_str()));
@@ -171,7 +176,9 @@ impl Folding<'_> {
     /// Scales and shifts by channel become a part of the convolution before them, where nobody else reads that.
     fn joins_convolution(&mut self, node: &NodeProto) -> bool {
         let Some((from, [factors, addends])) = self.affine(node) else { return false };
-        let Some(at) = self.producers.get(&from).copied().filter(|_| self.uses.get(&from) == Some(&1)) else { return false };
+        let Some(at) = self.producers.get(&from).copied().filter(|_| self.uses.get(&from) == Some(&1)) else {
+            return false;
+        };
         let convolution = self.graph.node[at].clone();
         let used = node.output.iter().skip(1).any(|name| self.uses.contains_key(name));
         if convolution.op_type != "Conv" || used || node.output.is_empty() {
@@ -191,7 +198,8 @@ impl Folding<'_> {
         if factors.len() != outputs || addends.len() != outputs || filter == 0 || ![0, outputs].contains(&bias.len()) {
             return false;
         }
-        let scaled: Vec<f32> = values.iter().enumerate().map(|(place, value)| value * factors[place / filter]).collect();
+        let scaled: Vec<f32> =
+            values.iter().enumerate().map(|(place, value)| value * factors[place / filter]).collect();
         bias.resize(outputs, 0.0);
         for (channel, bias) in bias.iter_mut().enumerate() {
             *bias = *bias * factors[channel] + addends[channel];
@@ -267,7 +275,8 @@ impl Folding<'_> {
     /// What a `Pad` puts zeros around, and how many: top, left, bottom, right.
     fn zeros_around(&self, node: &NodeProto) -> Option<(String, [i64; 4])> {
         let mode = super::graph::attribute(node, "mode").map_or(&b"constant"[..], |attribute| &attribute.s);
-        let is_zero = input(node, 2).is_none_or(|name| self.constant(name).and_then(|value| value.scalar()) == Some(0.0));
+        let is_zero =
+            input(node, 2).is_none_or(|name| self.constant(name).and_then(|value| value.scalar()) == Some(0.0));
         if node.op_type != "Pad" || mode != b"constant" || !is_zero || input(node, 3).is_some() {
             return None;
         }

@@ -199,7 +199,8 @@ fn axes(node: &NodeProto, index: &Index<'_>) -> Option<Vec<i64>> {
 
 /// The role of a node with weights.
 fn products(node: &NodeProto, index: &Index<'_>) -> Result<Role, String> {
-    let weights: Constant = input(node, 1).and_then(|name| index.constant(name)).ok_or("its weights are no constant")?;
+    let weights: Constant =
+        input(node, 1).and_then(|name| index.constant(name)).ok_or("its weights are no constant")?;
     let Some(values) = weights.floats() else { return Err("its weights are no floats".to_owned()) };
     if values.iter().any(|value| !value.is_finite()) {
         return Err("a weight of it is no number".to_owned());
@@ -216,7 +217,9 @@ fn products(node: &NodeProto, index: &Index<'_>) -> Result<Role, String> {
     let outputs = weights.dims[axis];
     match input(node, 2).filter(|_| node.op_type != "MatMul").map(|name| index.constant(name)) {
         None => Ok(Role::Products { axis }),
-        Some(Some(bias)) if bias.dims == [outputs] && bias.floats().is_some_and(|all| all.iter().all(|x| x.is_finite())) => {
+        Some(Some(bias))
+            if bias.dims == [outputs] && bias.floats().is_some_and(|all| all.iter().all(|x| x.is_finite())) =>
+        {
             Ok(Role::Products { axis })
         }
         Some(_) => Err("its bias is no vector of constants".to_owned()),
@@ -244,6 +247,19 @@ fn wanted<'a>(index: &Index<'a>, roles: &[Role]) -> BTreeMap<&'a str, ()> {
         };
         if is_useful {
             wanted.extend(data_inputs(node, role).into_iter().map(|name| (name, ())));
+        }
+    }
+    // What a convolution gives, too, whoever reads it: ONNX Runtime has no convolution of bytes that gives floats.
+    for (node, role) in index.graph.node.iter().zip(roles) {
+        if node.op_type == "Conv" && *role != Role::Float {
+            let of_layer = |name: &&str| !index.is_output(name);
+            let output = node.output.first().map(String::as_str).filter(of_layer);
+            let clamp = output.and_then(|name| match index.readers(name) {
+                [(at, _)] if matches!(roles[*at], Role::Clamp { .. }) => index.graph.node[*at].output.first(),
+                _ => None,
+            });
+            wanted.extend(output.into_iter().map(|name| (name, ())));
+            wanted.extend(clamp.map(String::as_str).filter(of_layer).map(|name| (name, ())));
         }
     }
     wanted

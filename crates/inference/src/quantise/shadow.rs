@@ -14,6 +14,9 @@ use crate::engine::tract::Observer;
 /// Most layers that are looked at.
 const MAX_LAYERS: usize = 2048;
 
+/// What stands for no loss at all, in decibels; with a minus for nothing but loss.
+const MOST_DB: f64 = 200.0;
+
 /// How near a layer of bytes comes to the same layer of floats, for the same input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerError {
@@ -21,7 +24,7 @@ pub struct LayerError {
     pub node: String,
     /// Its operator.
     pub operator: String,
-    /// The signal's power by that of what was lost, in decibels: 6 more are a bit more. Without a loss, infinite.
+    /// The signal's power by that of what was lost, in decibels: 6 more are a bit more; 200 without a loss.
     pub sqnr_db: f64,
 }
 
@@ -116,8 +119,8 @@ impl Shadow {
         let error = |layer: &Watched| LayerError {
             node: layer.node.clone(),
             operator: layer.operator.clone(),
-            // JSON has no infinity.
-            sqnr_db: decibels(layer).clamp(-200.0, 200.0),
+            // JSON has no infinity, and nothing that is no number.
+            sqnr_db: Some(decibels(layer)).filter(|db| !db.is_nan()).unwrap_or(-MOST_DB).clamp(-MOST_DB, MOST_DB),
         };
         let mut errors: Vec<LayerError> = self.layers.iter().map(error).collect();
         errors.sort_by(|a, b| a.sqnr_db.total_cmp(&b.sqnr_db));
@@ -127,6 +130,7 @@ impl Shadow {
 
 /// Whether an operator computes, rather than hands on what it reads.
 fn changes_numbers(node: &NodeProto) -> bool {
-    let hands_on = ["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Identity", "Pad", "Shape"];
+    let hands_on =
+        ["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Identity", "Pad", "Shape"];
     !hands_on.contains(&node.op_type.as_str()) && input(node, 0).is_some()
 }

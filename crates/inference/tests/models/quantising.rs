@@ -9,7 +9,8 @@ use margay_inference::engine::compiled::CompiledEngine;
 use margay_inference::engine::onnx::OnnxFile;
 use margay_inference::quantise::{LayerError, Method, ObserveError, Pass, QuantiseError, Quantiser};
 use margay_inference::{
-    Engine, EngineChoice, FrameView, InputSpec, InputTensor, Labels, ModelSpec, OutputSpec, Pipeline,
+    Engine, EngineChoice, FrameView, InputSpec, InputTensor, Labels, ModelSpec, OutputKind, OutputSpec, Pipeline,
+    ResizeRule,
 };
 
 use crate::networks::{self, Growing, Random};
@@ -113,7 +114,8 @@ fn network(seed: u64) -> Vec<u8> {
 }
 
 fn spec() -> ModelSpec {
-    networks::spec(SIDE as u32, SIDE as u32)
+    let spec = networks::spec(SIDE as u32, SIDE as u32);
+    ModelSpec { input: InputSpec { resize: ResizeRule::Squash, ..spec.input }, ..spec }
 }
 
 /// What ONNX Runtime says of pictures as floats, for each file of a folder that ends in `-int8.onnx`: the pictures lie beside it
@@ -156,7 +158,8 @@ fn tensors(path: &Path, spec: &ModelSpec, seed: u64) -> Vec<Vec<f32>> {
     let mut random = Random::new(seed);
     let count: usize = spec.input.shape().iter().product();
     let all: Vec<Vec<f32>> = (0..4).map(|_| random.floats(count, 2.0)).collect();
-    fs::write(path.with_extension("in"), all.iter().flatten().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>()).unwrap();
+    fs::write(path.with_extension("in"), all.iter().flatten().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>())
+        .unwrap();
     all
 }
 
@@ -180,14 +183,15 @@ fn apart(path: &Path, spec: &ModelSpec, pictures: &[Vec<f32>]) -> f32 {
 fn a_network_of_everything_runs_on_bytes_and_says_what_the_floats_said() {
     let folder = tempfile::tempdir().unwrap();
     let float = written(folder.path(), "net.onnx", &network(5));
-    let spec = ModelSpec { output: OutputSpec { kind: margay_inference::OutputKind::Probabilities, ..OutputSpec::logits() }, ..spec() };
-    for method in [Method::MinMax, Method::Entropy] {
+    let spec = ModelSpec { output: OutputSpec { kind: OutputKind::Probabilities, ..OutputSpec::logits() }, ..spec() };
+    for method in Method::ALL {
         let bytes = quantised(&float, &spec, method).unwrap();
         assert_eq!(bytes, quantised(&float, &spec, method).unwrap(), "the same pictures give the same file");
         let path = written(folder.path(), "net-int8.onnx", &bytes);
         let steps = names_of_steps(&path, &spec);
-        let is_of_floats = |name: &&String| name.starts_with("convolution") || name.starts_with("depthwise");
-        assert_eq!(steps.iter().find(is_of_floats), None, "{steps:?}");
+        // But for the picture, the head's scores and their softmax.
+        let of_bytes = steps.iter().filter(|name| name.starts_with("Byte") || *name == "TableStep").count();
+        assert_eq!(steps.len(), of_bytes + 2, "{steps:?}");
         let (mut reference, mut found) = (pipeline(&float, &spec, 10), pipeline(&path, &spec, 10));
         for pixels in pictures(77, SIDE) {
             let expected = reference.probabilities(&frame(&pixels, SIDE)).unwrap().0.to_vec();
@@ -208,9 +212,16 @@ fn a_member_of_each_family_says_what_onnx_runtime_says_once_it_is_quantised() {
     let entries: Vec<PathBuf> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     for float in entries.iter().filter(|path| path.extension().is_some_and(|end| end == "onnx")) {
         let file = OnnxFile::read(float).unwrap();
-        let sides: Vec<u32> =
-            file.inputs()[0].shape.iter().flatten().skip(2).filter_map(|axis| axis.fixed()).map(|side| side as u32).collect();
-        let input = InputSpec { height: sides[0], width: sides[1], ..InputSpec::imagenet(1) };
+        let sides: Vec<u32> = file.inputs()[0]
+            .shape
+            .iter()
+            .flatten()
+            .skip(2)
+            .filter_map(|axis| axis.fixed())
+            .map(|side| side as u32)
+            .collect();
+        let input =
+            InputSpec { height: sides[0], width: sides[1], resize: ResizeRule::Squash, ..InputSpec::imagenet(1) };
         let spec = ModelSpec { input, output: OutputSpec::logits() };
         let name = format!("{}-int8.onnx", float.file_stem().unwrap().to_str().unwrap());
         let bytes = quantised(float, &spec, Method::MinMax).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -219,13 +230,15 @@ fn a_member_of_each_family_says_what_onnx_runtime_says_once_it_is_quantised() {
         all.push((path, spec, pictures));
     }
     let words = run_python(&python, &["-c", RUN, folder.path().to_str().unwrap()]);
-    println!("{words}");
     assert_eq!(all.len(), 16);
     for (path, spec, pictures) in &all {
         let name = path.file_name().unwrap().to_str().unwrap();
         let largest = apart(path, spec, pictures);
-        println!("{name}: {largest}; {:?}", names_of_steps(path, spec));
-        assert!(largest < 1e-5, "{name}: {largest}");
+        let steps = names_of_steps(path, spec);
+        // Floats between conversions are rounded in another order, and then now and then to another byte.
+        let has_floats = steps.iter().any(|step| step.starts_with("pointwise") || step.starts_with("pooling"));
+        let tolerance = if has_floats { 0.02 } else { 1e-5 };
+        assert!(largest < tolerance, "{name}: {largest} with {steps:?}");
         assert!(words.contains(&format!("{name} 0\n")), "ONNX Runtime runs convolutions on floats:\n{words}");
     }
 }
