@@ -5,7 +5,7 @@
 //! stand no conversions, because the range of the clamp's bytes is the clamp; nor between `x` and `x · σ(x)`, which is one
 //! function of a byte.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use tract_onnx::pb::{GraphProto, NodeProto};
@@ -94,7 +94,7 @@ impl Selection {
         let wanted = wanted(&index, &roles);
         let candidates = graph.input.iter().map(|value| value.name.as_str());
         let computed = graph.node.iter().flat_map(|node| node.output.iter().map(String::as_str));
-        let names = candidates.chain(computed).filter(|name| wanted.contains_key(name) && !stays(&index, &roles, name));
+        let names = candidates.chain(computed).filter(|name| wanted.contains(name) && !stays(&index, &roles, name));
         let names: Vec<String> = names.map(str::to_owned).collect();
         if names.is_empty() {
             return Err(QuantiseError::Nothing);
@@ -227,7 +227,7 @@ fn products(node: &NodeProto, index: &Index<'_>) -> Result<Role, String> {
 }
 
 /// The inputs of a node that are to be bytes if it is to compute with them.
-pub(super) fn data_inputs<'a>(node: &'a NodeProto, role: Role) -> Vec<&'a str> {
+pub(super) fn data_inputs(node: &NodeProto, role: Role) -> Vec<&str> {
     match role {
         Role::Float => Vec::new(),
         Role::Joins => node.input.iter().map(String::as_str).collect(),
@@ -237,16 +237,16 @@ pub(super) fn data_inputs<'a>(node: &'a NodeProto, role: Role) -> Vec<&'a str> {
 }
 
 /// The tensors that somebody wants as bytes.
-fn wanted<'a>(index: &Index<'a>, roles: &[Role]) -> BTreeMap<&'a str, ()> {
-    let mut wanted = BTreeMap::new();
+fn wanted<'a>(index: &Index<'a>, roles: &[Role]) -> BTreeSet<&'a str> {
+    let mut wanted = BTreeSet::new();
     for (node, &role) in index.graph.node.iter().zip(roles).rev() {
         let is_useful = match role {
             Role::Products { .. } => true,
             Role::Float => false,
-            _ => node.output.iter().any(|name| wanted.contains_key(name.as_str())),
+            _ => node.output.iter().any(|name| wanted.contains(name.as_str())),
         };
         if is_useful {
-            wanted.extend(data_inputs(node, role).into_iter().map(|name| (name, ())));
+            wanted.extend(data_inputs(node, role));
         }
     }
     // What a convolution gives, too, whoever reads it: ONNX Runtime has no convolution of bytes that gives floats.
@@ -258,8 +258,8 @@ fn wanted<'a>(index: &Index<'a>, roles: &[Role]) -> BTreeMap<&'a str, ()> {
                 [(at, _)] if matches!(roles[*at], Role::Clamp { .. }) => index.graph.node[*at].output.first(),
                 _ => None,
             });
-            wanted.extend(output.into_iter().map(|name| (name, ())));
-            wanted.extend(clamp.map(String::as_str).filter(of_layer).map(|name| (name, ())));
+            wanted.extend(output);
+            wanted.extend(clamp.map(String::as_str).filter(of_layer));
         }
     }
     wanted
