@@ -97,7 +97,7 @@ pub(super) fn read(picture: &Path) -> Result<Vec<u8>, String> {
 pub fn class_of(picture: &Path, labels: &Labels) -> Option<u32> {
     let folder = plain(picture.parent()?.file_name()?.to_str()?);
     let is_named = |label: &str| plain(label) == folder || label.split(',').any(|part| plain(part) == folder);
-    labels.iter().position(|label| is_named(label)).and_then(|class| u32::try_from(class).ok())
+    labels.iter().position(is_named).and_then(|class| u32::try_from(class).ok())
 }
 
 /// Words in small letters, apart by single spaces, whatever was between them.
