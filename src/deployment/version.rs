@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::report::PackageVersion;
-use super::stager::Staged;
+use super::stager::{Purpose, Staged};
 use crate::config::Config;
 use crate::connector::image_classifier::ImageClassifier;
 use crate::documents::{self, Deployable};
-use crate::group::ModelSource;
+use crate::group::{IsolationMode, ModelSource};
 use crate::name::ResourceId;
 use crate::problem::{Accepted, Problems};
 use crate::store::Release;
@@ -55,7 +55,30 @@ impl GroupVersion {
         let used = self.deployable.image_classifiers.iter();
         let mut models: Vec<_> = used.map(|c| (c.model_resource.clone(), c.model_source.clone())).collect();
         models.dedup();
+        for (resource, source) in self.models_of_functions() {
+            if !models.iter().any(|(known, _)| *known == resource) {
+                models.push((resource, source));
+            }
+        }
         models
+    }
+
+    /// What the package of `resource` has to be.
+    pub fn purpose_of(&self, resource: &ResourceId) -> Purpose {
+        let classified = self.deployable.image_classifiers.iter().any(|c| c.model_resource == *resource);
+        if classified { Purpose::Model } else { Purpose::Files }
+    }
+
+    /// The machine learning resources of functions that run in containers; others are not run.
+    fn models_of_functions(&self) -> impl Iterator<Item = (ResourceId, ModelSource)> {
+        let group = &self.deployable.group;
+        let contained =
+            group.functions.iter().filter(|function| function.isolation == IsolationMode::GreengrassContainer);
+        let attached = contained.flat_map(|function| &function.attachments);
+        attached.filter_map(|attachment| {
+            let model = group.resource(&attachment.resource)?.model()?;
+            Some((attachment.resource.clone(), model.source.clone()))
+        })
     }
 
     /// Whether every model has its package.

@@ -49,8 +49,7 @@ fn become_program(links: &Links, task: Task, prepared: Prepared) -> Result<Infal
     setpgid(Pid::from_raw(0), Pid::from_raw(0)).during(Step::Execute)?;
     let folder = task.order.plan.folder.clone();
     chdir(&folder).during_at(Step::Execute, &folder)?;
-    let (open_files, listeners, calls) =
-        (task.order.plan.open_files, task.order.plan.listeners, task.order.plan.calls);
+    let (open_files, listeners, calls) = (task.order.plan.open_files, task.order.plan.listeners, task.order.plan.calls);
     let path = descriptors::arrange(links, task, executable)?;
     limits::limit_open_files(open_files)?;
     raw::reset_signals();

@@ -43,8 +43,7 @@ const DEVICE_LINKS: [(&str, &str); 4] = [
 pub(super) fn build(order: &Order, tree: &HostTree, staging: &Path) -> Result<PathBuf, Failure> {
     let at = |path: &Path| path.to_owned();
     let options = format!("mode=755,size={}", tree.writable_bytes);
-    mount(Some("margay"), staging, Some("tmpfs"), GUARDED, Some(options.as_str()))
-        .during_at(Step::NewRoot, staging)?;
+    mount(Some("margay"), staging, Some("tmpfs"), GUARDED, Some(options.as_str())).during_at(Step::NewRoot, staging)?;
     let [upper, work, root] = ["upper", "work", "root"].map(|name| staging.join(name));
     for folder in [&upper, &work, &root] {
         make_folder(folder)?;
@@ -78,8 +77,7 @@ pub(super) fn hide(tree: &HostTree, root: &Path) -> Result<(), Failure> {
         let place = within(root, path);
         let Ok(found) = fs::symlink_metadata(&place) else { continue };
         if found.is_dir() {
-            mount(Some("margay"), &place, Some("tmpfs"), GUARDED, Some(COVER_OPTIONS))
-                .during_at(Step::Mount, path)?;
+            mount(Some("margay"), &place, Some("tmpfs"), GUARDED, Some(COVER_OPTIONS)).during_at(Step::Mount, path)?;
         } else {
             let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | GUARDED;
             mount(Some(EMPTY_FILE), &place, None::<&str>, MsFlags::MS_BIND, None::<&str>)
