@@ -138,6 +138,9 @@ impl Functions {
                 "IsolationMode is NoContainer, which this version does not run; take GreengrassContainer".into()
             );
         }
+        if let Some(missing) = plan::missing_package(settings) {
+            return Err(format!("its machine learning resource {missing} is not on this device yet"));
+        }
         let code =
             Code::find(&settings.code, settings.function.executable.as_deref()).map_err(|error| error.to_string())?;
         let lease = match plan::is_without_network(settings) {

@@ -42,9 +42,7 @@ pub(super) enum FunctionPlanError {
     #[error("planning its sandbox")]
     Plan(#[from] PlanError),
     /// A model package is not there.
-    #[error(
-        "its machine learning resource {resource} is not on this device; the core fetches packages of classifiers only"
-    )]
+    #[error("its machine learning resource {resource} is not on this device")]
     NoPackage { resource: String },
     /// There is no secrets manager.
     #[error("its resource {resource} is a secret, and this version has no secrets manager")]
@@ -54,6 +52,13 @@ pub(super) enum FunctionPlanError {
 /// Whether the function has a network of its own, with nothing but the core in it.
 pub(super) fn is_without_network(settings: &Settings) -> bool {
     settings.function.variables.get(NETWORK).is_some_and(|value| value == "none")
+}
+
+/// A machine learning resource of the function whose files are not there.
+pub(super) fn missing_package(settings: &Settings) -> Option<String> {
+    let mut attached = settings.resources.iter();
+    let missing = attached.find(|attached| attached.resource.model().is_some() && attached.package.is_none())?;
+    Some(missing.resource.id.to_string())
 }
 
 /// The sandbox of one process of the function, which finds the core's interface at `interface`.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::channel::MOST_DESCRIPTORS;
+use crate::order::Confinement;
 use crate::plan::{Plan, Tree};
 use crate::sandboxed::Sandboxed;
 use attempt::{Attempt, Refusal};
@@ -42,8 +43,9 @@ pub enum LaunchError {
         #[source]
         source: io::Error,
     },
-    /// The plan asks for a tree over the host's root, and the host gives no mount namespace.
-    #[error("worker {worker}: this host gives it no file tree of its own: {why}")]
+    /// The plan asks for a tree over the host's root, which takes a core that runs as root: in a user namespace the kernel
+    /// keeps the mounts below the root together, and gives no layer over it.
+    #[error("worker {worker}: a layer over the host's root takes a core that runs as root, with namespaces: {why}")]
     NoTree {
         /// The worker's name.
         worker: String,
@@ -140,9 +142,8 @@ fn launch_by(
     let attempt = Attempt { program, plan, supplementary: groups::resolve(plan)?, descriptors, prepare };
     loop {
         let rung = ladder::current();
-        if plan.tree != Tree::Bare && !rung.confinement.has_namespaces() {
-            let why = rung.refusal.unwrap_or_default();
-            return Err(LaunchError::NoTree { worker: plan.name.clone(), why });
+        if plan.tree != Tree::Bare && rung.confinement != Confinement::Privileged {
+            return Err(LaunchError::NoTree { worker: plan.name.clone(), why: rung.refusal.unwrap_or_default() });
         }
         match attempt.run(&rung) {
             Ok(sandboxed) => return Ok(sandboxed),

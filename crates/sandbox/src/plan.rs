@@ -133,7 +133,7 @@ pub enum Tree {
     /// Nothing but what the program needs in order to run.
     #[default]
     Bare,
-    /// The host's own root below a private layer that takes what is written. Only with namespaces of its own.
+    /// The host's own root below a private layer that takes what is written. Only where the core runs as root.
     Host(HostTree),
 }
 
@@ -142,8 +142,8 @@ pub enum Tree {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostTree {
-    /// Files and folders of the host that are empty inside, by absolute path without symbolic links. What does not exist
-    /// is passed over.
+    /// Folders of the host that are empty inside, and files that cannot be read, by absolute path without symbolic links.
+    /// What does not exist is passed over.
     pub hidden: Vec<PathBuf>,
     /// How much may be written, in bytes. It counts against the worker's memory limit.
     pub writable_bytes: u64,

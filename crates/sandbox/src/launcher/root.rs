@@ -47,7 +47,7 @@ pub(super) fn enter(order: &Order, program: Resolved) -> Result<Prepared, Failur
     let staging = staging();
     let root = match &order.plan.tree {
         Tree::Bare => new_root(staging)?,
-        Tree::Host(tree) => host_tree::build(order, tree, staging)?,
+        Tree::Host(tree) => host_tree::build(tree, staging)?,
     };
     // First: something of the host may appear in the sandbox's own /tmp.
     mount_own(order, &root)?;

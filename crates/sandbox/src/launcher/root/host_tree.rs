@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::mount::{MsFlags, mount};
 
 use super::{GUARDED, make_folder, within};
-use crate::order::{Confinement, During, Failure, Order, Step};
+use crate::order::{During, Failure, Step};
 use crate::plan::HostTree;
 
 /// What covers a hidden folder, and what covers a hidden file.
@@ -40,7 +40,7 @@ const DEVICE_LINKS: [(&str, &str); 4] = [
 ];
 
 /// Mounts the tree below `staging`; gives where its root is.
-pub(super) fn build(order: &Order, tree: &HostTree, staging: &Path) -> Result<PathBuf, Failure> {
+pub(super) fn build(tree: &HostTree, staging: &Path) -> Result<PathBuf, Failure> {
     let at = |path: &Path| path.to_owned();
     let options = format!("mode=755,size={}", tree.writable_bytes);
     mount(Some("margay"), staging, Some("tmpfs"), GUARDED, Some(options.as_str())).during_at(Step::NewRoot, staging)?;
@@ -48,11 +48,7 @@ pub(super) fn build(order: &Order, tree: &HostTree, staging: &Path) -> Result<Pa
     for folder in [&upper, &work, &root] {
         make_folder(folder)?;
     }
-    let mut options = format!("lowerdir=/,upperdir={},workdir={}", upper.display(), work.display());
-    if order.confinement == Confinement::UserNamespace {
-        // Overlayfs keeps its marks in trusted attributes, which inside a user namespace nobody may write.
-        options.push_str(",userxattr");
-    }
+    let options = format!("lowerdir=/,upperdir={},workdir={}", upper.display(), work.display());
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some("margay"), &root, Some("overlay"), flags, Some(options.as_str()))
         .during_at(Step::Mount, Path::new("/"))?;
