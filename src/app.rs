@@ -37,7 +37,7 @@ use self::report::Report;
 use self::service_manager::ServiceManager;
 pub use self::services::{Services, ServicesError, connection_as, identity_files};
 use crate::config::Config;
-use crate::credentials::token_exchange::TokenExchange;
+use crate::credentials::token_exchange::{BindError, TokenExchange};
 use crate::credentials::{Roles, TokenRegistry};
 use crate::deployment::{Deployments, Engine, Opening, Parts, Stager};
 use crate::function::Functions;
@@ -72,7 +72,7 @@ pub enum AppError {
     State(#[from] state_directory::StateError),
     /// The token exchange endpoint cannot listen.
     #[error(transparent)]
-    TokenExchange(#[from] crate::credentials::token_exchange::BindError),
+    TokenExchange(#[from] BindError),
     /// What functions need of the core cannot be written.
     #[error(transparent)]
     Modules(#[from] crate::function::ModulesError),
@@ -132,9 +132,7 @@ impl Core {
         let preview = Preview::bind(&config);
         let metrics = metrics::Endpoint::bind(&config).await;
         let router = Router::new([], config.runtime.max_work_item_count, to_cloud(link.clone()));
-        let token_exchange =
-            TokenExchange::bind(config.token_exchange.port, services.roles.clone(), Arc::new(TokenRegistry::new()))
-                .await?;
+        let token_exchange = token_exchange(&config, &services).await?;
         let router = Arc::new(router);
         let work_items = config.runtime.max_work_item_count;
         let functions = Functions::new(router.clone(), token_exchange.lender(), services.clock.clone(), work_items);
@@ -249,6 +247,12 @@ fn to_cloud(link: Link) -> CloudOutlet {
         let accepted = link.accept_marked(message.topic.clone(), message.payload.clone(), mark);
         accepted.map(drop).map_err(|error| Missed::Cloud(Arc::new(error)))
     })
+}
+
+/// Where functions fetch their credentials, bound.
+async fn token_exchange(config: &Config, services: &Services) -> Result<TokenExchange, BindError> {
+    let tokens = Arc::new(TokenRegistry::new());
+    TokenExchange::bind(config.token_exchange.port, services.roles.clone(), tokens).await
 }
 
 async fn lend_credentials(token_exchange: TokenExchange) {

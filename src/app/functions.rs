@@ -49,7 +49,7 @@ impl<'c> FunctionSettings<'c> {
         let log = directories.logs().join("user").join(region).join(account);
         Settings {
             function: function.clone(),
-            code: directories.write.join("deployment/lambda").join(function.arn.as_str()),
+            code: directories.function_code(function.arn.as_str()),
             resources: resources(function, group),
             account: Account {
                 uid: function.run_as.uid.unwrap_or(default.uid),
@@ -120,5 +120,5 @@ fn log_limits(loggers: &[Logger]) -> (u64, LogLevel) {
         LogTarget::FileSystem(space) => Some((space.bytes(), logger.level)),
         LogTarget::CloudWatch => None,
     });
-    on_files.last().unwrap_or((LOG_SPACE, LogLevel::Info))
+    on_files.fold((LOG_SPACE, LogLevel::Info), |_, limits| limits)
 }

@@ -1,6 +1,6 @@
 //! A group that can run: its document, what the document says, and the packages that it runs with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::report::PackageVersion;
@@ -27,6 +27,8 @@ pub struct GroupVersion {
     pub warnings: Vec<String>,
     /// The packages of its models, as far as they are there.
     pub packages: BTreeMap<ResourceId, Staged>,
+    /// The functions whose code was on the device when the document was read; only their models are fetched.
+    functions_here: BTreeSet<String>,
 }
 
 impl GroupVersion {
@@ -37,7 +39,10 @@ impl GroupVersion {
     pub fn read(document: &str, config: &Config) -> Result<Self, Problems> {
         let Accepted { document: deployable, warnings } = documents::check_group(document, Some(config))?;
         let warnings = warnings.iter().map(ToString::to_string).collect();
-        Ok(Self { document: document.into(), deployable, warnings, packages: BTreeMap::new() })
+        let arns = deployable.group.functions.iter().map(|function| function.arn.as_str());
+        let functions_here =
+            arns.filter(|arn| config.directories.function_code(arn).is_dir()).map(str::to_owned).collect();
+        Ok(Self { document: document.into(), deployable, warnings, packages: BTreeMap::new(), functions_here })
     }
 
     /// The group that deploys nothing.
@@ -69,11 +74,13 @@ impl GroupVersion {
         if classified { Purpose::Model } else { Purpose::Files }
     }
 
-    /// The machine learning resources of functions that run in containers; others are not run.
+    /// The machine learning resources of functions that can run: in containers, with their code on the device.
     fn models_of_functions(&self) -> impl Iterator<Item = (ResourceId, ModelSource)> {
         let group = &self.deployable.group;
-        let contained =
-            group.functions.iter().filter(|function| function.isolation == IsolationMode::GreengrassContainer);
+        let contained = group.functions.iter().filter(|function| {
+            function.isolation == IsolationMode::GreengrassContainer
+                && self.functions_here.contains(function.arn.as_str())
+        });
         let attached = contained.flat_map(|function| &function.attachments);
         attached.filter_map(|attachment| {
             let model = group.resource(&attachment.resource)?.model()?;

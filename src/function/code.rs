@@ -84,8 +84,9 @@ impl Code {
         let (module, _) = handler.rsplit_once('.').unwrap_or((handler, ""));
         let module = module.replace('.', "/");
         let file = format!("{module}.py");
-        let found = handler.contains('.') && plain && folder.join(&file).is_file();
-        if !found && !(plain && folder.join(&module).join("__init__.py").is_file()) {
+        let package = folder.join(&module).join("__init__.py");
+        let found = handler.contains('.') && plain && (folder.join(&file).is_file() || package.is_file());
+        if !found {
             return Err(CodeError::Missing { handler: handler.to_owned(), folder: folder.to_owned(), module: file });
         }
         let interpreter = INTERPRETERS.into_iter().find(|path| Path::new(path).is_file());

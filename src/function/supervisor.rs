@@ -50,7 +50,9 @@ pub(super) struct Supervisor {
     origin: Arc<Origin>,
     clock: Arc<dyn Clock>,
     requests: mpsc::Receiver<Invocation>,
-    events: (mpsc::Sender<(u64, Event)>, mpsc::Receiver<(u64, Event)>),
+    events: mpsc::Receiver<(u64, Event)>,
+    /// Where processes tell.
+    told: mpsc::Sender<(u64, Event)>,
     status: watch::Sender<FunctionStatus>,
     now: FunctionStatus,
     processes: BTreeMap<u64, Process>,
@@ -69,11 +71,13 @@ impl Supervisor {
         status: watch::Sender<FunctionStatus>,
     ) -> Self {
         let now = status.borrow().clone();
+        let (told, events) = mpsc::channel(64);
         Self {
             origin,
             clock,
             requests,
-            events: mpsc::channel(64),
+            events,
+            told,
             status,
             now,
             processes: BTreeMap::new(),
@@ -96,7 +100,7 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 _ = &mut stop => break,
-                Some((id, event)) = self.events.1.recv() => self.handle(id, event),
+                Some((id, event)) = self.events.recv() => self.handle(id, event),
                 Some(invocation) = self.requests.recv(), if room => self.waiting.push_back(invocation),
                 () = tokio::time::sleep_until(due) => self.overdue(),
             }
@@ -143,7 +147,7 @@ impl Supervisor {
         let limit = self.origin.settings.function.timeout + LOADING;
         let until = (!self.pinned()).then(|| Instant::now() + limit);
         self.processes.insert(id, Process::new(Stage::Loading { until }));
-        let (origin, events) = (self.origin.clone(), self.events.0.clone());
+        let (origin, events) = (self.origin.clone(), self.told.clone());
         tokio::spawn(async move {
             let worker = Worker::start(id, origin, events.clone()).await;
             // Dropped with the event, the worker is killed: a supervisor that is gone leaves nothing behind.
@@ -320,7 +324,7 @@ impl Supervisor {
         }
         let until = Instant::now() + GRACE;
         while !self.processes.is_empty() {
-            match tokio::time::timeout_at(until, self.events.1.recv()).await {
+            match tokio::time::timeout_at(until, self.events.recv()).await {
                 Ok(Some((id, event))) => {
                     if matches!(event, Event::Launched(Err(_)) | Event::Exited(_)) {
                         self.processes.remove(&id);

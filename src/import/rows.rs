@@ -11,7 +11,7 @@ use crate::group::{Connector, Function, IsolationMode, Party, ResourceData, Stor
 /// Adds a row for every function, connector and subscription, and one for each kind of what else there is.
 pub(super) fn group(survey: &Survey, chosen: Option<&Candidate>, findings: &mut Vec<Finding>) {
     let group = &survey.group;
-    findings.extend(group.functions.iter().map(|function| of_function(survey, function)));
+    findings.extend(group.functions.iter().map(|function| of_function(survey, chosen, function)));
     findings.extend(group.connectors.iter().map(of_connector));
     findings.extend(group.subscriptions.iter().map(|subscription| of_subscription(subscription, chosen)));
     findings.push(of_spooler(survey));
@@ -37,18 +37,28 @@ pub(super) fn group(survey: &Survey, chosen: Option<&Candidate>, findings: &mut 
     }
 }
 
-fn of_function(survey: &Survey, function: &Function) -> Finding {
+fn of_function(survey: &Survey, chosen: Option<&Candidate>, function: &Function) -> Finding {
     let named = format!(":function:{}:", function.arn.name());
     let code = survey.code.iter().find(|folder| folder.contains(&named));
-    let code = code
-        .map_or("no code of it lies on the disk".to_owned(), |code| format!("its code in {code} stays where it is"));
-    let mode = match function.isolation {
-        IsolationMode::GreengrassContainer => "in a container",
-        IsolationMode::NoContainer => "without a container",
-    };
     let life = if function.pinned { "long-lived" } else { "on demand" };
     let subject = format!("function {}:{}", function.arn.name(), function.arn.qualifier());
-    Finding::will_not(subject, format!("{mode}, {life}: read and checked, and not run by this version; {code}"))
+    let stands_in = chosen.is_some_and(|chosen| chosen.who == subject);
+    match (function.isolation, code) {
+        (IsolationMode::NoContainer, _) => {
+            let says = "without a container: read and checked, and not run by this version; its code stays where it is";
+            Finding::will_not(subject, format!("{life}, {says}"))
+        }
+        (_, Some(code)) if stands_in => {
+            let says =
+                format!("{life}, in a container: the classifier takes its place; its code in {code} stays there");
+            Finding::will_not(subject, says)
+        }
+        (_, Some(code)) => {
+            let says = format!("{life}, in a container: runs once a copy of {code} lies in ggc/deployment/lambda");
+            Finding::decision(subject, says)
+        }
+        (_, None) => Finding::will_not(subject, format!("{life}, in a container: no code of it lies on the disk")),
+    }
 }
 
 fn of_connector(connector: &Connector) -> Finding {
@@ -85,6 +95,9 @@ fn of_subscription(subscription: &Subscription, chosen: Option<&Candidate>) -> F
         }
         (source, Party::Cloud) if stands_in(source) => {
             Finding::will_not(row, format!("{way}: the classifier publishes on one topic, which is another"))
+        }
+        (Party::Function(_), Party::Function(_) | Party::Cloud) | (Party::Cloud, Party::Function(_)) => {
+            Finding::decision(row, format!("{way}: works with the function"))
         }
         (Party::Cloud, _) => Finding::will_not(row, format!("{way}: its target does not run in this version")),
         (Party::Function(_) | Party::Connector(_), _) => {

@@ -66,18 +66,15 @@ fn volume(device: &mut Device, id: &str, source: &Path, destination: &str) {
         "SourcePath": source, "DestinationPath": destination, "GroupOwnerSetting": { "AutoAddGroupOwner": true } } } }));
 }
 
-#[test]
-fn a_function_sees_its_code_and_its_resources_and_nothing_of_the_core() {
-    if !has_python() {
-        return;
-    }
+/// A device with an explorer that has two volumes and the classifier's model, beside another function.
+fn with_an_explorer() -> Device {
     let mut device = Device::new();
-    for (name, mode) in [("open", 0o777), ("closed", 0o777)] {
+    for name in ["open", "closed"] {
         let folder = device.folder.path().join(name);
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("note"), "of the host").unwrap();
         fs::set_permissions(folder.join("note"), Permissions::from_mode(0o666)).unwrap();
-        fs::set_permissions(&folder, Permissions::from_mode(mode)).unwrap();
+        fs::set_permissions(&folder, Permissions::from_mode(0o777)).unwrap();
         let source = folder.clone();
         volume(&mut device, name, &source, &format!("/volumes/{name}"));
     }
@@ -89,6 +86,15 @@ fn a_function_sees_its_code_and_its_resources_and_nothing_of_the_core() {
     add(&mut device, "other", "#!/bin/sh\nexec sleep 1000\n", json!({ "Pinned": true }));
     connect(&mut device, "explorer");
     device.write();
+    device
+}
+
+#[test]
+fn a_function_sees_its_code_and_its_resources_and_nothing_of_the_core() {
+    if !has_python() {
+        return;
+    }
+    let device = with_an_explorer();
     let core = device.start();
     device.wait_for("functions", listens);
     let key = device.files.private_key.to_str().unwrap();
@@ -152,11 +158,11 @@ fn a_function_without_a_network_still_reaches_the_core_and_nothing_else() {
     assert!(of(&status, "alone").unwrap().workers[0].containment.holds(Aspect::Net));
 }
 
-const HOSTILE: [(&str, &str, &str); 4] = [
-    ("crashes", "#!/bin/sh\necho going down >&2\nexit 3\n", "true"),
-    ("forks", "#!/bin/sh\nwhile :; do sleep 1000 & done\n", "true"),
-    ("floods", "#!/bin/sh\nwhile :; do echo all work and no play makes this a dull function; done\n", "true"),
-    ("stubborn", "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 1; done\n", "true"),
+const HOSTILE: [(&str, &str); 4] = [
+    ("crashes", "#!/bin/sh\necho going down >&2\nexit 3\n"),
+    ("forks", "#!/bin/sh\nwhile :; do sleep 1000 & done\n"),
+    ("floods", "#!/bin/sh\nwhile :; do echo all work and no play makes this a dull function; done\n"),
+    ("stubborn", "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 1; done\n"),
 ];
 
 const GREEDY: &str = "
@@ -183,7 +189,7 @@ fn functions_that_misbehave_are_named_and_limited_while_the_classifier_goes_on()
         return;
     }
     let mut device = Device::new();
-    for (name, text, _) in HOSTILE {
+    for (name, text) in HOSTILE {
         add(&mut device, name, text, json!({ "Pinned": true, "MemorySize": 32768 }));
     }
     add(&mut device, "greedy", GREEDY, json!({}));

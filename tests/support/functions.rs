@@ -90,8 +90,8 @@ pub fn clients() -> Option<PathBuf> {
         Some(String::from_utf8(output.stdout).unwrap().trim().to_owned())
     };
     let version = answer("/usr/bin/python3", "import sys; print(sys.version_info[:2])").unwrap_or_default();
-    let found = answer(&python, ask)
-        .and_then(|said| Some(said.split_once(" (").map(|(f, v)| (f.to_owned(), format!("({v}")))?));
+    let found =
+        answer(&python, ask).and_then(|said| said.split_once(" (").map(|(f, v)| (f.to_owned(), format!("({v}"))));
     match found {
         Some((folder, theirs)) if folder.starts_with('/') && theirs == version => Some(PathBuf::from(folder)),
         _ => {
