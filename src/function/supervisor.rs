@@ -281,6 +281,7 @@ impl Supervisor {
                     process.reason = Some(why.clone());
                     process.kill();
                     self.now.timed_out += 1;
+                    self.now.last_error = Some(why.clone());
                     self.now.failed += 1;
                     Invocation::settle(reply, Err(FunctionError::unhandled(&why)));
                 }

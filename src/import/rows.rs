@@ -13,7 +13,7 @@ pub(super) fn group(survey: &Survey, chosen: Option<&Candidate>, findings: &mut 
     let group = &survey.group;
     findings.extend(group.functions.iter().map(|function| of_function(survey, chosen, function)));
     findings.extend(group.connectors.iter().map(of_connector));
-    findings.extend(group.subscriptions.iter().map(|subscription| of_subscription(subscription, chosen)));
+    findings.extend(group.subscriptions.iter().map(|subscription| of_subscription(survey, subscription, chosen)));
     findings.push(of_spooler(survey));
     let models = group.resources.iter().filter(|resource| resource.model().is_some()).count();
     let secrets = group.resources.iter().filter(|resource| matches!(resource.data, ResourceData::Secret(_))).count();
@@ -38,17 +38,14 @@ pub(super) fn group(survey: &Survey, chosen: Option<&Candidate>, findings: &mut 
 }
 
 fn of_function(survey: &Survey, chosen: Option<&Candidate>, function: &Function) -> Finding {
-    let named = format!(":function:{}:", function.arn.name());
-    let code = survey.code.iter().find(|folder| folder.contains(&named));
     let life = if function.pinned { "long-lived" } else { "on demand" };
     let subject = format!("function {}:{}", function.arn.name(), function.arn.qualifier());
-    let stands_in = chosen.is_some_and(|chosen| chosen.who == subject);
-    match (function.isolation, code) {
+    match (function.isolation, code_of(survey, function)) {
         (IsolationMode::NoContainer, _) => {
             let says = "without a container: read and checked, and not run by this version; its code stays where it is";
             Finding::will_not(subject, format!("{life}, {says}"))
         }
-        (_, Some(code)) if stands_in => {
+        (_, Some(code)) if stands_in(chosen, function) => {
             let says =
                 format!("{life}, in a container: the classifier takes its place; its code in {code} stays there");
             Finding::will_not(subject, says)
@@ -58,6 +55,30 @@ fn of_function(survey: &Survey, chosen: Option<&Candidate>, function: &Function)
             Finding::decision(subject, says)
         }
         (_, None) => Finding::will_not(subject, format!("{life}, in a container: no code of it lies on the disk")),
+    }
+}
+
+/// The folder of a function's code on V1's disk.
+fn code_of<'s>(survey: &'s Survey, function: &Function) -> Option<&'s str> {
+    let named = format!(":function:{}:", function.arn.name());
+    survey.code.iter().find(|folder| folder.contains(&named)).map(AsRef::as_ref)
+}
+
+/// Whether the classifier takes the function's place.
+fn stands_in(chosen: Option<&Candidate>, function: &Function) -> bool {
+    chosen.is_some_and(|chosen| chosen.who == format!("function {}:{}", function.arn.name(), function.arn.qualifier()))
+}
+
+/// Whether a party of a subscription is the cloud, or a function that can run once its code is in place.
+fn can_run(survey: &Survey, chosen: Option<&Candidate>, party: &Party) -> bool {
+    match party {
+        Party::Cloud => true,
+        Party::Function(arn) => survey.group.functions.iter().any(|function| {
+            let contained = function.isolation == IsolationMode::GreengrassContainer;
+            let here = code_of(survey, function).is_some() && !stands_in(chosen, function);
+            function.arn == *arn && contained && here
+        }),
+        _ => false,
     }
 }
 
@@ -77,7 +98,7 @@ fn of_connector(connector: &Connector) -> Finding {
     Finding::will_not(subject, says)
 }
 
-fn of_subscription(subscription: &Subscription, chosen: Option<&Candidate>) -> Finding {
+fn of_subscription(survey: &Survey, subscription: &Subscription, chosen: Option<&Candidate>) -> Finding {
     let Subscription { id, source, subject, target } = subscription;
     let row = format!("subscription {id}");
     let way = format!("{} from {source} to {target}", subject.as_str());
@@ -96,8 +117,8 @@ fn of_subscription(subscription: &Subscription, chosen: Option<&Candidate>) -> F
         (source, Party::Cloud) if stands_in(source) => {
             Finding::will_not(row, format!("{way}: the classifier publishes on one topic, which is another"))
         }
-        (Party::Function(_), Party::Function(_) | Party::Cloud) | (Party::Cloud, Party::Function(_)) => {
-            Finding::decision(row, format!("{way}: works with the function"))
+        _ if can_run(survey, chosen, source) && can_run(survey, chosen, target) => {
+            Finding::decision(row, format!("{way}: works once the function runs"))
         }
         (Party::Cloud, _) => Finding::will_not(row, format!("{way}: its target does not run in this version")),
         (Party::Function(_) | Party::Connector(_), _) => {

@@ -20,7 +20,6 @@ import greengrasssdk
 iot = greengrasssdk.client("iot-data")
 functions = greengrasssdk.client("lambda")
 logger = logging.getLogger()
-logger.setLevel(logging.DEBUG)
 
 def handler(event, context):
     logger.warning("asked for %s", event["number"])
@@ -86,7 +85,7 @@ fn greengrasssdk_publishes_reads_its_topic_and_invokes_other_functions_with_thei
     });
     assert!(of(&status, "fail").unwrap().last_error.as_ref().unwrap().contains("KeyError"), "{status:?}");
     let log = fs::read_to_string(device.root().join("ggc/var/log/user/eu-central-1/123456789012/caller.log")).unwrap();
-    assert!(log.contains("][WARN]-app.py:11,asked for 21\n"), "{log}");
+    assert!(log.contains("][WARN]-app.py:10,asked for 21\n"), "{log}");
     let config = device.config_path();
     let config = config.to_str().unwrap();
     let shown = program::run(&["logs", "caller", "--config", config]);
@@ -114,7 +113,7 @@ fn awslambdaric_runs_handlers_unmodified_and_says_when_one_cannot_be_loaded() {
     let Some(clients) = clients() else { return };
     let mut device = Device::new();
     let native = runtime_client(&clients);
-    let modules = ["greengrasssdk", "awslambdaric", "snapshot_restore_py", "simplejson", native.as_str()];
+    let modules = ["greengrasssdk", "awslambdaric", "snapshot_restore_py.py", "simplejson", native.as_str()];
     for (name, text) in [("lambda", LAMBDA), ("unloadable", "import no_such_module\n")] {
         add(&mut device, name, text, json!({ "Timeout": 20 }));
         bring(&device, name, &clients, &modules);

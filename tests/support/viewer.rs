@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::device::Device;
 
 /// How long a test waits for a message.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A standing subscription.
 pub struct Viewer<'a> {
