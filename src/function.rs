@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A function speaks HTTP to the core: the AWS Lambda Runtime API to take work and give answers, and V1's daemon
-//! interface to publish and to invoke others ([`interface`]). The listener is the function's own, in its network
+//! interface to publish and to invoke others (`interface`). The listener is the function's own, in its network
 //! namespace where it has one.
 //!
 //! Refuses to run what the host cannot contain, and functions outside containers; [`FunctionStatus`] says so.
