@@ -36,6 +36,10 @@ mod documents;
 mod engines;
 #[path = "promises/exit_codes.rs"]
 mod exit_codes;
+#[path = "promises/functions.rs"]
+mod functions;
+#[path = "promises/functions_contained.rs"]
+mod functions_contained;
 #[path = "promises/identity.rs"]
 mod identity;
 #[path = "promises/import.rs"]
