@@ -1,12 +1,12 @@
 //! The report's rows about the group's own entities.
 
-use serde_json::Value;
-
 use super::candidate::{self, Candidate};
 use super::report::Finding;
 use super::survey::Survey;
 use crate::connector::image_classifier;
-use crate::group::{Connector, Function, IsolationMode, Party, ResourceData, Storage, Subscription};
+use crate::group::{
+    Connector, Function, IsolationMode, LogComponent, LogTarget, Logger, Party, ResourceData, Storage, Subscription,
+};
 
 /// Adds a row for every function, connector and subscription, and one for each kind of what else there is.
 pub(super) fn group(survey: &Survey, chosen: Option<&Candidate>, findings: &mut Vec<Finding>) {
@@ -30,10 +30,22 @@ pub(super) fn group(survey: &Survey, chosen: Option<&Candidate>, findings: &mut 
         let says = format!("{} kept without effect: this version has no local MQTT server", group.devices.len());
         findings.push(Finding::will_not("devices", says));
     }
-    let loggers = survey.document.pointer("/LoggerDefinitionVersion/Loggers").and_then(Value::as_array);
-    if loggers.is_some_and(|loggers| !loggers.is_empty()) {
-        let says = "kept without effect: this version logs to standard error, which the service manager keeps";
-        findings.push(Finding::will_not("loggers", says));
+    if survey.document.pointer("/LoggerDefinitionVersion/Loggers").is_some() {
+        let holds = |logger: &&Logger| {
+            logger.component == LogComponent::Lambda && matches!(logger.target, LogTarget::FileSystem(_))
+        };
+        let (all, held) = (group.loggers.len(), group.loggers.iter().filter(holds).count());
+        if held > 0 {
+            findings.push(Finding::works("functions' loggers", format!("{held} kept: level and space hold")));
+        }
+        if held < all {
+            let says = format!(
+                "{} kept without effect: the core logs to standard error, which the service manager keeps, and nothing \
+                 to CloudWatch",
+                all - held
+            );
+            findings.push(Finding::will_not("loggers", says));
+        }
     }
 }
 
