@@ -4,6 +4,7 @@ mod camera_health;
 pub mod control;
 pub mod credentials;
 mod device_watch;
+mod functions;
 mod group_runner;
 mod heartbeat;
 mod inflow;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::functions::FunctionSettings;
 use self::group_runner::{GroupRunner, Scene, spool};
 use self::metrics::DeliveryTimes;
 use self::preview::Preview;
@@ -35,9 +37,10 @@ use self::report::Report;
 use self::service_manager::ServiceManager;
 pub use self::services::{Services, ServicesError, connection_as, identity_files};
 use crate::config::Config;
-use crate::credentials::token_exchange::TokenExchange;
+use crate::credentials::token_exchange::{BindError, TokenExchange};
 use crate::credentials::{Roles, TokenRegistry};
 use crate::deployment::{Deployments, Engine, Opening, Parts, Stager};
+use crate::function::Functions;
 use crate::jobs::GroupDeployer;
 use crate::jobs::agent::JobsAgent;
 use crate::mqtt::link::{Link, LinkSettings};
@@ -69,7 +72,10 @@ pub enum AppError {
     State(#[from] state_directory::StateError),
     /// The token exchange endpoint cannot listen.
     #[error(transparent)]
-    TokenExchange(#[from] crate::credentials::token_exchange::BindError),
+    TokenExchange(#[from] BindError),
+    /// What functions need of the core cannot be written.
+    #[error(transparent)]
+    Modules(#[from] crate::function::ModulesError),
     /// The status socket cannot listen.
     #[error(transparent)]
     Status(#[from] status::StatusError),
@@ -126,7 +132,12 @@ impl Core {
         let preview = Preview::bind(&config);
         let metrics = metrics::Endpoint::bind(&config).await;
         let router = Router::new([], config.runtime.max_work_item_count, to_cloud(link.clone()));
-        let scene = Arc::new(Scene::new(router));
+        let token_exchange = token_exchange(&config, &services).await?;
+        let router = Arc::new(router);
+        let work_items = config.runtime.max_work_item_count;
+        let functions = Functions::new(router.clone(), token_exchange.lender(), services.clock.clone(), work_items);
+        let scene = Arc::new(Scene::new(router, functions));
+        FunctionSettings::new(&config).install_modules()?;
         let runner = GroupRunner::new(&config, &services, link.clone(), preview.clone(), scene.clone());
         let stager = Stager::new(services.s3.clone(), store.clone(), services.provenance.clone());
         let parts = Parts { config: config.clone(), clock: services.clock.clone(), store: store.clone(), stager };
@@ -138,9 +149,6 @@ impl Core {
             let deployer = Arc::new(GroupDeployer::new(services.s3.clone(), store, deployments.clone()));
             JobsAgent::new(link.clone(), channel, deployer, jobs.step_timeout)
         });
-        let token_exchange =
-            TokenExchange::bind(config.token_exchange.port, services.roles.clone(), Arc::new(TokenRegistry::new()))
-                .await?;
         let listener = status::listen(&config.directories.status_socket)?;
         let orders = control::listen(&config.directories.control_socket())?;
         let unserved = preview.failure().into_iter().chain(metrics.failure());
@@ -188,6 +196,7 @@ impl Core {
 
     async fn stop(mut self) {
         tracing::info!("stopping");
+        self.report.scene.functions().stop().await;
         for camera in self.report.scene.cameras() {
             camera.classifier.shutdown().await;
         }
@@ -238,6 +247,12 @@ fn to_cloud(link: Link) -> CloudOutlet {
         let accepted = link.accept_marked(message.topic.clone(), message.payload.clone(), mark);
         accepted.map(drop).map_err(|error| Missed::Cloud(Arc::new(error)))
     })
+}
+
+/// Where functions fetch their credentials, bound.
+async fn token_exchange(config: &Config, services: &Services) -> Result<TokenExchange, BindError> {
+    let tokens = Arc::new(TokenRegistry::new());
+    TokenExchange::bind(config.token_exchange.port, services.roles.clone(), tokens).await
 }
 
 async fn lend_credentials(token_exchange: TokenExchange) {

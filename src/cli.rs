@@ -14,7 +14,9 @@ mod deploy;
 mod engine;
 mod enter_namespace;
 pub mod exit;
+mod functions;
 mod import;
+mod logs;
 mod model;
 mod output;
 mod progress;
@@ -51,6 +53,8 @@ enum Command {
     Deploy(deploy::Arguments),
     Deployments(deploy::List),
     Status(status::Arguments),
+    Functions(functions::Arguments),
+    Logs(logs::Arguments),
     Credentials(credentials::Arguments),
     Publish(publish::Arguments),
     Subscribe(subscribe::Arguments),
@@ -87,6 +91,8 @@ pub fn main() -> ExitCode {
         Command::Deploy(arguments) => deploy::run(&arguments),
         Command::Deployments(arguments) => deploy::list(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Functions(arguments) => functions::run(&arguments),
+        Command::Logs(arguments) => logs::run(&arguments),
         Command::Credentials(arguments) => credentials::run(&arguments),
         Command::Publish(arguments) => publish::run(arguments),
         Command::Subscribe(arguments) => subscribe::run(arguments),

@@ -33,5 +33,5 @@ pub use report::{Failure, FailureKind, Fetching, PackageVersion, Report, State, 
 pub use request::{DeploymentId, DeploymentIdError, Kind, Order, Request};
 pub use runner::Runner;
 pub use shelf::{Active, Confirmed, Past, Pending, Shelf, ShelfError};
-pub use stager::{DeploymentError, Staged, Stager};
+pub use stager::{DeploymentError, Purpose, Staged, Stager};
 pub use version::GroupVersion;

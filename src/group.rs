@@ -31,7 +31,7 @@ mod tests;
 pub use access::{Attachment, Permission};
 pub use connectors::Connector;
 pub use execution::{IsolationMode, RunAs};
-pub use function::{Encoding, Function};
+pub use function::{Encoding, Function, LEAST_MEMORY};
 pub use local::{GroupOwner, LocalDevice, LocalVolume};
 pub use logger::{LogComponent, LogLevel, LogTarget, Logger};
 pub use member::Member;

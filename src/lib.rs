@@ -8,7 +8,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | shell | [`cli`] → [`app`] |
-//! | services | [`import`], [`jobs`] → [`packing`], [`serving`], [`deployment`] → [`documents`] → [`connector`], [`page`] → [`classifier`] → [`router`] |
+//! | services | [`import`], [`jobs`] → [`packing`], [`serving`], [`deployment`] → [`documents`] → [`connector`], [`page`] → [`classifier`] → [`function`] → [`router`] |
 //! | edges | [`mqtt`], [`s3`] → [`credentials`] → [`http`] → [`identity`], [`store`], [`ipc`] |
 //! | contracts | [`config`], [`group`], [`package`], [`topic`], [`payload`] |
 //! | words | [`document`] → [`problem`], [`arn`] → [`name`], [`units`], [`secret`], [`clock`], [`backoff`], [`metrics`], [`statistics`], `disk` |
@@ -21,6 +21,7 @@ pub mod classifier;
 pub mod connector;
 pub mod deployment;
 pub mod documents;
+pub mod function;
 pub mod import;
 pub mod jobs;
 pub mod packing;

@@ -14,14 +14,15 @@ use tempfile::TempDir;
 use crate::classifier::one_shot::{OneShot, OneShotError};
 use crate::classifier::{Running, WorkerIdentity};
 use crate::package::{
-    Draft, LabelFileError, MANIFEST_FILE, MAX_LABEL_FILE_BYTES, Manifest, PackageError, PackagePath, PathError,
-    Sha256Digest, parse_labels,
+    Draft, EngineHint, LabelFileError, MANIFEST_FILE, MAX_LABEL_FILE_BYTES, Manifest, PackageError, PackagePath,
+    PathError, Sha256Digest, parse_labels,
 };
 use crate::units::Probability;
 use margay_inference::{Labels, ModelSummary};
 
 mod archive;
 mod choice;
+pub mod quantising;
 mod samples;
 
 pub use choice::{NEWEST_OPSET, Preset, Words};
@@ -172,6 +173,7 @@ pub async fn pack(order: &Order, tell: &mut (dyn FnMut(&str) + Send)) -> Result<
         name: order.name.clone(),
         version: order.version.clone(),
         model,
+        engine: EngineHint::Auto,
         spec,
         labels: label_file,
         threshold: order.threshold,
@@ -259,6 +261,18 @@ impl Stage {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).map_err(PackError::write(&path))?;
         let digest = Sha256Digest::of_reader(File::open(&path).map_err(PackError::read(&path))?);
         self.files.insert(to.clone(), digest.map_err(PackError::read(&path))?);
+        Ok(to.clone())
+    }
+
+    /// Writes a file of the package.
+    fn add_bytes(&mut self, to: &PackagePath, bytes: &[u8]) -> Result<PackagePath, PackError> {
+        let path = self.path().join(to.as_str());
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(PackError::write(parent))?;
+        }
+        fs::write(&path, bytes).map_err(PackError::write(&path))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).map_err(PackError::write(&path))?;
+        self.files.insert(to.clone(), Sha256Digest::of(bytes));
         Ok(to.clone())
     }
 

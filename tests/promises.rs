@@ -38,6 +38,10 @@ mod documents;
 mod engines;
 #[path = "promises/exit_codes.rs"]
 mod exit_codes;
+#[path = "promises/functions.rs"]
+mod functions;
+#[path = "promises/functions_contained.rs"]
+mod functions_contained;
 #[path = "promises/identity.rs"]
 mod identity;
 #[path = "promises/import.rs"]
@@ -72,6 +76,8 @@ mod policy;
 mod power_cuts;
 #[path = "promises/proxy.rs"]
 mod proxy;
+#[path = "promises/quantize.rs"]
+mod quantize;
 #[path = "promises/s3_peers.rs"]
 mod s3_peers;
 #[path = "promises/self_test.rs"]

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::camera_health::HealthPublisher;
 use super::device_watch::DeviceWatch;
+use super::functions::FunctionSettings;
 use super::inflow;
 use super::metrics::FrameTimes;
 use super::preview::Preview;
@@ -22,6 +23,7 @@ use crate::classifier::{ActivationError, Classifier, ClassifierStatus, DeployedM
 use crate::config::Config;
 use crate::connector::image_classifier::ImageClassifier;
 use crate::deployment::{DeploymentError, GroupVersion, Runner, Staged};
+use crate::function::Functions;
 use crate::group::{self, Party, Spooler, Subscription};
 use crate::mqtt::link::Link;
 use crate::mqtt::spool::{SpoolSettings, SpoolSettingsError, StorageType, WhenFull};
@@ -42,6 +44,7 @@ pub(super) struct Scene {
     router: Arc<Router>,
     cameras: Mutex<Vec<Camera>>,
     device: Arc<DeviceWatch>,
+    functions: Functions,
 }
 
 /// A camera that runs.
@@ -55,8 +58,8 @@ pub(super) struct Camera {
 
 impl Scene {
     /// Nothing, with a `router` that knows no subscription yet.
-    pub(super) fn new(router: Router) -> Self {
-        Self { router: Arc::new(router), cameras: Mutex::default(), device: Arc::new(DeviceWatch::new()) }
+    pub(super) fn new(router: Arc<Router>, functions: Functions) -> Self {
+        Self { router, cameras: Mutex::default(), device: Arc::new(DeviceWatch::new()), functions }
     }
 
     /// The router, which outlives the groups.
@@ -67,6 +70,11 @@ impl Scene {
     /// What the device says of itself.
     pub(super) fn device(&self) -> &Arc<DeviceWatch> {
         &self.device
+    }
+
+    /// The functions of the group that runs.
+    pub(super) fn functions(&self) -> &Functions {
+        &self.functions
     }
 
     /// The cameras of the group that runs.
@@ -125,6 +133,7 @@ impl Runner for GroupRunner {
                 activate(&camera.classifier, staged).await?;
             }
         }
+        self.replace_functions(group).await;
         self.exchange_routes(group);
         Ok(())
     }
@@ -134,6 +143,7 @@ impl Runner for GroupRunner {
         if let Err(error) = self.replace_classifiers(group).await {
             tracing::error!(error = explain(&error), "a camera of the group does not run");
         }
+        self.replace_functions(group).await;
         self.exchange_routes(group);
         for camera in self.scene.cameras() {
             if let Some(staged) = group.packages.get(&camera.connector.model_resource) {
@@ -210,6 +220,11 @@ impl GroupRunner {
             }
         }
         Ok(started)
+    }
+
+    /// The functions, each as far as it can run: none of them keeps a deployment from its end.
+    async fn replace_functions(&self, group: &GroupVersion) {
+        self.scene.functions.replace(FunctionSettings::new(&self.config).of_group(group)).await;
     }
 
     fn start(&self, connector: &ImageClassifier, place: usize) -> Result<Camera, DeploymentError> {

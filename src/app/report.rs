@@ -66,6 +66,7 @@ impl Report {
             link: self.link(),
             router: self.router(),
             device: self.scene.device().state(),
+            functions: self.scene.functions().status(),
             cameras,
             jobs: self.jobs.as_ref().map(|jobs| jobs.borrow().clone()),
             page: self.page.status(),

@@ -17,6 +17,7 @@ use tokio::net::UnixListener;
 use super::credentials::CredentialsStatus;
 use crate::classifier::ClassifierStatus;
 use crate::deployment::{Confirmed, DeploymentId, Report, State};
+use crate::function::FunctionStatus;
 use crate::jobs::agent::JobsStatus;
 use crate::mqtt::spool::SpoolState;
 use crate::package::Sha256Digest;
@@ -58,6 +59,9 @@ pub struct CoreStatus {
     /// How the latest deployment stands.
     #[serde(default)]
     pub deployment: Option<Report>,
+    /// The functions of its group.
+    #[serde(default)]
+    pub functions: Vec<FunctionStatus>,
     /// Its cameras.
     pub cameras: Vec<CameraStatus>,
     /// AWS IoT Jobs; `None` where the core takes no part in them.

@@ -15,7 +15,7 @@ use crate::classifier::one_shot::{OneShot, OneShotError};
 use crate::config::Config;
 use crate::connector::image_classifier::{Camera, ImageClassifier};
 use crate::credentials::CredentialsError;
-use crate::deployment::{DeploymentError, Staged, Stager};
+use crate::deployment::{DeploymentError, Purpose, Staged, Stager};
 use crate::documents::Deployable;
 use crate::mqtt::link::{Link, LinkSettings, LinkState};
 use crate::payload;
@@ -178,7 +178,9 @@ async fn try_camera(
     let store = Store::open(folder.path()).map_err(at(Step::Download))?;
     let stager = Stager::new(services.s3.clone(), Arc::new(store), services.provenance.clone());
     let staged = stager
-        .stage(&connector.model_resource, &connector.model_source, |received| tell(Told::Receiving(received)))
+        .stage(&connector.model_resource, &connector.model_source, Purpose::Model, |received| {
+            tell(Told::Receiving(received));
+        })
         .await
         .map_err(at_deployment)?;
     tell(passed("package", format!("{}, {}", connector.model_source, staged.model.identity.digest)));

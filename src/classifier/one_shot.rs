@@ -2,6 +2,7 @@
 //! the parsers run in a worker, as they do under the core.
 
 pub mod bench;
+pub mod calibration;
 pub mod scores;
 
 use std::fs::File;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use margay_inference::{EngineChoice, ModelSummary, Pipeline, StageTimings, Still};
+use margay_inference::{EngineChoice, ModelSummary, Pipeline, Quantiser, StageTimings, Still};
 use margay_sandbox::{LaunchError, Sandboxed};
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +53,8 @@ enum Question {
     Bench(BenchOrder),
     /// Write every output for what is in the first descriptor into the second.
     Score(Scored),
+    /// Take a step of a calibration.
+    Calibrate(calibration::Asked),
 }
 
 /// The worker's answer.
@@ -81,6 +84,7 @@ enum Answer {
         outputs: usize,
         timings: StageTimings,
     },
+    Calibrated(calibration::Told),
     /// The model or the picture cannot be used.
     Refused {
         why: String,
@@ -304,7 +308,7 @@ async fn ask(channel: &CoreChannel, sandboxed: &Arc<Sandboxed>) -> Result<Answer
 /// # Errors
 /// Only a broken channel; what is wrong with a model or a picture is an answer.
 pub fn run(channel: &WorkerChannel) -> Result<(), IpcError> {
-    let mut worker = Worker { channel, pipeline: None, pictures: Vec::new() };
+    let mut worker = Worker { channel, pipeline: None, quantiser: None, pictures: Vec::new() };
     loop {
         let (question, descriptors) = match channel.receive::<Question>(Duration::from_secs(60))? {
             Waited::Message(Received { message, descriptors }) => (message, descriptors),
@@ -319,6 +323,7 @@ pub fn run(channel: &WorkerChannel) -> Result<(), IpcError> {
 struct Worker<'a> {
     channel: &'a WorkerChannel,
     pipeline: Option<Pipeline>,
+    quantiser: Option<Quantiser>,
     /// For the next measurement.
     pictures: Vec<Still>,
 }
@@ -357,6 +362,7 @@ impl Worker<'_> {
                 let pipeline = self.pipeline.as_mut().ok_or("an input came before a model")?;
                 scores::answer(pipeline, scored, descriptors)
             }
+            Question::Calibrate(asked) => calibration::answer(&mut self.quantiser, asked, descriptors),
         }
     }
 }

@@ -34,11 +34,13 @@ pub enum Code {
     Sandbox = 10,
     /// The core is not running, or does not answer.
     NoCore = 11,
+    /// A quantised model is not near enough to the float one.
+    Accuracy = 12,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Ok,
         Self::Failure,
         Self::Usage,
@@ -51,6 +53,7 @@ impl Code {
         Self::Broker,
         Self::Sandbox,
         Self::NoCore,
+        Self::Accuracy,
     ];
 
     /// The number that the process returns.

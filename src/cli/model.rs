@@ -4,6 +4,7 @@ mod inspect;
 mod key;
 mod list;
 mod pack;
+mod quantize;
 mod sign;
 mod transfer;
 mod tune;
@@ -41,6 +42,7 @@ enum Command {
     Inspect(inspect::Arguments),
     #[command(visible_alias = "test")]
     Verify(verify::Arguments),
+    Quantize(Box<quantize::Arguments>),
     Tune(tune::Arguments),
     Key(key::Arguments),
     Sign(sign::Arguments),
@@ -56,6 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
         Command::Pack(arguments) => runtime.block_on(pack::run(arguments)),
         Command::Inspect(arguments) => runtime.block_on(inspect::run(arguments)),
         Command::Verify(arguments) => runtime.block_on(verify::run(arguments)),
+        Command::Quantize(arguments) => runtime.block_on(quantize::run(arguments)),
         Command::Tune(arguments) => runtime.block_on(tune::run(arguments)),
         Command::Key(arguments) => key::run(arguments),
         Command::Sign(arguments) => sign::run(arguments),

@@ -83,6 +83,7 @@ fn code(error: &AppError) -> Code {
         | AppError::Store(_)
         | AppError::State(_)
         | AppError::TokenExchange(_)
+        | AppError::Modules(_)
         | AppError::Signals(_) => Code::Failure,
     }
 }

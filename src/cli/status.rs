@@ -85,6 +85,7 @@ fn lines(core: &CoreStatus, containment: bool) -> Vec<String> {
         lines.push(format!("jobs         at work: {current}, taken on since the start: {}", jobs.taken_on));
     }
     lines.extend(group_lines(core));
+    lines.extend(core.functions.iter().flat_map(|function| super::functions::lines(function, containment)));
     for camera in &core.cameras {
         lines.extend(camera_lines(camera, containment));
     }

@@ -33,6 +33,11 @@ impl Directories {
         self.write.join("deployment/mlmodel")
     }
 
+    /// The unpacked code of the function `arn` (B-13).
+    pub fn function_code(&self, arn: &str) -> PathBuf {
+        self.write.join("deployment/lambda").join(arn)
+    }
+
     /// The records of deployments.
     pub fn deployments(&self) -> PathBuf {
         self.write.join("deployment/deployments")

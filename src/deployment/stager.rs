@@ -134,6 +134,15 @@ pub struct Stager {
     provenance: Provenance,
 }
 
+/// What a package is for, which decides what it has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A classifier runs it: it has to be what docs/package-format.md asks for.
+    Model,
+    /// A function reads its files, whatever they are.
+    Files,
+}
+
 /// A package in the store, looked at.
 #[derive(Debug, Clone)]
 pub struct Staged {
@@ -150,18 +159,18 @@ impl Stager {
     }
 
     /// The model that `resource` ran with last, if its package is in order.
-    pub fn current(&self, resource: &ResourceId) -> Option<Staged> {
+    pub fn current(&self, resource: &ResourceId, purpose: Purpose) -> Option<Staged> {
         let installed = self.store.current(resource).ok().flatten()?;
         let uri = installed.origin().clone();
-        staged(&self.store, installed, &uri)
+        staged(&self.store, installed, &uri, purpose)
             .inspect_err(|error| tracing::warn!(%resource, %error, "the current model is unusable"))
             .ok()
     }
 
     /// The package of `release`, if it is in the store and in order.
-    pub fn installed(&self, release: &Release) -> Option<Staged> {
+    pub fn installed(&self, release: &Release, purpose: Purpose) -> Option<Staged> {
         let installed = self.store.installed(release).ok().flatten()?;
-        staged(&self.store, installed, &release.origin)
+        staged(&self.store, installed, &release.origin, purpose)
             .inspect_err(|error| tracing::warn!(origin = %release.origin, %error, "a confirmed model is unusable"))
             .ok()
     }
@@ -173,12 +182,13 @@ impl Stager {
     pub async fn stage_again(
         &self,
         release: &Release,
+        purpose: Purpose,
         progress: impl FnMut(Received) + Send,
     ) -> Result<Staged, DeploymentError> {
         let uri = &release.origin;
         let known = self.store.installed(release).map_err(|source| stored(uri, source))?;
         if let Some(installed) = known.filter(|known| self.provenance.trusts(known)) {
-            return staged(&self.store, installed, uri);
+            return staged(&self.store, installed, uri, purpose);
         }
         let installed =
             self.fetch(uri, None, progress).await?.ok_or_else(|| stored(uri, StoreError::NothingFetched))?;
@@ -186,7 +196,7 @@ impl Stager {
             let (wanted, found) = (release.digest, installed.digest());
             return Err(DeploymentError::Replaced { uri: uri.clone(), wanted, found });
         }
-        staged(&self.store, installed, uri)
+        staged(&self.store, installed, uri, purpose)
     }
 
     /// The package that `source` names now, fetched only if the store does not have it yet; `progress` is told of each
@@ -198,6 +208,7 @@ impl Stager {
         &self,
         resource: &ResourceId,
         source: &ModelSource,
+        purpose: Purpose,
         progress: impl FnMut(Received) + Send,
     ) -> Result<Staged, DeploymentError> {
         let uri = &match source {
@@ -208,7 +219,7 @@ impl Stager {
         let etag = known.as_ref().filter(|known| self.provenance.trusts(known)).and_then(|known| known.etag_of(uri));
         let fetched = self.fetch(uri, etag, progress).await?;
         let installed = fetched.or(known).ok_or_else(|| stored(uri, StoreError::NothingFetched))?;
-        staged(&self.store, installed, uri)
+        staged(&self.store, installed, uri, purpose)
     }
 
     /// Fetches and installs the package at `uri`; `None` if it still is the version `etag`.
@@ -240,8 +251,16 @@ impl Stager {
     }
 }
 
-/// Looks at an installed package: its manifest, and the digests that the manifest promises.
-fn staged(store: &Store, installed: InstalledModel, uri: &S3Uri) -> Result<Staged, DeploymentError> {
+/// Looks at an installed package: its manifest, and the digests that the manifest promises. Files for a function have
+/// no manifest that anybody needs.
+fn staged(store: &Store, installed: InstalledModel, uri: &S3Uri, purpose: Purpose) -> Result<Staged, DeploymentError> {
+    if purpose == Purpose::Files {
+        let name = uri.key().rsplit('/').next().unwrap_or(uri.key()).to_owned();
+        let identity = payload::Model { name, version: String::new(), digest: installed.digest().to_string() };
+        let (directory, compiled) = (installed.directory().to_owned(), store.compiled(&installed));
+        let model = DeployedModel { identity: Arc::new(identity), directory, compiled };
+        return Ok(Staged { installed, model });
+    }
     let package = ModelDirectory::open(installed.directory())
         .map_err(|source| DeploymentError::Package { uri: uri.clone(), source: source.into() })?;
     installed.check_manifest(package.manifest.files()).map_err(|source| stored(uri, source))?;

@@ -1,14 +1,14 @@
 //! A group that can run: its document, what the document says, and the packages that it runs with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::report::PackageVersion;
-use super::stager::Staged;
+use super::stager::{Purpose, Staged};
 use crate::config::Config;
 use crate::connector::image_classifier::ImageClassifier;
 use crate::documents::{self, Deployable};
-use crate::group::ModelSource;
+use crate::group::{IsolationMode, ModelSource};
 use crate::name::ResourceId;
 use crate::problem::{Accepted, Problems};
 use crate::store::Release;
@@ -27,6 +27,8 @@ pub struct GroupVersion {
     pub warnings: Vec<String>,
     /// The packages of its models, as far as they are there.
     pub packages: BTreeMap<ResourceId, Staged>,
+    /// The functions whose code was on the device when the document was read; only their models are fetched.
+    functions_here: BTreeSet<String>,
 }
 
 impl GroupVersion {
@@ -37,7 +39,10 @@ impl GroupVersion {
     pub fn read(document: &str, config: &Config) -> Result<Self, Problems> {
         let Accepted { document: deployable, warnings } = documents::check_group(document, Some(config))?;
         let warnings = warnings.iter().map(ToString::to_string).collect();
-        Ok(Self { document: document.into(), deployable, warnings, packages: BTreeMap::new() })
+        let arns = deployable.group.functions.iter().map(|function| function.arn.as_str());
+        let functions_here =
+            arns.filter(|arn| config.directories.function_code(arn).is_dir()).map(str::to_owned).collect();
+        Ok(Self { document: document.into(), deployable, warnings, packages: BTreeMap::new(), functions_here })
     }
 
     /// The group that deploys nothing.
@@ -55,7 +60,32 @@ impl GroupVersion {
         let used = self.deployable.image_classifiers.iter();
         let mut models: Vec<_> = used.map(|c| (c.model_resource.clone(), c.model_source.clone())).collect();
         models.dedup();
+        for (resource, source) in self.models_of_functions() {
+            if !models.iter().any(|(known, _)| *known == resource) {
+                models.push((resource, source));
+            }
+        }
         models
+    }
+
+    /// What the package of `resource` has to be.
+    pub fn purpose_of(&self, resource: &ResourceId) -> Purpose {
+        let classified = self.deployable.image_classifiers.iter().any(|c| c.model_resource == *resource);
+        if classified { Purpose::Model } else { Purpose::Files }
+    }
+
+    /// The machine learning resources of functions that can run: in containers, with their code on the device.
+    fn models_of_functions(&self) -> impl Iterator<Item = (ResourceId, ModelSource)> {
+        let group = &self.deployable.group;
+        let contained = group.functions.iter().filter(|function| {
+            function.isolation == IsolationMode::GreengrassContainer
+                && self.functions_here.contains(function.arn.as_str())
+        });
+        let attached = contained.flat_map(|function| &function.attachments);
+        attached.filter_map(|attachment| {
+            let model = group.resource(&attachment.resource)?.model()?;
+            Some((attachment.resource.clone(), model.source.clone()))
+        })
     }
 
     /// Whether every model has its package.

@@ -14,10 +14,13 @@ use crate::units::ByteSize;
 use super::access::Attachment;
 use super::execution::{Execution, IsolationMode, RunAs};
 
+/// A limit below this, in bytes, is no limit in V1's KB: the guide's own examples write MB (contract A, section 11).
+pub const LEAST_MEMORY: u64 = 4096 * 1024;
+
 /// V1's default of `Timeout`, in seconds.
 const TIMEOUT: u64 = 3;
 
-/// A function of a user. This version reads and checks functions, and does not run them.
+/// A function of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Function {
     /// The entity's id.
@@ -30,7 +33,7 @@ pub struct Function {
     pub executable: Option<String>,
     /// What its executable is started with.
     pub exec_args: Option<String>,
-    /// The memory that it may use in a container; `MemorySize` in V1's KB.
+    /// The memory that it may use in a container; `MemorySize` in V1's KB, as it was written.
     pub memory: Option<ByteSize>,
     /// How long its handler may take.
     pub timeout: Duration,

@@ -5,7 +5,7 @@ use crate::document::{Notes, Object, Unknown};
 use crate::name::EntityId;
 
 use super::execution::{Execution, IsolationMode, RunAs};
-use super::function::Function;
+use super::function::{self, Function};
 use super::placed::{Declared, Placed, read_list, refuse_repeated};
 use super::{Host, Spooler};
 
@@ -104,9 +104,22 @@ pub(super) fn check(functions: &Functions, host: Host<'_>, notes: &Notes) {
         let hint = "set runtime.allowFunctionsToRunAsRoot to \"yes\" in config.json, or change Uid and Gid";
         notes.error("FunctionDefinitionVersion.Functions", None, rule, hint);
     }
-    for placed in &functions.users {
-        let rule = "is a function of a user, which this version checks and does not run";
+    for placed in functions.users.iter().filter(|placed| placed.entity.isolation == IsolationMode::NoContainer) {
+        let rule = "runs as a plain process (NoContainer), which this version checks and does not do";
         let shown = Some(format!("\"{}\"", placed.entity.arn));
-        notes.warning(&format!("{}.FunctionArn", placed.path), shown, rule, "use a connector in its place");
+        notes.warning(&format!("{}.FunctionArn", placed.path), shown, rule, "run it in a GreengrassContainer");
+    }
+    for placed in &functions.users {
+        let Some(memory) = placed.entity.memory.filter(|memory| memory.bytes() < function::LEAST_MEMORY) else {
+            continue;
+        };
+        let kib = memory.bytes() / 1024;
+        let rule = format!("is {kib} KB, in which no program starts: it is read as {kib} MB");
+        notes.warning(
+            &format!("{}.FunctionConfiguration.MemorySize", placed.path),
+            None,
+            rule,
+            "write KB, such as 16384",
+        );
     }
 }

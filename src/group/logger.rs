@@ -1,5 +1,5 @@
-//! Loggers: what is logged where (contract E1). They are checked; this version logs to standard error whatever they
-//! say.
+//! Loggers: what is logged where (contract E1). Those that write functions' logs to files hold; the core itself logs to
+//! standard error, and nothing goes to CloudWatch.
 
 use crate::document::{Object, Unknown};
 use crate::name::EntityId;
@@ -75,10 +75,7 @@ const LEVELS: [(&str, LogLevel); 5] = [
 /// The loggers, or V1's defaults where the document has none.
 pub(super) fn read(top: &mut Object<'_>) -> Vec<Logger> {
     let field = top.field("LoggerDefinitionVersion");
-    if field.is_present() {
-        let rule = "has no effect in this version, which logs to standard error";
-        field.warn(rule, "leave it for a later version");
-    }
+    let is_present = field.is_present();
     let mut definition = field.section();
     let loggers = read_list(&mut definition, "Loggers", |object| {
         let id = object.field("Id").required("write an id").parsed::<EntityId>();
@@ -87,7 +84,7 @@ pub(super) fn read(top: &mut Object<'_>) -> Vec<Logger> {
     });
     definition.finish(Unknown::Warn);
     refuse_repeated(&loggers, ("Id", |(id, _): &(EntityId, Logger)| Some(id)), top.notes());
-    if field.is_present() {
+    if is_present {
         entities(loggers).into_iter().map(|(_, logger)| logger).collect()
     } else {
         COMPONENTS.map(|(_, component)| default_logger(component)).to_vec()
@@ -107,5 +104,12 @@ fn read_logger(object: &mut Object<'_>) -> Option<Logger> {
         Kind::FileSystem => LogTarget::FileSystem(ByteSize::from_kib(space)),
         Kind::CloudWatch => LogTarget::CloudWatch,
     };
-    Some(Logger { target, component: component?, level: level? })
+    let component = component?;
+    if target == LogTarget::CloudWatch {
+        object.field("Type").warn("has no effect: no logs leave the device", "write FileSystem");
+    } else if component == LogComponent::GreengrassSystem {
+        let rule = "has no effect: the core logs to standard error, which the service manager keeps";
+        object.field("Component").warn(rule, "leave it; `journalctl -u margay` shows what the core says");
+    }
+    Some(Logger { target, component, level: level? })
 }

@@ -1,19 +1,19 @@
 //! The report's rows about the group's own entities.
 
-use serde_json::Value;
-
 use super::candidate::{self, Candidate};
 use super::report::Finding;
 use super::survey::Survey;
 use crate::connector::image_classifier;
-use crate::group::{Connector, Function, IsolationMode, Party, ResourceData, Storage, Subscription};
+use crate::group::{
+    Connector, Function, IsolationMode, LogComponent, LogTarget, Logger, Party, ResourceData, Storage, Subscription,
+};
 
 /// Adds a row for every function, connector and subscription, and one for each kind of what else there is.
 pub(super) fn group(survey: &Survey, chosen: Option<&Candidate>, findings: &mut Vec<Finding>) {
     let group = &survey.group;
-    findings.extend(group.functions.iter().map(|function| of_function(survey, function)));
+    findings.extend(group.functions.iter().map(|function| of_function(survey, chosen, function)));
     findings.extend(group.connectors.iter().map(of_connector));
-    findings.extend(group.subscriptions.iter().map(|subscription| of_subscription(subscription, chosen)));
+    findings.extend(group.subscriptions.iter().map(|subscription| of_subscription(survey, subscription, chosen)));
     findings.push(of_spooler(survey));
     let models = group.resources.iter().filter(|resource| resource.model().is_some()).count();
     let secrets = group.resources.iter().filter(|resource| matches!(resource.data, ResourceData::Secret(_))).count();
@@ -30,25 +30,68 @@ pub(super) fn group(survey: &Survey, chosen: Option<&Candidate>, findings: &mut 
         let says = format!("{} kept without effect: this version has no local MQTT server", group.devices.len());
         findings.push(Finding::will_not("devices", says));
     }
-    let loggers = survey.document.pointer("/LoggerDefinitionVersion/Loggers").and_then(Value::as_array);
-    if loggers.is_some_and(|loggers| !loggers.is_empty()) {
-        let says = "kept without effect: this version logs to standard error, which the service manager keeps";
-        findings.push(Finding::will_not("loggers", says));
+    if survey.document.pointer("/LoggerDefinitionVersion/Loggers").is_some() {
+        let holds = |logger: &&Logger| {
+            logger.component == LogComponent::Lambda && matches!(logger.target, LogTarget::FileSystem(_))
+        };
+        let (all, held) = (group.loggers.len(), group.loggers.iter().filter(holds).count());
+        if held > 0 {
+            findings.push(Finding::works("functions' loggers", format!("{held} kept: level and space hold")));
+        }
+        if held < all {
+            let says = format!(
+                "{} kept without effect: the core logs to standard error, which the service manager keeps, and nothing \
+                 to CloudWatch",
+                all - held
+            );
+            findings.push(Finding::will_not("loggers", says));
+        }
     }
 }
 
-fn of_function(survey: &Survey, function: &Function) -> Finding {
-    let named = format!(":function:{}:", function.arn.name());
-    let code = survey.code.iter().find(|folder| folder.contains(&named));
-    let code = code
-        .map_or("no code of it lies on the disk".to_owned(), |code| format!("its code in {code} stays where it is"));
-    let mode = match function.isolation {
-        IsolationMode::GreengrassContainer => "in a container",
-        IsolationMode::NoContainer => "without a container",
-    };
+fn of_function(survey: &Survey, chosen: Option<&Candidate>, function: &Function) -> Finding {
     let life = if function.pinned { "long-lived" } else { "on demand" };
     let subject = format!("function {}:{}", function.arn.name(), function.arn.qualifier());
-    Finding::will_not(subject, format!("{mode}, {life}: read and checked, and not run by this version; {code}"))
+    match (function.isolation, code_of(survey, function)) {
+        (IsolationMode::NoContainer, _) => {
+            let says = "without a container: read and checked, and not run by this version; its code stays where it is";
+            Finding::will_not(subject, format!("{life}, {says}"))
+        }
+        (_, Some(code)) if stands_in(chosen, function) => {
+            let says =
+                format!("{life}, in a container: the classifier takes its place; its code in {code} stays there");
+            Finding::will_not(subject, says)
+        }
+        (_, Some(code)) => {
+            let says = format!("{life}, in a container: runs once a copy of {code} lies in ggc/deployment/lambda");
+            Finding::decision(subject, says)
+        }
+        (_, None) => Finding::will_not(subject, format!("{life}, in a container: no code of it lies on the disk")),
+    }
+}
+
+/// The folder of a function's code on V1's disk.
+fn code_of<'s>(survey: &'s Survey, function: &Function) -> Option<&'s str> {
+    let named = format!(":function:{}:", function.arn.name());
+    survey.code.iter().find(|folder| folder.contains(&named)).map(AsRef::as_ref)
+}
+
+/// Whether the classifier takes the function's place.
+fn stands_in(chosen: Option<&Candidate>, function: &Function) -> bool {
+    chosen.is_some_and(|chosen| chosen.who == format!("function {}:{}", function.arn.name(), function.arn.qualifier()))
+}
+
+/// Whether a party of a subscription is the cloud, or a function that can run once its code is in place.
+fn can_run(survey: &Survey, chosen: Option<&Candidate>, party: &Party) -> bool {
+    match party {
+        Party::Cloud => true,
+        Party::Function(arn) => survey.group.functions.iter().any(|function| {
+            let contained = function.isolation == IsolationMode::GreengrassContainer;
+            let here = code_of(survey, function).is_some() && !stands_in(chosen, function);
+            function.arn == *arn && contained && here
+        }),
+        _ => false,
+    }
 }
 
 fn of_connector(connector: &Connector) -> Finding {
@@ -67,7 +110,7 @@ fn of_connector(connector: &Connector) -> Finding {
     Finding::will_not(subject, says)
 }
 
-fn of_subscription(subscription: &Subscription, chosen: Option<&Candidate>) -> Finding {
+fn of_subscription(survey: &Survey, subscription: &Subscription, chosen: Option<&Candidate>) -> Finding {
     let Subscription { id, source, subject, target } = subscription;
     let row = format!("subscription {id}");
     let way = format!("{} from {source} to {target}", subject.as_str());
@@ -85,6 +128,9 @@ fn of_subscription(subscription: &Subscription, chosen: Option<&Candidate>) -> F
         }
         (source, Party::Cloud) if stands_in(source) => {
             Finding::will_not(row, format!("{way}: the classifier publishes on one topic, which is another"))
+        }
+        _ if can_run(survey, chosen, source) && can_run(survey, chosen, target) => {
+            Finding::decision(row, format!("{way}: works once the function runs"))
         }
         (Party::Cloud, _) => Finding::will_not(row, format!("{way}: its target does not run in this version")),
         (Party::Function(_) | Party::Connector(_), _) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use margay_inference::spec::input::Anchor;
 use margay_inference::{ColorOrder, Element, InputSpec, Jpeg, Layout, ModelSpec, OutputKind, OutputSpec, ResizeRule};
 
-use super::{FORMAT, Golden, PackagePath, Sha256Digest};
+use super::{EngineHint, FORMAT, Golden, PackagePath, Sha256Digest};
 use crate::units::Probability;
 
 /// Everything that a manifest of a packed model says. [`Manifest::parse`](super::Manifest::parse) checks its text like
@@ -20,6 +20,8 @@ pub struct Draft {
     pub version: String,
     /// The model file.
     pub model: PackagePath,
+    /// Which engine is to run it.
+    pub engine: EngineHint,
     /// What its tensors look like.
     pub spec: ModelSpec,
     /// The label file.
@@ -39,11 +41,12 @@ impl Draft {
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = format!(
-            "# Written by margay model pack; docs/package-format.md explains every key.\n\nformat = {FORMAT}\n\n[model]\n\
-             name = {}\nversion = {}\nfile = {}\n\n[input]\n{}\n[output]\n{}\n[labels]\nfile = {}\n",
+            "# Written by margay; docs/package-format.md explains every key.\n\nformat = {FORMAT}\n\n[model]\n\
+             name = {}\nversion = {}\nfile = {}\n{}\n[input]\n{}\n[output]\n{}\n[labels]\nfile = {}\n",
             quoted(&self.name),
             quoted(&self.version),
             quoted(self.model.as_str()),
+            engine(self.engine),
             input(&self.spec.input),
             output(&self.spec.output),
             quoted(self.labels.as_str()),
@@ -72,6 +75,16 @@ impl Draft {
             }
         }
         text
+    }
+}
+
+/// The line of the engine, where one is named.
+fn engine(hint: EngineHint) -> &'static str {
+    match hint {
+        EngineHint::Auto => "",
+        EngineHint::Tract => "engine = \"tract\"\n",
+        EngineHint::Compiled => "engine = \"compiled\"\n",
+        EngineHint::OnnxRuntime => "engine = \"onnxruntime\"\n",
     }
 }
 
@@ -142,12 +155,13 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn draft(spec: ModelSpec) -> Draft {
+    fn draft(spec: ModelSpec, engine: EngineHint) -> Draft {
         let digest = Sha256Digest::of(b"");
         Draft {
             name: "a \"quoted\" näme".to_owned(),
             version: "1.0.0".to_owned(),
             model: path("m.onnx"),
+            engine,
             spec,
             labels: path("labels.txt"),
             threshold: Probability::new(0.25).ok(),
@@ -178,6 +192,9 @@ mod tests {
             std in prop::array::uniform3(1e-5_f32..300.0),
             quantisation in prop::option::of((1e-6_f32..10.0, -128_i32..=255)),
             index_offset in 0_u32..=16,
+            engine in prop::sample::select(vec![
+                EngineHint::Auto, EngineHint::Tract, EngineHint::Compiled, EngineHint::OnnxRuntime,
+            ]),
         ) {
             let base = if is_bytes { InputSpec::u8_nhwc(224) } else { InputSpec::imagenet(224) };
             let color = if is_bgr { ColorOrder::Bgr } else { ColorOrder::Rgb };
@@ -187,9 +204,10 @@ mod tests {
             let quantisation = quantisation.map(|(scale, zero_point)| Quantisation { scale, zero_point });
             let kind = if is_bytes { OutputKind::Probabilities } else { OutputKind::Logits };
             let spec = ModelSpec { input, output: OutputSpec { kind, quantisation, index_offset } };
-            let draft = draft(spec.clone());
+            let draft = draft(spec.clone(), engine);
             let manifest = Manifest::parse(&draft.text()).unwrap();
             prop_assert_eq!(manifest.model_spec(), spec);
+            prop_assert_eq!(manifest.engine(), engine);
             prop_assert_eq!(manifest.name(), &draft.name);
             prop_assert_eq!(manifest.golden(), &draft.golden[..]);
             prop_assert_eq!(manifest.files(), &draft.files);

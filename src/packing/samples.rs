@@ -148,7 +148,7 @@ fn missed(sample: &Sample, found: &str, probability: f32) -> SampleError {
 }
 
 /// The measured probability less an allowance, but no less than half of it, in hundredths.
-fn least_probability(measured: f32) -> Probability {
+pub(super) fn least_probability(measured: f32) -> Probability {
     let least = (measured - ALLOWANCE).max(measured / 2.0);
     Probability::new((least * 100.0).floor() / 100.0).unwrap_or(Probability::ZERO)
 }

@@ -14,6 +14,7 @@ const ORDER: &[&[&str]] = &[
     &["documents"],
     &["connector", "page"],
     &["classifier"],
+    &["function"],
     &["router"],
     &["mqtt", "s3"],
     &["credentials"],

@@ -39,6 +39,9 @@ pub struct Device {
     pub more_subscriptions: Vec<Value>,
     /// config.json as written, to be changed before `write`.
     pub config: Value,
+    /// The group's functions, and resources besides model and camera, to be changed before `write`.
+    pub functions: Vec<Value>,
+    pub resources: Vec<Value>,
     /// Variables of the spooler function, if the test sets any.
     pub spooler: Option<Value>,
 }
@@ -67,6 +70,8 @@ impl Device {
             folder,
             files,
             config,
+            functions: Vec::new(),
+            resources: Vec::new(),
             spooler: None,
         };
         device.write();
@@ -104,7 +109,14 @@ impl Device {
                     "FunctionConfiguration": { "Executable": "spooler", "MemorySize": 32768, "Pinned": true,
                         "Timeout": 3, "Environment": { "Variables": variables } } })
             })
+            .chain(self.functions.iter().cloned())
             .collect();
+        let mut resources = vec![
+            json!({ "Id": "model", "Name": "model", "ResourceDataContainer": { "S3MachineLearningModelResourceData": {
+                "S3Uri": format!("s3://{BUCKET}/{KEY}"), "DestinationPath": "/models/signs" } } }),
+            json!({ "Id": "camera", "Name": "camera", "ResourceDataContainer": self.camera_resource() }),
+        ];
+        resources.extend(self.resources.iter().cloned());
         let out = json!({ "Id": "out", "Source": CONNECTOR, "Target": "cloud", "Subject": self.subject });
         let subscriptions: Vec<&Value> = std::iter::once(&out).chain(&self.more_subscriptions).collect();
         json!({
@@ -112,11 +124,7 @@ impl Device {
             "CoreDefinitionVersion": { "Cores": [{ "Id": "core", "ThingArn": self.cloud.thing_arn(THING),
                 "CertificateArn": "arn:aws:iot:eu-central-1:123456789012:cert/test", "SyncShadow": false }] },
             "FunctionDefinitionVersion": { "Functions": functions },
-            "ResourceDefinitionVersion": { "Resources": [
-                { "Id": "model", "Name": "model", "ResourceDataContainer": { "S3MachineLearningModelResourceData": {
-                    "S3Uri": format!("s3://{BUCKET}/{KEY}"), "DestinationPath": "/models/signs" } } },
-                { "Id": "camera", "Name": "camera", "ResourceDataContainer": self.camera_resource() }
-            ] },
+            "ResourceDefinitionVersion": { "Resources": resources },
             "ConnectorDefinitionVersion": { "Connectors": [
                 { "Id": "classifier", "ConnectorArn": CONNECTOR, "Parameters": self.parameters } ] },
             "SubscriptionDefinitionVersion": { "Subscriptions": subscriptions }

@@ -48,8 +48,16 @@ impl<'a> Viewer<'a> {
         String::from_utf8(self.next().payload.to_vec()).unwrap()
     }
 
+    /// The next message as it came.
+    pub fn next_bytes(&mut self) -> Vec<u8> {
+        self.next().payload.to_vec()
+    }
+
     fn next(&mut self) -> Received {
         let next = async { tokio::time::timeout(PATIENCE, self.viewer.next()).await };
-        self.device.runtime.block_on(next).expect("a message in time").unwrap()
+        match self.device.runtime.block_on(next) {
+            Ok(received) => received.unwrap(),
+            Err(_) => panic!("no message came; the log:\n{}", self.device.log()),
+        }
     }
 }

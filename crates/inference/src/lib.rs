@@ -20,6 +20,7 @@ pub mod golden;
 pub mod inspect;
 pub mod labels;
 pub mod pipeline;
+pub mod quantise;
 pub mod rank;
 pub mod spec;
 
@@ -37,5 +38,6 @@ pub use margay_frontend::{
     prepare, still, tensor, thumbnail,
 };
 pub use pipeline::{Classification, ClassifyError, Pipeline, Prediction, StageTimings};
+pub use quantise::{QuantiseError, Quantiser};
 pub use spec::output::{OutputKind, OutputSpec, Quantisation};
 pub use spec::{ModelSpec, SpecError, SpecProblem};

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::channel::MOST_DESCRIPTORS;
-use crate::plan::Plan;
+use crate::order::Confinement;
+use crate::plan::{Plan, Tree};
 use crate::sandboxed::Sandboxed;
 use attempt::{Attempt, Refusal};
 
@@ -41,6 +42,15 @@ pub enum LaunchError {
         /// What the system answered.
         #[source]
         source: io::Error,
+    },
+    /// The plan asks for a tree over the host's root, which takes a core that runs as root: in a user namespace the kernel
+    /// keeps the mounts below the root together, and gives no layer over it.
+    #[error("worker {worker}: a layer over the host's root takes a core that runs as root, with namespaces: {why}")]
+    NoTree {
+        /// The worker's name.
+        worker: String,
+        /// Why not.
+        why: String,
     },
     /// The process could not be started at all.
     #[error("worker {worker}: {attempt} failed")]
@@ -86,7 +96,7 @@ impl LaunchError {
                 Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::EBUSY | libc::ENODEV)
             ),
             Self::Silent { .. } => true,
-            Self::Descriptor { .. } | Self::Group { .. } => false,
+            Self::Descriptor { .. } | Self::Group { .. } | Self::NoTree { .. } => false,
         }
     }
 }
@@ -100,16 +110,41 @@ pub fn launch(plan: &Plan, descriptors: Vec<(OwnedFd, RawFd)>) -> Result<Sandbox
     launch_from(Path::new("/proc/self/exe"), plan, descriptors)
 }
 
+/// [`launch`], with `prepare` called with the worker's process id just before the worker executes its program: everything
+/// that holds it is in place, its namespaces included, and none of its own code has run.
+///
+/// # Errors
+/// As [`launch`].
+pub fn launch_held(
+    plan: &Plan,
+    descriptors: Vec<(OwnedFd, RawFd)>,
+    prepare: &dyn Fn(i32),
+) -> Result<Sandboxed, LaunchError> {
+    launch_by(Path::new("/proc/self/exe"), plan, descriptors, prepare)
+}
+
 /// [`launch`] with another executable that hands over to [`launcher_main`](crate::launcher_main): for a program that is
 /// not itself the launcher, such as a test.
 ///
 /// # Errors
 /// As [`launch`].
 pub fn launch_from(program: &Path, plan: &Plan, descriptors: Vec<(OwnedFd, RawFd)>) -> Result<Sandboxed, LaunchError> {
+    launch_by(program, plan, descriptors, &|_| {})
+}
+
+fn launch_by(
+    program: &Path,
+    plan: &Plan,
+    descriptors: Vec<(OwnedFd, RawFd)>,
+    prepare: &dyn Fn(i32),
+) -> Result<Sandboxed, LaunchError> {
     check_targets(plan, &descriptors)?;
-    let attempt = Attempt { program, plan, supplementary: groups::resolve(plan)?, descriptors };
+    let attempt = Attempt { program, plan, supplementary: groups::resolve(plan)?, descriptors, prepare };
     loop {
         let rung = ladder::current();
+        if plan.tree != Tree::Bare && rung.confinement != Confinement::Privileged {
+            return Err(LaunchError::NoTree { worker: plan.name.clone(), why: rung.refusal.unwrap_or_default() });
+        }
         match attempt.run(&rung) {
             Ok(sandboxed) => return Ok(sandboxed),
             Err(Refusal::ByHost(failure)) => {

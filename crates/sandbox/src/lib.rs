@@ -37,11 +37,12 @@ mod scratch;
 pub use containment::{Aspect, Containment, Finding};
 pub use exit::{Exit, Status};
 pub use host::Host;
-pub use launch::{LaunchError, launch, launch_from};
+pub use launch::{LaunchError, launch, launch_from, launch_held};
 pub use launcher::{LAUNCH_ARGUMENT, launcher_main};
 pub use order::Confinement;
 pub use plan::{
-    Access, Account, Bind, Content, Device, GroupRule, Listeners, Network, Plan, PlanError, PlanParts, Program,
+    Access, Account, Bind, Calls, Content, Device, GroupRule, HostTree, Listeners, Network, Plan, PlanError, PlanParts,
+    Program, Tree,
 };
 pub use sandboxed::Sandboxed;
 pub use scratch::{RESOURCE_PREFIX, resource_path};

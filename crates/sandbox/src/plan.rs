@@ -93,6 +93,12 @@ pub struct PlanParts {
     pub network: Network,
     /// What the worker may do with a listening socket that it is given.
     pub listeners: Listeners,
+    /// What lies around the binds and devices.
+    pub tree: Tree,
+    /// Which system calls the program may make.
+    pub calls: Calls,
+    /// The folder that the program starts in, absolute and inside.
+    pub folder: PathBuf,
 }
 
 impl Default for PlanParts {
@@ -113,8 +119,45 @@ impl Default for PlanParts {
             temporary_bytes: DEFAULT_TEMPORARY_BYTES,
             network: Network::None,
             listeners: Listeners::None,
+            tree: Tree::Bare,
+            calls: Calls::Worker,
+            folder: PathBuf::from("/"),
         }
     }
+}
+
+/// What lies around the binds and devices of a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tree {
+    /// Nothing but what the program needs in order to run.
+    #[default]
+    Bare,
+    /// The host's own root below a private layer that takes what is written. Only where the core runs as root.
+    Host(HostTree),
+}
+
+/// The host's root as users' functions see it (B-13): what is written stays in the sandbox and ends with it. Mounts below
+/// the root do not come along; `/proc`, `/dev`, `/run` and `/tmp` are the sandbox's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostTree {
+    /// Folders of the host that are empty inside, and files that cannot be read, by absolute path without symbolic links.
+    /// What does not exist is passed over.
+    pub hidden: Vec<PathBuf>,
+    /// How much may be written, in bytes. It counts against the worker's memory limit.
+    pub writable_bytes: u64,
+}
+
+/// Which system calls a worker's program may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Calls {
+    /// What a program needs that decodes, computes, and talks over descriptors that it was given.
+    #[default]
+    Worker,
+    /// What users' programs need as well: sockets of the internet, modes, links, sessions, limits of their own.
+    Function,
 }
 
 /// The program of a worker.
@@ -124,7 +167,8 @@ pub enum Program {
     /// The program that launches, seen inside as `/program`, with exactly the libraries that it has loaded.
     #[default]
     This,
-    /// An ELF program of the host, at its own path, with the host's library folders (read-only).
+    /// An ELF program of the host, at its own path, with the host's library folders (read-only). In a [`Tree::Host`] any
+    /// program, by its path inside.
     Path(PathBuf),
 }
 
@@ -236,7 +280,7 @@ pub enum Network {
     /// A network namespace of its own, in which even the loopback interface is down.
     #[default]
     None,
-    /// The host's. System calls are still limited to Unix sockets.
+    /// The host's. The system calls of a [`Calls::Worker`] are still limited to Unix sockets.
     Host,
 }
 

@@ -16,6 +16,8 @@
 mod descriptors;
 #[path = "promises/files.rs"]
 mod files;
+#[path = "promises/host_tree.rs"]
+mod host_tree;
 #[path = "promises/life.rs"]
 mod life;
 #[path = "promises/limits.rs"]

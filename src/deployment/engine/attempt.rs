@@ -88,9 +88,10 @@ impl<R: Runner> Engine<R> {
             let name = resource.to_string();
             let arriving = |received| self.board.tell(|report| report.fetching = Some(Fetching::of(&name, received)));
             let pin = wanted.pins.as_ref().and_then(|pins| pins.get(&resource));
+            let purpose = group.purpose_of(&resource);
             let staged = match pin {
-                Some(release) => self.parts.stager.stage_again(release, arriving).await?,
-                None => self.parts.stager.stage(&resource, &source, arriving).await?,
+                Some(release) => self.parts.stager.stage_again(release, purpose, arriving).await?,
+                None => self.parts.stager.stage(&resource, &source, purpose, arriving).await?,
             };
             group.packages.insert(resource, staged);
         }

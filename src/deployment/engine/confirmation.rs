@@ -28,7 +28,7 @@ impl<R: Runner> Engine<R> {
             .inspect_err(|problems| tracing::error!(%problems, "the confirmed group is refused by this configuration"))
             .ok()?;
         for (resource, release) in &confirmed.packages {
-            if let Some(staged) = self.parts.stager.installed(release) {
+            if let Some(staged) = self.parts.stager.installed(release, group.purpose_of(resource)) {
                 group.packages.insert(resource.clone(), staged);
             }
         }
@@ -39,7 +39,7 @@ impl<R: Runner> Engine<R> {
     /// deployments.
     pub(super) fn with_current(&self, mut group: GroupVersion) -> GroupVersion {
         for (resource, _) in group.models() {
-            if let Some(staged) = self.parts.stager.current(&resource) {
+            if let Some(staged) = self.parts.stager.current(&resource, group.purpose_of(&resource)) {
                 group.packages.insert(resource, staged);
             }
         }

@@ -11,7 +11,7 @@
 mod arithmetic;
 pub mod artefact;
 mod attributes;
-mod constant;
+pub(crate) mod constant;
 mod declined;
 mod fuzzed;
 mod lowering;

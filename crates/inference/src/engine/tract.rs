@@ -3,6 +3,8 @@
 //! The batch is fixed to one frame. Declared shapes of inner and output tensors are ignored: with a fixed batch they
 //! contradict the real ones in models exported with a variable batch, and tract finds the real ones itself.
 
+mod observer;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::model::TypedSimpleState;
 use tract_onnx::tract_core::ops::Cost;
 
+pub(crate) use self::observer::Observer;
 use super::onnx::OnnxFile;
 use super::reason::{ENGINE, one_line};
 use super::{Engine, EngineError, LoadError, Stage, quantised};

@@ -13,6 +13,7 @@ mod families;
 mod networks;
 mod protobuf;
 mod quantised;
+mod quantising;
 mod real;
 mod shared;
 mod small;

@@ -4,7 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::containment::Finding;
-use crate::plan::{Access, Plan};
+use crate::plan::{Access, Plan, Tree};
+
+/// Folders that a sandbox over the host's root has of its own.
+const OWN_FOLDERS: [&str; 4] = ["/proc", "/dev", "/run", "/tmp"];
 
 /// One mount of the worker.
 #[derive(Debug)]
@@ -32,7 +35,8 @@ pub(super) fn judge(pid: i32, plan: &Plan) -> Finding {
 fn judge_mounts(mounts: &[Mount], plan: &Plan) -> Finding {
     let at = |path: &Path| mounts.iter().rfind(|mount| mount.path == path);
     let read_only = plan.binds.iter().filter(|bind| bind.access == Access::ReadOnly);
-    let read_only = read_only.map(|bind| bind.destination.as_path()).chain([Path::new("/")]);
+    let root = (plan.tree == Tree::Bare).then_some(Path::new("/"));
+    let read_only = read_only.map(|bind| bind.destination.as_path()).chain(root);
     for path in read_only {
         match at(path) {
             None => return Finding::Absent(format!("{} is not mounted", path.display())),
@@ -48,7 +52,16 @@ fn judge_mounts(mounts: &[Mount], plan: &Plan) -> Finding {
             }
         }
     }
-    Finding::Holds(format!("a tree of its own, root read-only, {}", describe(mounts, plan)))
+    let Tree::Host(tree) = &plan.tree else {
+        return Finding::Holds(format!("a tree of its own, root read-only, {}", describe(mounts, plan)));
+    };
+    // What lies in a folder that the sandbox has of its own is not there in the first place.
+    let covered = |path: &Path| OWN_FOLDERS.iter().any(|folder| path.starts_with(folder)) || at(path).is_some();
+    if let Some(shown) = tree.hidden.iter().find(|path| path.exists() && !covered(path)) {
+        return Finding::Absent(format!("{} is not hidden", shown.display()));
+    }
+    let hidden = tree.hidden.len();
+    Finding::Holds(format!("a private layer over the host's root, {hidden} paths hidden, {}", describe(mounts, plan)))
 }
 
 fn describe(mounts: &[Mount], plan: &Plan) -> String {

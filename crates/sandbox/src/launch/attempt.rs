@@ -28,12 +28,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const WORKER_OOM_SCORE: &str = "500";
 
 /// What every attempt has in common.
-#[derive(Debug)]
 pub(super) struct Attempt<'a> {
     pub program: &'a Path,
     pub plan: &'a Plan,
     pub supplementary: Vec<u32>,
     pub descriptors: Vec<(OwnedFd, RawFd)>,
+    /// Called with the worker's process id while the worker waits to execute its program.
+    pub prepare: &'a dyn Fn(i32),
 }
 
 /// Why an attempt did not succeed.
@@ -137,6 +138,7 @@ impl Attempt<'_> {
                 Ok(Some((Report::Cloned(pid), _))) => init = Pid::from_raw(pid).map(Init::new),
                 Ok(Some((Report::Prepared(statements), Some(worker)))) => {
                     inspected = Some((worker, self.inspect(worker, rung, groups, &statements)));
+                    (self.prepare)(worker);
                     // When the worker cannot be told to go on, the next report says why.
                     let _ = channel.send(&Request::Proceed, &[]);
                 }

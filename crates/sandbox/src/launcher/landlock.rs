@@ -14,7 +14,7 @@ use landlock::{
 use super::program::Resolved;
 use crate::containment::Finding;
 use crate::order::Order;
-use crate::plan::{Access, Content};
+use crate::plan::{Access, Calls, Content};
 
 /// The newest interface whose rights are used here; older kernels enforce what they know of them.
 const KNOWN_INTERFACE: ABI = ABI::V6;
@@ -38,6 +38,8 @@ pub(super) enum Grant {
     Read,
     Execute,
     ReadWrite,
+    /// Everything but making device nodes: the tree is the worker's own.
+    Own,
     Device(Access),
 }
 
@@ -50,6 +52,7 @@ impl Grant {
             Self::ReadWrite => {
                 AccessFs::from_all(KNOWN_INTERFACE) & !make_bitflags!(AccessFs::{Execute | MakeChar | MakeBlock})
             }
+            Self::Own => AccessFs::from_all(KNOWN_INTERFACE) & !make_bitflags!(AccessFs::{MakeChar | MakeBlock}),
             Self::Device(Access::ReadOnly) => make_bitflags!(AccessFs::{ReadFile | IoctlDev}),
             Self::Device(Access::ReadWrite) => make_bitflags!(AccessFs::{ReadFile | WriteFile | IoctlDev}),
         }
@@ -79,27 +82,29 @@ pub(super) fn of_host(order: &Order, program: &Resolved) -> Vec<Allowance> {
     allowances
 }
 
-/// Restricts this process and what it executes. Paths that do not exist are passed over: nothing is allowed there.
-pub(super) fn restrict(allowances: &[Allowance]) -> Finding {
-    match try_restrict(allowances) {
-        Ok(status) => describe(&status),
+/// Restricts this process and what it executes. Paths that do not exist are passed over: nothing is allowed there. TCP is
+/// left to functions.
+pub(super) fn restrict(allowances: &[Allowance], calls: Calls) -> Finding {
+    match try_restrict(allowances, calls) {
+        Ok(status) => describe(&status, calls),
         Err(error) => Finding::Absent(format!("the kernel refused the rules: {error}")),
     }
 }
 
-fn try_restrict(allowances: &[Allowance]) -> Result<RestrictionStatus, RulesetError> {
-    let mut rules = Ruleset::default()
-        .handle_access(AccessFs::from_all(KNOWN_INTERFACE))?
-        .handle_access(AccessNet::from_all(KNOWN_INTERFACE))?
-        .scope(Scope::from_all(KNOWN_INTERFACE))?
-        .create()?;
+fn try_restrict(allowances: &[Allowance], calls: Calls) -> Result<RestrictionStatus, RulesetError> {
+    let files = Ruleset::default().handle_access(AccessFs::from_all(KNOWN_INTERFACE))?;
+    let handled = match calls {
+        Calls::Worker => files.handle_access(AccessNet::from_all(KNOWN_INTERFACE))?,
+        Calls::Function => files,
+    };
+    let mut rules = handled.scope(Scope::from_all(KNOWN_INTERFACE))?.create()?;
     for allowance in allowances {
         rules = rules.add_rules(path_beneath_rules([&allowance.path], allowance.grant.rights()))?;
     }
     rules.restrict_self()
 }
 
-fn describe(status: &RestrictionStatus) -> Finding {
+fn describe(status: &RestrictionStatus, calls: Calls) -> Finding {
     let interface = match status.landlock {
         LandlockStatus::NotEnabled => return Finding::Absent("not enabled in this kernel".to_owned()),
         LandlockStatus::NotImplemented => {
@@ -109,7 +114,10 @@ fn describe(status: &RestrictionStatus) -> Finding {
     };
     let wanted = KNOWN_INTERFACE as i32;
     match status.ruleset {
-        RulesetStatus::FullyEnforced => Finding::Holds(format!("files, TCP ports, signals (interface {interface})")),
+        RulesetStatus::FullyEnforced => {
+            let ports = if calls == Calls::Worker { " TCP ports," } else { "" };
+            Finding::Holds(format!("files,{ports} signals (interface {interface})"))
+        }
         RulesetStatus::PartiallyEnforced => {
             Finding::Holds(format!("what interface {interface} knows of the {wanted} that are used"))
         }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, open};
 
 use crate::order::{During, Failure, Step};
-use crate::plan::{PlanParts, Program};
+use crate::plan::{PlanParts, Program, Tree};
 use crate::raw;
 
 /// The core's own executable, as the kernel names it.
@@ -58,6 +58,7 @@ pub(super) fn own_path() -> Result<PathBuf, Failure> {
 pub(super) fn resolve(plan: &PlanParts, own: &Path) -> Result<Resolved, Failure> {
     match &plan.program {
         Program::This => this(own.to_owned(), &plan.libraries),
+        Program::Path(path) if matches!(plan.tree, Tree::Host(_)) => Ok(in_host_tree(path)),
         Program::Path(path) => other(path),
     }
 }
@@ -107,6 +108,12 @@ impl Resolved {
 
 fn in_library_folder(path: &Path) -> bool {
     LIBRARY_FOLDERS.iter().any(|folder| path.starts_with(folder))
+}
+
+/// A program in the host's own tree finds there what it needs.
+fn in_host_tree(path: &Path) -> Resolved {
+    let executable = Executable { name: name_of(path), host: path.to_owned(), inside: path.to_owned(), nameless: None };
+    Resolved { executable, needs: Vec::new(), links: Vec::new() }
 }
 
 /// A program of the host: its loader, and the folders where that looks.

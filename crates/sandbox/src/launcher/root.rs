@@ -3,6 +3,7 @@
 //! Every source is opened before the new root hides the host, and bound through its descriptor, so that what was looked
 //! at is what appears inside.
 
+mod host_tree;
 mod mounting;
 
 use std::fs::DirBuilder;
@@ -17,7 +18,7 @@ use super::init::Prepared;
 use super::landlock::{Allowance, Grant};
 use super::program::{Executable, Resolved};
 use crate::order::{During, Failure, Order, Step};
-use crate::plan::{Access, Content};
+use crate::plan::{Access, Content, Program, Tree};
 use mounting::{Kind, Mounting};
 
 /// Folders of which one exists on every host, for the new root to be put together on. Nothing of it remains.
@@ -41,18 +42,29 @@ pub(super) fn enter(order: &Order, program: Resolved) -> Result<Prepared, Failur
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .during(Step::Isolate)?;
     let mountings = open_sources(order, &program)?;
-    let allowances = allowances(&mountings);
+    let allowances = allowances(order, &mountings);
     umask(Mode::from_bits_truncate(0o022));
-    let staging = new_root()?;
+    let staging = staging();
+    let root = match &order.plan.tree {
+        Tree::Bare => new_root(staging)?,
+        Tree::Host(tree) => host_tree::build(tree, staging)?,
+    };
     // First: something of the host may appear in the sandbox's own /tmp.
-    mount_own(order, staging)?;
+    mount_own(order, &root)?;
+    if let Tree::Host(tree) = &order.plan.tree {
+        host_tree::hide(tree, &root)?;
+    }
     for mounting in &mountings {
-        mounting.attach(staging)?;
+        let place = match &order.plan.tree {
+            Tree::Bare => within(&root, &mounting.destination),
+            Tree::Host(_) => host_tree::resolve(&root, &mounting.destination)?,
+        };
+        mounting.attach(&place)?;
     }
     for (link, target) in &program.links {
-        make_link(staging, link, target)?;
+        make_link(&root, link, target)?;
     }
-    pivot(staging)?;
+    pivot(&root, order.plan.tree == Tree::Bare)?;
     sethostname(&order.plan.name).during(Step::Host)?;
     Ok(Prepared { executable: program.executable, allowances })
 }
@@ -60,7 +72,8 @@ pub(super) fn enter(order: &Order, program: Resolved) -> Result<Prepared, Failur
 fn open_sources(order: &Order, program: &Resolved) -> Result<Vec<Mounting>, Failure> {
     let mut mountings = Vec::new();
     let Executable { host, inside, nameless, .. } = &program.executable;
-    if nameless.is_none() {
+    let of_the_tree = order.plan.tree != Tree::Bare && matches!(order.plan.program, Program::Path(_));
+    if nameless.is_none() && !of_the_tree {
         mountings.push(Mounting::open(host, inside, Kind::Code(Access::ReadOnly))?);
     }
     for path in &program.needs {
@@ -85,18 +98,22 @@ fn open_sources(order: &Order, program: &Resolved) -> Result<Vec<Mounting>, Fail
     Ok(mountings)
 }
 
-fn allowances(mountings: &[Mounting]) -> Vec<Allowance> {
-    let own = [("/", Grant::Read), ("/tmp", Grant::ReadWrite)];
+fn allowances(order: &Order, mountings: &[Mounting]) -> Vec<Allowance> {
+    let root = if order.plan.tree == Tree::Bare { Grant::Read } else { Grant::Own };
+    let own = [("/", root), ("/tmp", Grant::ReadWrite)];
     let own = own.map(|(path, grant)| Allowance { path: path.into(), grant });
     let mounted =
         mountings.iter().map(|mounting| Allowance { path: mounting.destination.clone(), grant: mounting.kind.grant() });
     own.into_iter().chain(mounted).collect()
 }
 
-fn new_root() -> Result<&'static Path, Failure> {
-    let staging = STAGING.into_iter().map(Path::new).find(|path| path.is_dir()).unwrap_or(Path::new(STAGING[0]));
+fn staging() -> &'static Path {
+    STAGING.into_iter().map(Path::new).find(|path| path.is_dir()).unwrap_or(Path::new(STAGING[0]))
+}
+
+fn new_root(staging: &Path) -> Result<PathBuf, Failure> {
     mount(Some("margay"), staging, Some("tmpfs"), GUARDED, Some(ROOT_OPTIONS)).during_at(Step::NewRoot, staging)?;
-    Ok(staging)
+    Ok(staging.to_owned())
 }
 
 /// A path of the new tree, while it is still being put together.
@@ -129,11 +146,14 @@ fn mount_own(order: &Order, staging: &Path) -> Result<(), Failure> {
 }
 
 /// Makes the new tree the root and lets go of the host's (pivot_root(2), "pivot_root(".", ".")").
-fn pivot(staging: &Path) -> Result<(), Failure> {
+fn pivot(staging: &Path, read_only: bool) -> Result<(), Failure> {
     chdir(staging).during(Step::EnterRoot)?;
     pivot_root(".", ".").during(Step::EnterRoot)?;
     umount2(".", MntFlags::MNT_DETACH).during(Step::EnterRoot)?;
     chdir("/").during(Step::EnterRoot)?;
+    if !read_only {
+        return Ok(());
+    }
     let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | GUARDED;
     mount(None::<&str>, "/", None::<&str>, read_only, None::<&str>).during_at(Step::EnterRoot, Path::new("/"))
 }

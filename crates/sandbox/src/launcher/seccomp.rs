@@ -11,7 +11,7 @@ mod calls;
 mod filter;
 
 use crate::containment::Finding;
-use crate::plan::Listeners;
+use crate::plan::{Calls, Listeners};
 
 /// Whether there are lists for this architecture.
 pub(crate) fn supported() -> Result<(), String> {
@@ -23,12 +23,13 @@ pub(crate) fn supported() -> Result<(), String> {
 
 /// Restricts this process, about to become the worker, for good.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub(super) fn restrict_worker(listeners: Listeners) -> Finding {
-    let more = match listeners {
-        Listeners::None => &[],
-        Listeners::Accept => calls::ACCEPT,
+pub(super) fn restrict_worker(calls: Calls, listeners: Listeners) -> Finding {
+    let (more, arguments) = match (calls, listeners) {
+        (Calls::Function, _) => (calls::FUNCTION, calls::FUNCTION_ARGUMENTS),
+        (Calls::Worker, Listeners::None) => (&[][..], calls::ARGUMENTS),
+        (Calls::Worker, Listeners::Accept) => (calls::ACCEPT, calls::ARGUMENTS),
     };
-    finding(filter::restrict(&[calls::WORKER, more], calls::ARGUMENTS, calls::PRETEND_MISSING))
+    finding(filter::restrict(&[calls::WORKER, more], arguments, calls::PRETEND_MISSING))
 }
 
 /// Restricts PID 1, from now on, to watching.
@@ -46,11 +47,11 @@ fn finding(outcome: Result<(), String>) -> Finding {
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub(super) fn restrict_worker(_listeners: Listeners) -> Finding {
+pub(super) fn restrict_worker(_calls: Calls, _listeners: Listeners) -> Finding {
     supported().map_or_else(Finding::Absent, |()| Finding::Absent("no filter".to_owned()))
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(super) fn restrict_init() -> Finding {
-    restrict_worker(Listeners::None)
+    restrict_worker(Calls::Worker, Listeners::None)
 }

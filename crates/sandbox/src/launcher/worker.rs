@@ -47,8 +47,9 @@ fn become_program(links: &Links, task: Task, prepared: Prepared) -> Result<Infal
     let environment = environment(&task.order)?;
     // A group of its own, by which everything it starts can be ended where there is no PID namespace.
     setpgid(Pid::from_raw(0), Pid::from_raw(0)).during(Step::Execute)?;
-    chdir("/").during(Step::Execute)?;
-    let (open_files, listeners) = (task.order.plan.open_files, task.order.plan.listeners);
+    let folder = task.order.plan.folder.clone();
+    chdir(&folder).during_at(Step::Execute, &folder)?;
+    let (open_files, listeners, calls) = (task.order.plan.open_files, task.order.plan.listeners, task.order.plan.calls);
     let path = descriptors::arrange(links, task, executable)?;
     limits::limit_open_files(open_files)?;
     raw::reset_signals();
@@ -56,8 +57,8 @@ fn become_program(links: &Links, task: Task, prepared: Prepared) -> Result<Infal
     allowances.push(Allowance { path: path.clone(), grant: Grant::Execute });
     // Lets a core of the same user look at it in /proc.
     set_dumpable(true).during(Step::Execute)?;
-    let landlocked = landlock::restrict(&allowances);
-    let filtered = seccomp::restrict_worker(listeners);
+    let landlocked = landlock::restrict(&allowances, calls);
+    let filtered = seccomp::restrict_worker(calls, listeners);
     // Sent through the filter: a list that kept the worker from reporting would keep it from working, too.
     let statements = vec![(Aspect::Landlock, landlocked), (Aspect::Seccomp, filtered)];
     links.channel.send(&Report::Prepared(statements), &[]).during(Step::Execute)?;

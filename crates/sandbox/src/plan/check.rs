@@ -7,13 +7,16 @@ use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
-use super::{GroupRule, PlanParts, Program};
+use super::{GroupRule, PlanParts, Program, Tree};
 
 /// Longest name: with a prefix and a counter it still fits `HOST_NAME_MAX` (64).
 const LONGEST_NAME: usize = 48;
 
 /// Least memory that a limit may leave: below it no program starts, and the failure would not name its cause.
 const LEAST_MEMORY: u64 = 4 << 20;
+
+/// Mount points are made in the private layer.
+const LEAST_WRITABLE: u64 = 64 << 10;
 
 /// The launcher, PID 1 and the worker exist at the same moment.
 const LEAST_PROCESSES: u64 = 3;
@@ -102,6 +105,14 @@ pub(super) fn check(parts: &PlanParts) -> Result<(), PlanError> {
     if let Program::Path(path) = &parts.program {
         check_path(parts, "program", path)?;
     }
+    if parts.folder != Path::new("/") {
+        check_path(parts, "folder", &parts.folder)?;
+    }
+    if let Tree::Host(tree) = &parts.tree {
+        for hidden in &tree.hidden {
+            check_path(parts, "hidden path", hidden)?;
+        }
+    }
     for library in &parts.libraries {
         check_path(parts, "library", library)?;
         if let Some(reserved) = RESERVED.into_iter().find(|folder| library.starts_with(folder)) {
@@ -163,6 +174,7 @@ fn check_limits(parts: &PlanParts) -> Result<(), PlanError> {
         ("pids", parts.pids.map(u64::from), LEAST_PROCESSES),
         ("open_files", parts.open_files, 16),
         ("temporary_bytes", Some(parts.temporary_bytes), 4096),
+        ("writable_bytes", writable(parts), LEAST_WRITABLE),
     ];
     for (what, limit, least) in limits {
         if let Some(actual) = limit.filter(|actual| *actual < least) {
@@ -170,6 +182,13 @@ fn check_limits(parts: &PlanParts) -> Result<(), PlanError> {
         }
     }
     Ok(())
+}
+
+fn writable(parts: &PlanParts) -> Option<u64> {
+    match &parts.tree {
+        Tree::Bare => None,
+        Tree::Host(tree) => Some(tree.writable_bytes),
+    }
 }
 
 fn check_path(parts: &PlanParts, what: &'static str, path: &Path) -> Result<(), PlanError> {
@@ -217,7 +236,7 @@ fn overlaps(destination: &Path, reserved: &Path) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{Bind, Device, Plan};
+    use super::super::{Bind, Device, HostTree, Plan};
     use super::*;
 
     proptest! {
@@ -302,6 +321,17 @@ mod tests {
     fn limits_that_nothing_can_live_with_are_refused() {
         refused(PlanParts { memory_bytes: Some(1024), ..parts() });
         refused(PlanParts { pids: Some(1), ..parts() });
+    }
+
+    #[test]
+    fn what_a_host_tree_hides_is_named_by_absolute_paths() {
+        let tree = |hidden: &str, writable_bytes| Tree::Host(HostTree { hidden: vec![hidden.into()], writable_bytes });
+        refused(PlanParts { tree: tree("greengrass", 1 << 20), ..parts() });
+        refused(PlanParts { tree: tree("/greengrass/../etc", 1 << 20), ..parts() });
+        refused(PlanParts { tree: tree("/greengrass", 1), ..parts() });
+        refused(PlanParts { folder: "lambda".into(), ..parts() });
+        let plan = Plan::new(PlanParts { tree: tree("/greengrass", 1 << 20), folder: "/lambda".into(), ..parts() });
+        assert!(plan.is_ok());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::Instant;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{execv, getegid, geteuid};
 
-use crate::{descriptors, files, life, limits, privileges};
+use crate::{descriptors, files, host_tree, life, limits, privileges};
 
 /// The ordinary user of the second pass: any that is neither root nor the sandbox's default.
 const ORDINARY: u32 = 65_533;
@@ -39,7 +39,15 @@ pub fn run(arguments: &[String]) -> ExitCode {
 }
 
 fn promises() -> Vec<Promise> {
-    [files::PROMISES, privileges::PROMISES, descriptors::PROMISES, limits::PROMISES, life::PROMISES].concat()
+    [
+        files::PROMISES,
+        host_tree::PROMISES,
+        privileges::PROMISES,
+        descriptors::PROMISES,
+        limits::PROMISES,
+        life::PROMISES,
+    ]
+    .concat()
 }
 
 fn is_chosen(name: &str, filters: &[&String]) -> bool {

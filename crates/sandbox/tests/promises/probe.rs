@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -43,6 +44,7 @@ fn answer(verb: &str, object: &str) -> String {
         "execute" => outcome(Command::new(object).status().map(|status| status.to_string())),
         "field" => field(object),
         "descriptors" => open_descriptors(),
+        "connect" => outcome(UnixStream::connect(object).map(drop)),
         "accept" => outcome(accept(object.parse().unwrap())),
         "descriptor" => outcome(read_descriptor(object.parse().unwrap())),
         "hostname" => nix::unistd::gethostname().unwrap().into_string().unwrap(),

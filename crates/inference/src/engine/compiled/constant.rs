@@ -5,7 +5,7 @@ use tract_onnx::pb::tensor_proto::DataType;
 
 /// Elements of a constant, row by row.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Elements {
+pub(crate) enum Elements {
     /// Weights and parameters.
     Floats(Vec<f32>),
     /// Shapes, axes and indices.
@@ -21,20 +21,20 @@ pub(super) enum Elements {
 
 /// A tensor that is known before the model runs.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Constant {
-    pub(super) dims: Vec<usize>,
-    pub(super) elements: Elements,
+pub(crate) struct Constant {
+    pub(crate) dims: Vec<usize>,
+    pub(crate) elements: Elements,
 }
 
 impl Constant {
     /// Integers of one axis, or a single one without.
-    pub(super) fn integers(values: Vec<i64>, is_scalar: bool) -> Self {
+    pub(crate) fn integers(values: Vec<i64>, is_scalar: bool) -> Self {
         let dims = if is_scalar { Vec::new() } else { vec![values.len()] };
         Self { dims, elements: Elements::Integers(values) }
     }
 
     /// Decodes a tensor of the file; the reason where it cannot be.
-    pub(super) fn decode(tensor: &TensorProto) -> Result<Self, String> {
+    pub(crate) fn decode(tensor: &TensorProto) -> Result<Self, String> {
         let side = |&length: &i64| usize::try_from(length).map_err(|_| format!("an axis has the length {length}"));
         let dims: Vec<usize> = tensor.dims.iter().map(side).collect::<Result<_, _>>()?;
         let raw = tensor.raw_data.as_slice();
@@ -66,7 +66,7 @@ impl Constant {
         Ok(constant)
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match &self.elements {
             Elements::Floats(values) => values.len(),
             Elements::Integers(values) => values.len(),
@@ -74,14 +74,14 @@ impl Constant {
         }
     }
 
-    pub(super) fn floats(&self) -> Option<&[f32]> {
+    pub(crate) fn floats(&self) -> Option<&[f32]> {
         match &self.elements {
             Elements::Floats(values) => Some(values),
             Elements::Integers(_) | Elements::Bytes { .. } => None,
         }
     }
 
-    pub(super) fn as_integers(&self) -> Option<&[i64]> {
+    pub(crate) fn as_integers(&self) -> Option<&[i64]> {
         match &self.elements {
             Elements::Integers(values) => Some(values),
             Elements::Floats(_) | Elements::Bytes { .. } => None,
@@ -89,7 +89,7 @@ impl Constant {
     }
 
     /// An element as a whole number, where elements are such.
-    pub(super) fn whole(&self, place: usize) -> Option<i32> {
+    pub(crate) fn whole(&self, place: usize) -> Option<i32> {
         match &self.elements {
             Elements::Floats(_) => None,
             Elements::Integers(values) => values.get(place).and_then(|&value| i32::try_from(value).ok()),
@@ -100,7 +100,7 @@ impl Constant {
     }
 
     /// The only element, as a float.
-    pub(super) fn scalar(&self) -> Option<f32> {
+    pub(crate) fn scalar(&self) -> Option<f32> {
         match self.floats()? {
             [value] => Some(*value),
             _ => None,

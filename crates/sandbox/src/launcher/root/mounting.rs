@@ -8,7 +8,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 
-use super::{make_folder, within};
+use super::make_folder;
 use crate::launcher::landlock::Grant;
 use crate::order::{During, Failure, Step};
 use crate::plan::Access;
@@ -77,21 +77,20 @@ impl Mounting {
         Ok(Self { source, path: path.to_owned(), is_folder, destination: destination.to_owned(), kind })
     }
 
-    /// Makes the mount point and mounts.
-    pub fn attach(&self, staging: &Path) -> Result<(), Failure> {
-        let target = within(staging, &self.destination);
+    /// Makes the mount point `target` and mounts there.
+    pub fn attach(&self, target: &Path) -> Result<(), Failure> {
         if self.is_folder {
-            make_folder(&target)?;
+            make_folder(target)?;
         } else {
-            make_folder(target.parent().unwrap_or(staging))?;
-            File::create(&target).during_at(Step::Mount, &self.destination)?;
+            make_folder(target.parent().unwrap_or(target))?;
+            File::create(target).during_at(Step::Mount, &self.destination)?;
         }
         let source = format!("/proc/self/fd/{}", self.source.as_raw_fd());
-        mount(Some(source.as_str()), &target, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        mount(Some(source.as_str()), target, None::<&str>, MsFlags::MS_BIND, None::<&str>)
             .during_at(Step::Mount, &self.path)?;
         // A bind takes its flags only in a second step, which inside a user namespace may not lift any that it came with.
-        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | self.kind.flags() | inherited(&target)?;
-        mount(None::<&str>, &target, None::<&str>, flags, None::<&str>).during_at(Step::Mount, &self.path)
+        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | self.kind.flags() | inherited(target)?;
+        mount(None::<&str>, target, None::<&str>, flags, None::<&str>).during_at(Step::Mount, &self.path)
     }
 }
 

@@ -250,13 +250,168 @@ pub(super) const WORKER: &[Group] = &[
 pub(super) const ACCEPT: &[Group] =
     &[Group { reason: "taking connections from a listening socket that it was given", calls: &[SYS_accept4] }];
 
+/// What a user's function may call besides: what programs do that were written for a whole machine, and that the
+/// namespaces, the missing capabilities and the control groups bound.
+pub(super) const FUNCTION: &[Group] = &[
+    Group {
+        reason: "sockets that it listens on, in a network of its own or under the host's rules",
+        calls: &[SYS_bind, SYS_listen, SYS_accept, SYS_accept4],
+    },
+    Group {
+        reason: "ownership, modes, times, links and attributes of files in its own layer and on its volumes",
+        calls: &[
+            SYS_fchmod,
+            SYS_fchmodat,
+            SYS_fchown,
+            SYS_fchownat,
+            SYS_utimensat,
+            SYS_linkat,
+            SYS_symlinkat,
+            SYS_getxattr,
+            SYS_lgetxattr,
+            SYS_fgetxattr,
+            SYS_listxattr,
+            SYS_llistxattr,
+            SYS_flistxattr,
+            SYS_setxattr,
+            SYS_lsetxattr,
+            SYS_fsetxattr,
+            SYS_removexattr,
+            SYS_sync,
+            SYS_syncfs,
+        ],
+    },
+    Group {
+        reason: "sessions and groups of its own processes, which end with its PID namespace",
+        calls: &[SYS_setsid, SYS_setpgid, SYS_execveat],
+    },
+    Group {
+        reason: "limits and scheduling of its own processes, within those that hold it",
+        calls: &[
+            SYS_prlimit64,
+            SYS_sched_setscheduler,
+            SYS_sched_setparam,
+            SYS_sched_get_priority_max,
+            SYS_sched_get_priority_min,
+            SYS_sched_rr_get_interval,
+            SYS_ioprio_get,
+            SYS_mlockall,
+            SYS_munlockall,
+        ],
+    },
+    Group {
+        reason: "timers, and queues and shared memory in its IPC namespace",
+        calls: &[
+            SYS_timer_create,
+            SYS_timer_settime,
+            SYS_timer_gettime,
+            SYS_timer_getoverrun,
+            SYS_timer_delete,
+            SYS_shmget,
+            SYS_shmat,
+            SYS_shmctl,
+            SYS_shmdt,
+            SYS_semget,
+            SYS_semop,
+            SYS_semtimedop,
+            SYS_semctl,
+            SYS_msgget,
+            SYS_msgsnd,
+            SYS_msgrcv,
+            SYS_msgctl,
+            SYS_mq_open,
+            SYS_mq_unlink,
+            SYS_mq_timedsend,
+            SYS_mq_timedreceive,
+            SYS_mq_notify,
+            SYS_mq_getsetattr,
+        ],
+    },
+    #[cfg(target_arch = "x86_64")]
+    Group {
+        reason: "older forms of the above that programs for x86_64 still use",
+        calls: &[
+            SYS_chmod,
+            SYS_chown,
+            SYS_lchown,
+            SYS_utime,
+            SYS_utimes,
+            SYS_futimesat,
+            SYS_link,
+            SYS_symlink,
+            SYS_creat,
+            SYS_setrlimit,
+        ],
+    },
+    #[cfg(target_arch = "aarch64")]
+    Group { reason: "an older form of setting limits", calls: &[SYS_setrlimit] },
+];
+
+/// Threads and processes, but no namespaces.
+const CLONE: Restricted = Restricted {
+    reason: "threads and processes, but no namespaces, in which it would have capabilities",
+    call: SYS_clone,
+    alternatives: &[&[Test::HasNone { argument: 0, bits: NAMESPACES }]],
+};
+
+/// Device control.
+const IOCTL: Restricted = Restricted {
+    reason: "device control (cameras), but no typing into a terminal",
+    call: SYS_ioctl,
+    alternatives: &[&[
+        Test::IsNot { argument: 1, value: TIOCSTI as u32 },
+        Test::IsNot { argument: 1, value: TIOCLINUX as u32 },
+    ]],
+};
+
+/// What a user's function may call with some arguments only.
+pub(super) const FUNCTION_ARGUMENTS: &[Restricted] = &[
+    CLONE,
+    Restricted {
+        reason: "the internet, Unix sockets, and questions about interfaces and routes; no raw packets, no odd protocols",
+        call: SYS_socket,
+        alternatives: &[
+            &[Test::Is { argument: 0, value: AF_UNIX as u32 }],
+            &[Test::Is { argument: 0, value: AF_INET as u32 }],
+            &[Test::Is { argument: 0, value: AF_INET6 as u32 }],
+            &[
+                Test::Is { argument: 0, value: AF_NETLINK as u32 },
+                Test::Is { argument: 2, value: NETLINK_ROUTE as u32 },
+            ],
+        ],
+    },
+    Restricted {
+        reason: "Unix sockets only",
+        call: SYS_socketpair,
+        alternatives: &[&[Test::Is { argument: 0, value: AF_UNIX as u32 }]],
+    },
+    IOCTL,
+    Restricted {
+        reason: "named pipes; no device nodes",
+        call: SYS_mknodat,
+        alternatives: &[&[Test::HasOnly { argument: 2, mask: S_IFMT, value: S_IFIFO }]],
+    },
+    Restricted {
+        reason: "names, the signal at a parent's end, reaping orphans, and what it is allowed to know of itself",
+        call: SYS_prctl,
+        alternatives: &[
+            &[Test::Is { argument: 0, value: PR_SET_NAME as u32 }],
+            &[Test::Is { argument: 0, value: PR_GET_NAME as u32 }],
+            &[Test::Is { argument: 0, value: PR_SET_VMA as u32 }],
+            &[Test::Is { argument: 0, value: PR_SET_PDEATHSIG as u32 }],
+            &[Test::Is { argument: 0, value: PR_GET_PDEATHSIG as u32 }],
+            &[Test::Is { argument: 0, value: PR_SET_CHILD_SUBREAPER as u32 }],
+            &[Test::Is { argument: 0, value: PR_SET_TIMERSLACK as u32 }],
+            &[Test::Is { argument: 0, value: PR_CAPBSET_READ as u32 }],
+            &[Test::Is { argument: 0, value: PR_GET_DUMPABLE as u32 }],
+            &[Test::Is { argument: 0, value: PR_GET_NO_NEW_PRIVS as u32 }],
+        ],
+    },
+];
+
 /// What the worker's program may call with some arguments only.
 pub(super) const ARGUMENTS: &[Restricted] = &[
-    Restricted {
-        reason: "threads and processes, but no namespaces, in which it would have capabilities",
-        call: SYS_clone,
-        alternatives: &[&[Test::HasNone { argument: 0, bits: NAMESPACES }]],
-    },
+    CLONE,
     Restricted {
         reason: "Unix sockets only; even where the network is the host's",
         call: SYS_socket,
@@ -267,14 +422,7 @@ pub(super) const ARGUMENTS: &[Restricted] = &[
         call: SYS_socketpair,
         alternatives: &[&[Test::Is { argument: 0, value: AF_UNIX as u32 }]],
     },
-    Restricted {
-        reason: "device control (cameras), but no typing into a terminal",
-        call: SYS_ioctl,
-        alternatives: &[&[
-            Test::IsNot { argument: 1, value: TIOCSTI as u32 },
-            Test::IsNot { argument: 1, value: TIOCLINUX as u32 },
-        ]],
-    },
+    IOCTL,
     Restricted {
         reason: "reading limits, its own or another process's; setting none",
         call: SYS_prlimit64,

@@ -40,6 +40,12 @@ pub(super) enum Test {
         argument: u8,
         bits: u32,
     },
+    /// Of the bits in `mask`, exactly those of `value` are set.
+    HasOnly {
+        argument: u8,
+        mask: u32,
+        value: u32,
+    },
     /// All 64 bits are zero.
     IsNull {
         argument: u8,
@@ -105,6 +111,9 @@ fn condition(test: Test) -> Result<SeccompCondition, BackendError> {
         Test::HasNone { argument, bits } => {
             (argument, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(u64::from(bits)), 0)
         }
+        Test::HasOnly { argument, mask, value } => {
+            (argument, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(u64::from(mask)), value)
+        }
         Test::IsNull { argument } => (argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0),
     };
     SeccompCondition::new(argument, length, operator, u64::from(value))
@@ -119,22 +128,28 @@ mod tests {
     fn the_lists_become_filters_of_a_size_the_kernel_takes() {
         let worker = allowed(&[calls::WORKER, calls::ACCEPT], calls::ARGUMENTS, calls::PRETEND_MISSING).unwrap();
         assert!((100..4096).contains(&worker.len()), "{} instructions", worker.len());
+        let function =
+            allowed(&[calls::WORKER, calls::FUNCTION], calls::FUNCTION_ARGUMENTS, calls::PRETEND_MISSING).unwrap();
+        assert!((100..4096).contains(&function.len()), "{} instructions", function.len());
         assert!(missing(calls::PRETEND_MISSING).unwrap().len() < 100);
         assert!(allowed(&[calls::INIT], &[], &[]).unwrap().len() < 200);
     }
 
     #[test]
     fn every_group_gives_its_reason_and_no_call_is_listed_twice() {
-        let reasons = calls::WORKER.iter().chain(calls::ACCEPT).chain(calls::INIT).map(|group| group.reason);
-        assert!(reasons.chain(calls::ARGUMENTS.iter().map(|each| each.reason)).all(|reason| !reason.is_empty()));
-        let mut listed: Vec<_> =
-            calls::WORKER.iter().chain(calls::ACCEPT).flat_map(|group| group.calls).copied().collect();
-        listed.extend(calls::ARGUMENTS.iter().map(|each| each.call));
-        listed.extend(calls::PRETEND_MISSING);
-        let count = listed.len();
-        listed.sort_unstable();
-        listed.dedup();
-        assert_eq!(listed.len(), count);
+        let groups = [calls::WORKER, calls::ACCEPT, calls::FUNCTION, calls::INIT].into_iter().flatten();
+        let reasons = groups.map(|group| group.reason);
+        let restricted = calls::ARGUMENTS.iter().chain(calls::FUNCTION_ARGUMENTS);
+        assert!(reasons.chain(restricted.map(|each| each.reason)).all(|reason| !reason.is_empty()));
+        for (more, arguments) in [(calls::ACCEPT, calls::ARGUMENTS), (calls::FUNCTION, calls::FUNCTION_ARGUMENTS)] {
+            let mut listed: Vec<_> = calls::WORKER.iter().chain(more).flat_map(|group| group.calls).copied().collect();
+            listed.extend(arguments.iter().map(|each| each.call));
+            listed.extend(calls::PRETEND_MISSING);
+            let count = listed.len();
+            listed.sort_unstable();
+            listed.dedup();
+            assert_eq!(listed.len(), count);
+        }
     }
 
     #[test]
@@ -176,6 +191,11 @@ mod tests {
         let listed: Vec<_> = calls::WORKER.iter().flat_map(|group| group.calls).collect();
         for call in dangerous {
             assert!(!listed.contains(&&call), "system call {call}");
+        }
+        let own_affair = [libc::SYS_mknodat, libc::SYS_bind, libc::SYS_listen, libc::SYS_accept4, libc::SYS_setsid];
+        let listed: Vec<_> = calls::FUNCTION.iter().flat_map(|group| group.calls).collect();
+        for call in dangerous.iter().filter(|call| !own_affair.contains(call)) {
+            assert!(!listed.contains(&call), "system call {call} for functions");
         }
     }
 }

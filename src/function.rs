@@ -1,0 +1,38 @@
+//! Users' functions: programs of a Greengrass V1 group, each in a sandbox over the host's root, started, watched and
+//! restarted here (A-29 to A-37, B-42).
+//!
+//! ```text
+//! router → Porter → Handle → Supervisor ── Work ──► Interface ◄── HTTP on loopback ── the function's program
+//!                                 ▲                    │
+//!                                 └──────── Said ──────┘ publish, invoke → Hub → router, other Handles
+//! ```
+//!
+//! A function speaks HTTP to the core: the AWS Lambda Runtime API to take work and give answers, and V1's daemon
+//! interface to publish and to invoke others (`interface`). The listener is the function's own, in its network
+//! namespace where it has one.
+//!
+//! Refuses to run what the host cannot contain, and functions outside containers; [`FunctionStatus`] says so.
+
+mod account;
+mod code;
+mod fleet;
+mod hub;
+mod interface;
+mod invocation;
+mod listener;
+mod log;
+mod modules;
+mod plan;
+mod settings;
+mod status;
+mod supervisor;
+mod worker;
+
+pub use account::default_account;
+pub use code::{Code, CodeError};
+pub use fleet::Functions;
+pub use hub::Hub;
+pub use invocation::{FunctionError, Invocation, Outcome};
+pub use modules::{ModulesError, PYTHON_FOLDER, install as install_modules};
+pub use settings::{Attached, Settings};
+pub use status::{FunctionState, FunctionStatus, FunctionWorker};

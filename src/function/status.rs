@@ -1,0 +1,116 @@
+//! A function at one moment, for `margay functions` and the status.
+
+use margay_sandbox::Containment;
+use serde::{Deserialize, Serialize};
+
+/// What a function is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FunctionState {
+    /// On-demand, and nothing to do.
+    Ready,
+    /// A worker of it runs.
+    Running,
+    /// Its worker ended, and another one is started after a pause.
+    Waiting,
+    /// It ended again and again without having done anything.
+    CrashLoop,
+    /// It cannot be started as it is; the last error says why.
+    Broken,
+}
+
+impl FunctionState {
+    /// As people read it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::CrashLoop => "crash loop",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+/// A function at one moment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FunctionStatus {
+    /// As the group names it.
+    pub arn: String,
+    /// What it is doing.
+    pub state: FunctionState,
+    /// Whether it is long-lived.
+    pub pinned: bool,
+    /// Its processes now.
+    pub workers: Vec<FunctionWorker>,
+    /// Invocations that ended well.
+    pub succeeded: u64,
+    /// Invocations that did not: an error of the handler, a timeout, the end of the process.
+    pub failed: u64,
+    /// Of these, those that took longer than `Timeout`.
+    pub timed_out: u64,
+    /// Invocations by other functions that found no room.
+    pub refused: u64,
+    /// Processes started.
+    pub starts: u64,
+    /// Processes that ended by themselves, and those ended for a timeout or want of memory.
+    pub crashes: u64,
+    /// Of these, those that reached their memory limit.
+    pub out_of_memory: u64,
+    /// The last thing that went wrong.
+    pub last_error: Option<String>,
+}
+
+/// A process of a function.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FunctionWorker {
+    /// Its process id on the host.
+    pub pid: i32,
+    /// Its user on the host.
+    pub uid: Option<u32>,
+    /// Whether it works on something.
+    pub busy: bool,
+    /// Resident memory of the process now, in bytes; its children not counted.
+    pub memory: Option<u64>,
+    /// The most of it.
+    pub memory_peak: Option<u64>,
+    /// Its memory limit, in bytes.
+    pub memory_limit: u64,
+    /// What contains it.
+    pub containment: Containment,
+}
+
+impl FunctionStatus {
+    /// A function that has not run.
+    pub(super) fn new(arn: &str, pinned: bool, state: FunctionState) -> Self {
+        Self {
+            arn: arn.to_owned(),
+            state,
+            pinned,
+            workers: Vec::new(),
+            succeeded: 0,
+            failed: 0,
+            timed_out: 0,
+            refused: 0,
+            starts: 0,
+            crashes: 0,
+            out_of_memory: 0,
+            last_error: None,
+        }
+    }
+}
+
+impl FunctionWorker {
+    /// The same with what `/proc` says of it now.
+    pub(super) fn looked_at(mut self) -> Self {
+        let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", self.pid)) else { return self };
+        let field = |name: &str| {
+            let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+            value.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        self.uid = field("Uid").and_then(|uid| u32::try_from(uid).ok());
+        self.memory = field("VmRSS").map(|kib| kib * 1024);
+        self.memory_peak = field("VmHWM").map(|kib| kib * 1024);
+        self
+    }
+}
