@@ -163,7 +163,7 @@ impl ProgramBuilder {
         Self { options, set, bytes, tensors: Vec::new(), plans: Vec::new(), weights: 0, shelf }
     }
 
-    /// A program without steps whose weights were packed at an earlier start, by the same version ([`super::shelf::PACKING`])
+    /// A program without steps whose weights were packed at an earlier start, by the same version ([`crate::PACKING`])
     /// and for the same instruction sets. Convolutions are added without their weights, which are taken in the order in
     /// which they were packed.
     #[must_use]
