@@ -144,6 +144,7 @@ fn group(device: &Device) -> Value {
             { "Id": "trigger", "Source": "cloud", "Subject": "signs/trigger", "Target": CONTAINED },
         ] },
         "LoggerDefinitionVersion": { "Loggers": [
-            { "Id": "log", "Component": "Lambda", "Level": "INFO", "Type": "FileSystem", "Space": 128 }] }
+            { "Id": "log", "Component": "Lambda", "Level": "INFO", "Type": "FileSystem", "Space": 128 },
+            { "Id": "own", "Component": "GreengrassSystem", "Level": "INFO", "Type": "FileSystem", "Space": 128 }] }
     })
 }
