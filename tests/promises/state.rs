@@ -1,7 +1,7 @@
 //! What is kept on disk moves with the program: what the first version wrote is taken over, what a newer one wrote is
 //! refused and left as it is, what a crash left unfinished is gone at the next start, and all of it is documented.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -218,4 +218,15 @@ fn a_package_beyond_the_quota_is_refused_by_the_core_and_what_runs_goes_on() {
     });
     assert_eq!(after.cameras[0].classifier.as_ref().unwrap().model, good);
     println!("bytes that S3 handed out for the refused package: {}", device.cloud.counters().served().s3_bytes - bytes);
+}
+
+#[test]
+fn purging_the_debian_package_names_everything_in_the_state_directory() {
+    let purge = fs::read_to_string("deploy/debian/postrm").unwrap();
+    let reference = fs::read_to_string("docs/state.md").unwrap();
+    let rows = reference.lines().filter_map(|line| line.strip_prefix("| `var/state/"));
+    let names: BTreeSet<&str> = rows.filter_map(|row| row.split(['/', '`']).next()).collect();
+    assert!(names.contains("spool") && names.len() > 4, "{names:?}");
+    let forgotten: Vec<_> = names.iter().filter(|name| !purge.contains(&format!("$ggc/var/state/{name}"))).collect();
+    assert!(forgotten.is_empty(), "{forgotten:?}");
 }
