@@ -13,7 +13,7 @@ use super::pointwise::{PointwiseCall, pointwise};
 use super::pool::{PoolCall, pool};
 use super::set::KernelSet;
 use super::tile::TileCall;
-use super::winograd::{PatchCall, SumCall, transform_patch, transform_sums};
+use super::winograd::{Ends, FOUR, Four, PatchCall, SumCall, TWO, Two, transform_patch, transform_sums};
 use crate::isa::Isa;
 use crate::layout::LANES;
 use crate::vector::Vector;
@@ -44,8 +44,8 @@ fn of<const FUSED: bool>(sizes: &KernelSet) -> KernelSet {
         pool: with_fma::pool_of::<FUSED>,
         average: with_fma::average_of::<FUSED>,
         pointwise: with_fma::pointwise_of::<FUSED>,
-        patch: with_fma::patch::<FUSED>,
-        sums: with_fma::sums::<FUSED>,
+        four: Ends { size: &FOUR, patch: with_fma::patch_of_four::<FUSED>, sums: with_fma::sums_of_four::<FUSED> },
+        two: Ends { size: &TWO, patch: with_fma::patch_of_two::<FUSED>, sums: with_fma::sums_of_two::<FUSED> },
     }
 }
 
@@ -144,6 +144,8 @@ wrappers!(
     pool_of(super::pool::<Scalar<FUSED>>, PoolCall),
     average_of(super::average::<Scalar<FUSED>>, AverageCall),
     pointwise_of(super::pointwise::<Scalar<FUSED>>, PointwiseCall),
-    patch(super::transform_patch::<Scalar<FUSED>>, PatchCall),
-    sums(super::transform_sums::<Scalar<FUSED>>, SumCall),
+    patch_of_four(super::transform_patch::<Scalar<FUSED>, Four, 6, 4>, PatchCall),
+    sums_of_four(super::transform_sums::<Scalar<FUSED>, Four, 6, 4>, SumCall),
+    patch_of_two(super::transform_patch::<Scalar<FUSED>, Two, 4, 2>, PatchCall),
+    sums_of_two(super::transform_sums::<Scalar<FUSED>, Two, 4, 2>, SumCall),
 );

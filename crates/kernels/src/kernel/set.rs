@@ -5,7 +5,7 @@ use super::depthwise::{DepthwiseCall, DepthwiseKernel, depthwise};
 use super::pointwise::{PointwiseCall, PointwiseKernel, pointwise};
 use super::pool::{PoolCall, PoolKernel, pool};
 use super::tile::{TileCall, TileKernel, tile};
-use super::winograd::{PatchCall, PatchKernel, SumCall, SumKernel, transform_patch, transform_sums};
+use super::winograd::{Ends, FOUR, Four, Method, PatchCall, SumCall, TWO, Two, transform_patch, transform_sums};
 use crate::isa::Isa;
 use crate::layout::LANES;
 
@@ -37,8 +37,9 @@ pub(crate) struct KernelSet {
     pub(crate) pool: PoolKernel,
     pub(crate) average: AverageKernel,
     pub(crate) pointwise: PointwiseKernel,
-    pub(crate) patch: PatchKernel,
-    pub(crate) sums: SumKernel,
+    /// The ends of Winograd's method, by four pixels and by two.
+    pub(crate) four: Ends,
+    pub(crate) two: Ends,
 }
 
 impl KernelSet {
@@ -107,15 +108,15 @@ macro_rules! kernel_set {
             }
 
             $(#[target_feature(enable = $features)])?
-            unsafe fn patch_kernel(call: &PatchCall) {
+            unsafe fn patch_kernel<M: Method<PATCH, OUTPUT>, const PATCH: usize, const OUTPUT: usize>(call: &PatchCall) {
                 // SAFETY: the caller's promise.
-                unsafe { transform_patch::<$vector>(call) }
+                unsafe { transform_patch::<$vector, M, PATCH, OUTPUT>(call) }
             }
 
             $(#[target_feature(enable = $features)])?
-            unsafe fn sum_kernel(call: &SumCall) {
+            unsafe fn sum_kernel<M: Method<PATCH, OUTPUT>, const PATCH: usize, const OUTPUT: usize>(call: &SumCall) {
                 // SAFETY: the caller's promise.
-                unsafe { transform_sums::<$vector>(call) }
+                unsafe { transform_sums::<$vector, M, PATCH, OUTPUT>(call) }
             }
 
             fn tile_of<const VECTORS: usize, const STEP: usize>(pixels: usize) -> Option<TileKernel> {
@@ -199,8 +200,8 @@ macro_rules! kernel_set {
                 pool: pool_kernel,
                 average: average_kernel,
                 pointwise: pointwise_kernel,
-                patch: patch_kernel,
-                sums: sum_kernel,
+                four: Ends { size: &FOUR, patch: patch_kernel::<Four, 6, 4>, sums: sum_kernel::<Four, 6, 4> },
+                two: Ends { size: &TWO, patch: patch_kernel::<Two, 4, 2>, sums: sum_kernel::<Two, 4, 2> },
             };
         }
     };

@@ -1,15 +1,115 @@
-//! The two ends of Winograd's F(4×4, 3×3): from 6 × 6 pixels of the input to 36 numbers, and from 36 sums to 4 × 4 pixels
-//! of the output. Between them lie 36 products of matrices, which the tile kernel computes: 36 multiplications for 16
-//! pixels instead of 144 (Lavin and Gray, 2015; the points are 0, ±1, ±2 and ∞).
+//! The two ends of Winograd's F(4×4, 3×3) and F(2×2, 3×3): from 6 × 6 pixels of the input to 36 numbers, and from 36 sums to
+//! 4 × 4 pixels of the output; or from 4 × 4 to 16, and to 2 × 2. Between them lie 36, or 16, products of matrices, which the
+//! tile kernel computes: 36 multiplications for 16 pixels instead of 144, or 16 for 4 instead of 36 (Lavin and Gray, 2015;
+//! the points are 0, ±1, ∞, and ±2 for the larger).
 
 use crate::layout::LANES;
 use crate::vector::Vector;
 
-/// Pixels of a side of the input's patch, and numbers of a side of its transform.
-pub(crate) const PATCH: usize = 6;
+/// How large patches are.
+#[derive(Debug)]
+pub(crate) struct Size {
+    /// Pixels of a side of the input's patch, and numbers of a side of its transform.
+    pub(crate) patch: usize,
+    /// Pixels of a side of the output's patch.
+    pub(crate) output: usize,
+    /// Filters go through this on both sides: as many rows as the patch has.
+    pub(crate) filter: &'static [[f64; 3]],
+}
 
-/// Pixels of a side of the output's patch.
-pub(crate) const OUTPUT: usize = 4;
+/// The transforms of a size, compiled.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    pub(crate) size: &'static Size,
+    pub(crate) patch: PatchKernel,
+    pub(crate) sums: SumKernel,
+}
+
+/// F(4×4, 3×3).
+pub(crate) static FOUR: Size = Size {
+    patch: 6,
+    output: 4,
+    filter: &[
+        [1.0 / 4.0, 0.0, 0.0],
+        [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
+        [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
+        [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
+        [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
+        [0.0, 0.0, 1.0],
+    ],
+};
+
+/// F(2×2, 3×3).
+pub(crate) static TWO: Size =
+    Size { patch: 4, output: 2, filter: &[[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]] };
+
+/// One dimension of both transforms.
+pub(crate) trait Method<const PATCH: usize, const OUTPUT: usize> {
+    /// # Safety
+    /// As for every kernel (`kernel.rs`).
+    unsafe fn spread<V: Vector>(pixels: [V; PATCH]) -> [V; PATCH];
+
+    /// # Safety
+    /// As for every kernel (`kernel.rs`).
+    unsafe fn gather<V: Vector>(sums: [V; PATCH]) -> [V; OUTPUT];
+}
+
+#[derive(Debug)]
+pub(crate) struct Four;
+
+impl Method<6, 4> for Four {
+    #[inline(always)]
+    unsafe fn spread<V: Vector>(d: [V; 6]) -> [V; 6] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (two, four, five) = (V::splat(2.0), V::splat(4.0), V::splat(-5.0));
+            let even = d[2].fma(V::splat(-4.0), d[4]);
+            let odd = d[1].fma(V::splat(-4.0), d[3]);
+            let near = d[4].sub(d[2]);
+            let far = d[3].sub(d[1]).mul(two);
+            [
+                d[0].fma(four, d[2].fma(five, d[4])),
+                even.add(odd),
+                even.sub(odd),
+                near.add(far),
+                near.sub(far),
+                d[1].fma(four, d[3].fma(five, d[5])),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn gather<V: Vector>(m: [V; 6]) -> [V; 4] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (sum, difference) = (m[1].add(m[2]), m[1].sub(m[2]));
+            let (far_sum, far_difference) = (m[3].add(m[4]), m[3].sub(m[4]));
+            [
+                m[0].add(sum).add(far_sum),
+                far_difference.fma(V::splat(2.0), difference),
+                far_sum.fma(V::splat(4.0), sum),
+                far_difference.fma(V::splat(8.0), difference).add(m[5]),
+            ]
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Two;
+
+impl Method<4, 2> for Two {
+    #[inline(always)]
+    unsafe fn spread<V: Vector>([a, b, c, d]: [V; 4]) -> [V; 4] {
+        // SAFETY: the caller's promise.
+        unsafe { [a.sub(c), b.add(c), c.sub(b), d.sub(b)] }
+    }
+
+    #[inline(always)]
+    unsafe fn gather<V: Vector>([a, b, c, d]: [V; 4]) -> [V; 2] {
+        // SAFETY: the caller's promise.
+        unsafe { [a.add(b).add(c), b.sub(c).add(d)] }
+    }
+}
 
 /// What one call of the first transform computes: one patch of one channel block.
 #[derive(Debug)]
@@ -20,7 +120,7 @@ pub(crate) struct PatchCall {
     pub(crate) row: usize,
     /// Rows and columns of the patch that exist; others count as zeros.
     pub(crate) inside: (usize, usize),
-    /// The first of 36 numbers.
+    /// The first of its numbers.
     pub(crate) output: *mut f32,
     /// Floats from a number to the next.
     pub(crate) plane: usize,
@@ -29,7 +129,7 @@ pub(crate) struct PatchCall {
 /// What one call of the second transform computes: one patch of one channel block.
 #[derive(Debug)]
 pub(crate) struct SumCall {
-    /// The first of 36 sums.
+    /// The first of its sums.
     pub(crate) input: *const f32,
     /// Floats from a sum to the next.
     pub(crate) plane: usize,
@@ -52,20 +152,12 @@ pub(crate) type PatchKernel = unsafe fn(&PatchCall);
 /// A compiled second transform.
 pub(crate) type SumKernel = unsafe fn(&SumCall);
 
-/// Filters go through this on both sides: 6 × 3.
-pub(crate) const FILTER: [[f64; 3]; PATCH] = [
-    [1.0 / 4.0, 0.0, 0.0],
-    [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
-    [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
-    [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
-    [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
-    [0.0, 0.0, 1.0],
-];
-
 /// # Safety
 /// As for every kernel (`kernel.rs`).
 #[inline(always)]
-pub(crate) unsafe fn transform_patch<V: Vector>(call: &PatchCall) {
+pub(crate) unsafe fn transform_patch<V: Vector, M: Method<PATCH, OUTPUT>, const PATCH: usize, const OUTPUT: usize>(
+    call: &PatchCall,
+) {
     for lane in (0..LANES).step_by(V::LANES) {
         // SAFETY: the caller's promise; pixels that do not exist are not read.
         unsafe {
@@ -78,13 +170,13 @@ pub(crate) unsafe fn transform_patch<V: Vector>(call: &PatchCall) {
                         column[y] = V::load(call.input.add(y * call.row + x * LANES + lane));
                     }
                 }
-                let column = spread(column);
+                let column = M::spread(column);
                 for y in 0..PATCH {
                     half[y][x] = column[y];
                 }
             }
             for y in 0..PATCH {
-                let row = spread(half[y]);
+                let row = M::spread(half[y]);
                 for x in 0..PATCH {
                     row[x].store(call.output.add((y * PATCH + x) * call.plane + lane));
                 }
@@ -93,34 +185,12 @@ pub(crate) unsafe fn transform_patch<V: Vector>(call: &PatchCall) {
     }
 }
 
-/// One dimension of the first transform.
-///
 /// # Safety
 /// As for every kernel (`kernel.rs`).
 #[inline(always)]
-unsafe fn spread<V: Vector>(d: [V; PATCH]) -> [V; PATCH] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let (two, four, five) = (V::splat(2.0), V::splat(4.0), V::splat(-5.0));
-        let even = d[2].fma(V::splat(-4.0), d[4]);
-        let odd = d[1].fma(V::splat(-4.0), d[3]);
-        let near = d[4].sub(d[2]);
-        let far = d[3].sub(d[1]).mul(two);
-        [
-            d[0].fma(four, d[2].fma(five, d[4])),
-            even.add(odd),
-            even.sub(odd),
-            near.add(far),
-            near.sub(far),
-            d[1].fma(four, d[3].fma(five, d[5])),
-        ]
-    }
-}
-
-/// # Safety
-/// As for every kernel (`kernel.rs`).
-#[inline(always)]
-pub(crate) unsafe fn transform_sums<V: Vector>(call: &SumCall) {
+pub(crate) unsafe fn transform_sums<V: Vector, M: Method<PATCH, OUTPUT>, const PATCH: usize, const OUTPUT: usize>(
+    call: &SumCall,
+) {
     for lane in (0..LANES).step_by(V::LANES) {
         // SAFETY: the caller's promise; pixels outside the picture are not written.
         unsafe {
@@ -130,7 +200,7 @@ pub(crate) unsafe fn transform_sums<V: Vector>(call: &SumCall) {
                 for y in 0..PATCH {
                     column[y] = V::load(call.input.add((y * PATCH + x) * call.plane + lane));
                 }
-                let column = gather(column);
+                let column = M::gather(column);
                 for y in 0..OUTPUT {
                     half[y][x] = column[y];
                 }
@@ -138,7 +208,7 @@ pub(crate) unsafe fn transform_sums<V: Vector>(call: &SumCall) {
             let bias = V::load(call.bias.add(lane));
             // Constant bounds, so that nothing is checked and nothing can panic.
             for y in 0..OUTPUT {
-                let row = gather(half[y]);
+                let row = M::gather(half[y]);
                 for x in 0..OUTPUT {
                     if y >= call.inside.0 || x >= call.inside.1 {
                         continue;
@@ -157,21 +227,34 @@ pub(crate) unsafe fn transform_sums<V: Vector>(call: &SumCall) {
     }
 }
 
-/// One dimension of the second transform.
-///
-/// # Safety
-/// As for every kernel (`kernel.rs`).
-#[inline(always)]
-unsafe fn gather<V: Vector>(m: [V; PATCH]) -> [V; OUTPUT] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let (sum, difference) = (m[1].add(m[2]), m[1].sub(m[2]));
-        let (far_sum, far_difference) = (m[3].add(m[4]), m[3].sub(m[4]));
-        [
-            m[0].add(sum).add(far_sum),
-            far_difference.fma(V::splat(2.0), difference),
-            far_sum.fma(V::splat(4.0), sum),
-            far_difference.fma(V::splat(8.0), difference).add(m[5]),
-        ]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vector::portable::Portable;
+
+    /// A dimension's sums are those of the direct convolution.
+    fn check<M: Method<PATCH, OUTPUT>, const PATCH: usize, const OUTPUT: usize>(size: &Size) {
+        assert_eq!((size.patch, size.output, size.filter.len()), (PATCH, OUTPUT, PATCH));
+        let (pixels, filter) = ([3.0, -1.0, 4.0, -1.5, 5.0, -9.0], [2.0, -7.0, 1.5]);
+        let mut found = [0.0; LANES];
+        // SAFETY: plain floats of this function; the portable vector needs no instruction set.
+        unsafe {
+            let spread = M::spread(std::array::from_fn(|place| Portable::splat(pixels[place])));
+            let products = std::array::from_fn(|place| {
+                let weight: f64 = (0..3).map(|at| size.filter[place][at] * filter[at]).sum();
+                spread[place].mul(Portable::splat(weight as f32))
+            });
+            for (at, sum) in M::gather(products).into_iter().enumerate() {
+                sum.store(found.as_mut_ptr());
+                let direct: f64 = (0..3).map(|tap| f64::from(pixels[at + tap]) * filter[tap]).sum();
+                assert!((f64::from(found[0]) - direct).abs() < 1e-4, "{at}: {} for {direct}", found[0]);
+            }
+        }
+    }
+
+    #[test]
+    fn both_sizes_give_the_direct_sums() {
+        check::<Four, 6, 4>(&FOUR);
+        check::<Two, 4, 2>(&TWO);
     }
 }

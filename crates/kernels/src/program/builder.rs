@@ -45,8 +45,8 @@ pub struct Options {
     pub byte_isa: ByteIsa,
     /// Threads, the caller's included.
     pub threads: usize,
-    /// Whether 3 × 3 convolutions may be computed by Winograd's method, which is faster. Of floats it takes four times the
-    /// memory for their weights, and rounds more: results differ in the sixth digit. Of bytes it is exact, and takes up to
+    /// Whether 3 × 3 convolutions may be computed by Winograd's method, which is faster. Of floats it takes two to four
+    /// times the memory for their weights, and rounds more: results differ in the sixth digit. Of bytes it is exact, and takes up to
     /// eight times the memory.
     pub winograd: bool,
     /// Whether the memory is filled with numbers that are none before every run, so that nothing that was not computed
@@ -265,10 +265,12 @@ impl ProgramBuilder {
         let is_planar = self.tensors[layer.input.tensor].layout.is_planar;
         let by_channel = groups == input.channels && groups == output.channels;
         let inputs: Vec<View> = [layer.input].into_iter().chain(layer.residual).collect();
+        let may = self.options.winograd && !is_planar;
+        let by_patches = if may { winograd::suits(layer, [input, output], self.set) } else { None };
         let work = if by_channel && !is_planar && layer.residual.is_none() {
             Work::Depthwise(depthwise::pack(layer, groups, &mut self.shelf)?)
-        } else if self.options.winograd && !is_planar && winograd::suits(layer, input, output) {
-            Work::Winograd(winograd::pack(layer, [input.channels, output.channels], self.set, &mut self.shelf)?)
+        } else if let Some(ends) = by_patches {
+            Work::Winograd(winograd::pack(layer, [input, output], (self.set, ends), &mut self.shelf)?)
         } else {
             let channels = [input.channels, output.channels];
             let is_tall = output.pixels() == 1;

@@ -1,8 +1,9 @@
-//! A 3 × 3 convolution of stride 1 by Winograd's F(4×4, 3×3), some patches at a time.
+//! A 3 × 3 convolution of stride 1 by Winograd's method, some patches at a time: of few channels by F(4×4, 3×3), of many, and
+//! of small pictures, by F(2×2, 3×3), whose weights are 1.8 times those of the direct convolution and not 4.
 //!
 //! ```text
 //! patches of 6 × 6 ─► 36 planes of [input channels][patches] ─ 36 products ─► 36 planes of [output channels][patches] ─►
-//! patches of 4 × 4, with bias, residual and clamp
+//! patches of 4 × 4, with bias, residual and clamp; or by patches of 4 × 4 and 16 planes to 2 × 2
 //! ```
 //!
 //! The planes of one batch of patches lie in a thread's own scratch memory and are small enough for the second cache.
@@ -20,32 +21,42 @@ use crate::bounds::Touched;
 use crate::error::PlanError;
 use crate::kernel::set::KernelSet;
 use crate::kernel::tile::{Run, TileCall, TileKernel};
-use crate::kernel::winograd::{FILTER, OUTPUT, PATCH, PatchCall, SumCall};
+use crate::kernel::winograd::{Ends, PatchCall, Size, SumCall};
 use crate::layout::{LANES, MAX_FLOATS, Shape};
 
 const STEP: &str = "Winograd convolution";
 
-/// Numbers of a transformed patch.
-const PLANES: usize = PATCH * PATCH;
-
-/// Floats of the planes of one batch: 600 KiB, a part of the second cache.
+/// Floats of the planes of one batch: 600 KiB, a part of the second cache. Where there are more weights, which are read once
+/// for every batch, it is as large as they are.
 const BATCH_FLOATS: usize = 150 << 10;
 
-/// Input channels for which it is faster: with fewer the transforms outweigh the products, with more the weights, four
-/// times those of the direct convolution, do not stay in the cache.
+/// Input channels for which it is faster: with fewer the transforms outweigh the products, with more the weights do not stay
+/// in a cache.
 const CHANNELS: std::ops::RangeInclusive<usize> = 16..=256;
 
-/// Whether a convolution can, and should, be computed this way.
-pub(crate) fn suits(layer: &Convolution<'_>, input: Shape, output: Shape) -> bool {
+/// Input channels up to which larger patches are faster.
+const FEW_CHANNELS: usize = 128;
+
+/// Pixels up to which larger patches are no faster, because many of them reach past the edge: 14 × 14.
+const SMALL_PICTURE: usize = 14 * 14;
+
+/// By which patches a convolution can, and should, be computed this way.
+pub(crate) fn suits(
+    layer: &Convolution<'_>,
+    [input, output]: [Shape; 2],
+    set: &'static KernelSet,
+) -> Option<&'static Ends> {
     let window = Window { padding: layer.window.padding, ..Window::square(3, 1, 0) };
-    layer.window == window
+    let suits = layer.window == window
         && layer.groups == 1
         && CHANNELS.contains(&input.channels)
         && input.channels.is_multiple_of(LANES)
         && output.channels >= LANES
-        && output.height >= OUTPUT
-        && output.width >= OUTPUT
-        && matches!(layer.activation, Activation::Identity | Activation::Clamp { .. })
+        && output.height >= set.four.size.output
+        && output.width >= set.four.size.output
+        && matches!(layer.activation, Activation::Identity | Activation::Clamp { .. });
+    let is_small = input.channels > FEW_CHANNELS || output.pixels() <= SMALL_PICTURE;
+    suits.then_some(if is_small { &set.two } else { &set.four })
 }
 
 /// Output channels that are computed together.
@@ -71,9 +82,15 @@ pub(crate) struct PackedWinograd {
     zeros: Floats,
     clamp: Option<(f32, f32)>,
     batch: usize,
+    ends: &'static Ends,
 }
 
 impl PackedWinograd {
+    /// Numbers of a transformed patch.
+    fn planes(&self) -> usize {
+        self.ends.size.patch * self.ends.size.patch
+    }
+
     /// Floats of one plane of weights.
     fn plane(&self) -> usize {
         self.blocks[0] * self.blocks[1] * LANES * LANES
@@ -87,18 +104,19 @@ impl PackedWinograd {
 
     /// Floats that a thread needs for one batch.
     pub(crate) fn scratch(&self) -> usize {
-        PLANES * (self.stride(0, self.batch) + self.stride(1, self.batch))
+        self.planes() * (self.stride(0, self.batch) + self.stride(1, self.batch))
     }
 }
 
 /// Transforms and packs the weights.
 pub(crate) fn pack(
     layer: &Convolution<'_>,
-    [inputs, outputs]: [usize; 2],
-    set: &KernelSet,
+    [input, output]: [Shape; 2],
+    (set, ends): (&KernelSet, &'static Ends),
     shelf: &mut Shelf,
 ) -> Result<PackedWinograd, PlanError> {
-    let blocks = [inputs, outputs].map(|channels| channels.div_ceil(LANES));
+    let inputs = input.channels;
+    let blocks = [inputs, output.channels].map(|channels| channels.div_ceil(LANES));
     let mut bands = Vec::new();
     let (mut block, mut at) = (0, 0);
     while block < blocks[1] {
@@ -106,13 +124,14 @@ pub(crate) fn pack(
         bands.push(Band { block, blocks: size, weights: at });
         (block, at) = (block + size, at + size * LANES * inputs);
     }
-    let floats = at.saturating_mul(PLANES);
+    let planes = ends.size.patch * ends.size.patch;
+    let floats = at.saturating_mul(planes);
     if floats > MAX_FLOATS {
         return Err(PlanError::Memory { floats, limit: MAX_FLOATS });
     }
     let weights = match shelf.take(floats)? {
         Some(kept) => kept,
-        None => shelf.put(fill(layer, inputs, &bands, at)),
+        None => shelf.put(fill(layer, inputs, &bands, (at, ends.size))),
     };
     let mut bias = Floats::zeroed(blocks[1] * LANES);
     bias.as_mut_slice()[..layer.bias.len()].copy_from_slice(layer.bias);
@@ -120,34 +139,32 @@ pub(crate) fn pack(
         Activation::Clamp { low, high } => Some((low, high)),
         _ => None,
     };
-    let fitting = BATCH_FLOATS / (PLANES * LANES * (blocks[0] + blocks[1]));
-    let batch = (fitting / set.pixels * set.pixels).max(set.pixels);
+    let fitting = BATCH_FLOATS.max(floats) / (planes * LANES * (blocks[0] + blocks[1]));
+    let patches: usize = [output.height, output.width].map(|side| side.div_ceil(ends.size.output)).iter().product();
+    let batch = (fitting / set.pixels * set.pixels).max(set.pixels).min(patches);
     let zeros = Floats::zeroed(set.blocks.iter().max().map_or(LANES, |blocks| blocks * LANES));
-    Ok(PackedWinograd { padding: layer.window.padding, blocks, bands, weights, bias, zeros, clamp, batch })
+    Ok(PackedWinograd { padding: layer.window.padding, blocks, bands, weights, bias, zeros, clamp, batch, ends })
 }
 
 /// The transformed weights of all bands, in planes of `at` floats.
-fn fill(layer: &Convolution<'_>, inputs: usize, bands: &[Band], at: usize) -> Floats {
-    let mut weights = Floats::zeroed(at * PLANES);
+fn fill(layer: &Convolution<'_>, inputs: usize, bands: &[Band], (at, size): (usize, &Size)) -> Floats {
+    let mut weights = Floats::zeroed(at * size.patch * size.patch);
     let packed = weights.as_mut_slice();
     for (number, filter) in layer.weights.as_chunks::<9>().0.iter().enumerate() {
         let (output, input) = (number / inputs, number % inputs);
         let Some(band) = bands.iter().rfind(|band| band.block * LANES <= output) else { continue };
         let place = band.weights + input * band.blocks * LANES + output - band.block * LANES;
-        for (plane, weight) in transformed(filter).into_iter().enumerate() {
-            packed[plane * at + place] = weight;
+        for plane in 0..size.patch * size.patch {
+            packed[plane * at + place] = transformed(filter, size, plane);
         }
     }
     weights
 }
 
-/// A 3 × 3 filter as 36 weights.
-fn transformed(filter: &[f32; 9]) -> [f32; PLANES] {
-    let product = |row: usize, column: usize| {
-        let terms = (0..9).map(|at| FILTER[row][at / 3] * f64::from(filter[at]) * FILTER[column][at % 3]);
-        terms.sum::<f64>() as f32
-    };
-    std::array::from_fn(|plane| product(plane / PATCH, plane % PATCH))
+/// One number of a transformed 3 × 3 filter.
+fn transformed(filter: &[f32; 9], size: &Size, plane: usize) -> f32 {
+    let [row, column] = [plane / size.patch, plane % size.patch].map(|side| size.filter[side]);
+    (0..9).map(|at| row[at / 3] * f64::from(filter[at]) * column[at % 3]).sum::<f64>() as f32
 }
 
 /// How a batch of so many patches is multiplied.
@@ -175,7 +192,6 @@ pub(crate) struct WinogradStep {
     parts: Vec<(usize, usize)>,
     /// One for each size that occurs.
     batches: Vec<Batch>,
-    set: &'static KernelSet,
 }
 
 impl WinogradStep {
@@ -184,10 +200,10 @@ impl WinogradStep {
         [input, output]: [Region; 2],
         residual: Option<Region>,
         [scratch, threads]: [usize; 2],
-        set: &'static KernelSet,
+        set: &KernelSet,
     ) -> Result<Self, PlanError> {
         let shape = output.shape();
-        let patches = [shape.height, shape.width].map(|side| side.div_ceil(OUTPUT));
+        let patches = [shape.height, shape.width].map(|side| side.div_ceil(packed.ends.size.output));
         let count = patches[0] * patches[1];
         // As many parts as the threads can share evenly.
         let parts = count.div_ceil(packed.batch).next_multiple_of(threads).min(count);
@@ -198,25 +214,28 @@ impl WinogradStep {
         let missing = PlanError::Extent { step: STEP, access: "there is no kernel of its size" };
         let batches = sizes.into_iter().map(|patches| Batch::new(&packed, patches, set)).collect::<Option<Vec<_>>>();
         let batches = batches.ok_or(missing)?;
-        Ok(Self { packed, input, output, residual, scratch, patches, parts, batches, set })
+        Ok(Self { packed, input, output, residual, scratch, patches, parts, batches })
     }
 
     /// The first pixel of a patch's window in the first block, and how many of its rows and columns there are.
     fn window(&self, patch: usize) -> Option<(usize, (usize, usize))> {
-        let (y, x) = (patch / self.patches[1] * OUTPUT, patch % self.patches[1] * OUTPUT);
+        let side = self.packed.ends.size.output;
+        let (y, x) = (patch / self.patches[1] * side, patch % self.patches[1] * side);
         let layout = &self.input.layout;
         let [top, left] = self.packed.padding;
         let first = self.input.window(y, x, top, left)?;
         let columns = layout.row() / LANES;
         let rows = layout.rows().checked_sub(y + layout.halo - top)?;
-        Some((first, (rows.min(PATCH), columns.checked_sub(x + layout.halo - left)?.min(PATCH))))
+        let side = self.packed.ends.size.patch;
+        Some((first, (rows.min(side), columns.checked_sub(x + layout.halo - left)?.min(side))))
     }
 
     /// A patch's first row and column in the output, and how many are inside the picture.
     fn target(&self, patch: usize) -> ((usize, usize), (usize, usize)) {
         let shape = self.output.shape();
-        let (y, x) = (patch / self.patches[1] * OUTPUT, patch % self.patches[1] * OUTPUT);
-        ((y, x), ((shape.height - y).min(OUTPUT), (shape.width - x).min(OUTPUT)))
+        let side = self.packed.ends.size.output;
+        let (y, x) = (patch / self.patches[1] * side, patch % self.patches[1] * side);
+        ((y, x), ((shape.height - y).min(side), (shape.width - x).min(side)))
     }
 
     /// # Safety
@@ -227,7 +246,7 @@ impl WinogradStep {
                 let Some((window, inside)) = self.window(first + patch) else { continue };
                 // SAFETY: check() has proven every place that the kernel reaches.
                 unsafe {
-                    (self.set.patch)(&PatchCall {
+                    (self.packed.ends.patch)(&PatchCall {
                         input: worker.at(window + block * self.input.layout.block()),
                         row: self.input.layout.row(),
                         inside,
@@ -243,7 +262,7 @@ impl WinogradStep {
     /// As for [`Step::run`].
     unsafe fn multiply(&self, worker: &Worker<'_>, batch: &Batch, [planes, sums]: [usize; 2]) {
         let strides = [0, 1].map(|end| self.packed.stride(end, batch.patches));
-        for plane in 0..PLANES {
+        for plane in 0..self.packed.planes() {
             for (band, kernels) in self.packed.bands.iter().zip(&batch.kernels) {
                 for (tile, kernel) in batch.tiles.iter().zip(kernels) {
                     let places = tile.halves.map(|(_, x)| x * LANES);
@@ -278,7 +297,7 @@ impl WinogradStep {
                 let ((y, x), inside) = self.target(first + patch);
                 // SAFETY: check() has proven every place that the kernel reaches.
                 unsafe {
-                    (self.set.sums)(&SumCall {
+                    (self.packed.ends.sums)(&SumCall {
                         input: worker.at(sums + (block * batch.patches + patch) * LANES),
                         plane: self.packed.stride(1, batch.patches),
                         bias: self.packed.bias.as_ptr().add(block * LANES),
@@ -314,7 +333,11 @@ impl Step for WinogradStep {
         let PackedWinograd { blocks, bands, weights, bias, zeros, batch, .. } = &self.packed;
         // Runs of whole blocks reach the last patch of the last block of a plane, and no further: planes are as long.
         proven(self.batches.iter().all(|found| found.patches <= *batch), STEP, "scratch")?;
-        proven(weights.len() >= PLANES * self.packed.plane() && bias.len() >= blocks[1] * LANES, STEP, "weights")?;
+        proven(
+            weights.len() >= self.packed.planes() * self.packed.plane() && bias.len() >= blocks[1] * LANES,
+            STEP,
+            "weights",
+        )?;
         proven(*blocks == [self.input.blocks(), self.output.blocks()], STEP, "blocks")?;
         for band in bands {
             let inside = band.block + band.blocks <= blocks[1] && band.blocks * LANES <= zeros.len();
@@ -357,7 +380,7 @@ impl Step for WinogradStep {
         let planes = self.scratch + worker.number * self.packed.scratch();
         for &(first, patches) in &self.parts[worker.share(self.parts.len())] {
             let Some(batch) = self.batches.iter().find(|batch| batch.patches == patches) else { continue };
-            let sums = planes + PLANES * self.packed.stride(0, batch.patches);
+            let sums = planes + self.packed.planes() * self.packed.stride(0, batch.patches);
             // SAFETY: the caller's promise; the scratch memory is this thread's, and so are the patches.
             unsafe {
                 self.spread(worker, first, batch, planes);

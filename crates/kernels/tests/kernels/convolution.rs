@@ -192,9 +192,21 @@ fn a_dense_convolution_and_the_depthwise_one_behind_it_are_one_step() {
 fn winograd_convolutions_of_all_edges() {
     let mut random = Random::new(13);
     let options = Options { winograd: true, poisons: true, ..Options::default() };
-    for (inputs, outputs, height, width, padding) in
-        [(16, 16, 4, 4, 1), (32, 40, 7, 9, 1), (48, 32, 13, 6, 0), (64, 64, 17, 21, 1), (16, 100, 30, 29, 2)]
-    {
+    for (inputs, outputs, height, width, padding) in [
+        // By patches of 4 × 4.
+        (16, 16, 15, 14, 1),
+        (32, 40, 17, 19, 1),
+        (48, 32, 23, 16, 0),
+        (64, 64, 17, 21, 1),
+        (16, 100, 30, 29, 2),
+        // By patches of 2 × 2: small pictures, many channels.
+        (16, 16, 4, 4, 1),
+        (32, 40, 7, 9, 1),
+        (48, 32, 13, 6, 0),
+        (160, 72, 14, 13, 1),
+        (256, 16, 7, 10, 0),
+        (144, 48, 31, 33, 2),
+    ] {
         let input = Dense::random(shape(inputs, height, width), &mut random);
         let window = Window::square(3, 1, padding);
         let layer = Layer { activation: Activation::RELU, ..Layer::random(inputs, outputs, 1, window, &mut random) };
