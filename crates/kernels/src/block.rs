@@ -14,6 +14,7 @@
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
+pub(crate) mod checked;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 pub(crate) mod portable;
@@ -52,6 +53,12 @@ pub(crate) trait Block: Copy {
 
     /// Sixteen sums.
     unsafe fn load(from: *const i32) -> Self;
+    /// Sixteen sums that a kernel holds itself.
+    #[inline(always)]
+    unsafe fn of(sums: &[i32; 16]) -> Self {
+        // SAFETY: the caller's promise; there are sixteen.
+        unsafe { Self::load(sums.as_ptr()) }
+    }
     /// Weights of [`Form::bytes`] bytes.
     unsafe fn weights(from: *const u8) -> Self::Weights;
     /// The same four bytes for every channel.

@@ -4,7 +4,7 @@ use super::{Block, Form, Joint, Pairs, Range};
 
 /// Sixteen sums.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Portable([i32; 16]);
+pub(crate) struct Portable(pub(super) [i32; 16]);
 
 /// Beyond this, a number is saturated by every byte's range.
 const FAR: f32 = 1_048_576.0;
@@ -15,6 +15,28 @@ const FAR: f32 = 1_048_576.0;
 pub(crate) fn nearest(number: f32) -> i32 {
     const SHIFT: f32 = 12_582_912.0;
     (number + SHIFT).to_bits().cast_signed().wrapping_sub(SHIFT.to_bits().cast_signed())
+}
+
+impl Portable {
+    /// [`Block::joined`], with numbers that have been read.
+    #[inline(always)]
+    pub(super) fn joined_with(mut self, joint: &Joint, with: [i32; 16]) -> Self {
+        let Joint { range, zero, ratios } = *joint;
+        for lane in 0..16 {
+            let first = self.0[lane].max(range.low - range.zero).min(range.high - range.zero);
+            let second = with[lane] - zero;
+            let sum = first as f32 * ratios[0] + second as f32 * ratios[1];
+            self.0[lane] = nearest(sum.clamp(-FAR, FAR));
+        }
+        self
+    }
+
+    /// [`Block::store`]'s bytes.
+    #[inline(always)]
+    pub(super) fn bytes(self, range: &Range) -> [u8; 16] {
+        let Range { zero, low, high } = *range;
+        std::array::from_fn(|lane| (self.0[lane] + zero).max(low).min(high) as u8)
+    }
 }
 
 impl Block for Portable {
@@ -71,25 +93,16 @@ impl Block for Portable {
     }
 
     #[inline(always)]
-    unsafe fn joined(mut self, joint: &Joint, with: *const u8) -> Self {
+    unsafe fn joined(self, joint: &Joint, with: *const u8) -> Self {
         // SAFETY: sixteen bytes stand behind the pointer.
         let with = unsafe { with.cast::<[u8; 16]>().read_unaligned() };
-        let Joint { range, zero, ratios } = *joint;
-        for lane in 0..16 {
-            let first = self.0[lane].max(range.low - range.zero).min(range.high - range.zero);
-            let second = i32::from(with[lane]) - zero;
-            let sum = first as f32 * ratios[0] + second as f32 * ratios[1];
-            self.0[lane] = nearest(sum.clamp(-FAR, FAR));
-        }
-        self
+        self.joined_with(joint, std::array::from_fn(|lane| i32::from(with[lane])))
     }
 
     #[inline(always)]
     unsafe fn store(self, range: &Range, to: *mut u8) {
-        let Range { zero, low, high } = *range;
-        let bytes: [u8; 16] = std::array::from_fn(|lane| (self.0[lane] + zero).max(low).min(high) as u8);
         // SAFETY: sixteen bytes stand behind the pointer.
-        unsafe { to.cast::<[u8; 16]>().write_unaligned(bytes) }
+        unsafe { to.cast::<[u8; 16]>().write_unaligned(self.bytes(range)) }
     }
 
     #[inline(always)]

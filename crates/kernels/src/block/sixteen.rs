@@ -12,7 +12,7 @@ type Register = uint8x16_t;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 type Register = [u8; 16];
 
-/// Sixteen bytes.
+/// Sixteen bytes, as they lie in memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sixteen(Register);
 
@@ -22,22 +22,6 @@ impl Sixteen {
     pub(crate) fn splat(byte: u8) -> Self {
         // SAFETY: SSE2 is present on all of x86_64.
         Self(unsafe { _mm_set1_epi8(byte.cast_signed()) })
-    }
-
-    /// # Safety
-    /// Sixteen bytes stand behind the pointer.
-    #[inline(always)]
-    pub(crate) unsafe fn load(from: *const u8) -> Self {
-        // SAFETY: the caller's promise.
-        Self(unsafe { _mm_loadu_si128(from.cast()) })
-    }
-
-    /// # Safety
-    /// There is room for sixteen bytes behind the pointer.
-    #[inline(always)]
-    pub(crate) unsafe fn store(self, to: *mut u8) {
-        // SAFETY: the caller's promise.
-        unsafe { _mm_storeu_si128(to.cast(), self.0) }
     }
 
     /// The greater ones, by sign or without.
@@ -61,22 +45,6 @@ impl Sixteen {
         Self(unsafe { vdupq_n_u8(byte) })
     }
 
-    /// # Safety
-    /// Sixteen bytes stand behind the pointer.
-    #[inline(always)]
-    pub(crate) unsafe fn load(from: *const u8) -> Self {
-        // SAFETY: the caller's promise.
-        Self(unsafe { vld1q_u8(from) })
-    }
-
-    /// # Safety
-    /// There is room for sixteen bytes behind the pointer.
-    #[inline(always)]
-    pub(crate) unsafe fn store(self, to: *mut u8) {
-        // SAFETY: the caller's promise.
-        unsafe { vst1q_u8(to, self.0) }
-    }
-
     /// The greater ones, by sign or without.
     #[inline(always)]
     pub(crate) fn max<const SIGNED: bool>(self, other: Self) -> Self {
@@ -96,22 +64,6 @@ impl Sixteen {
     #[inline(always)]
     pub(crate) fn splat(byte: u8) -> Self {
         Self([byte; 16])
-    }
-
-    /// # Safety
-    /// Sixteen bytes stand behind the pointer.
-    #[inline(always)]
-    pub(crate) unsafe fn load(from: *const u8) -> Self {
-        // SAFETY: the caller's promise.
-        Self(unsafe { from.cast::<[u8; 16]>().read_unaligned() })
-    }
-
-    /// # Safety
-    /// There is room for sixteen bytes behind the pointer.
-    #[inline(always)]
-    pub(crate) unsafe fn store(self, to: *mut u8) {
-        // SAFETY: the caller's promise.
-        unsafe { to.cast::<[u8; 16]>().write_unaligned(self.0) }
     }
 
     /// The greater ones, by sign or without.

@@ -2,6 +2,7 @@
 //! these (`kernel.rs`).
 
 pub(crate) mod depthwise;
+pub(crate) mod interpreter;
 pub(crate) mod pairs;
 pub(crate) mod rows;
 pub(crate) mod set;

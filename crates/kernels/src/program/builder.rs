@@ -25,6 +25,7 @@ use crate::activation::Activation;
 use crate::byte_isa::ByteIsa;
 use crate::error::PlanError;
 use crate::isa::Isa;
+use crate::kernel::bytes::interpreter as byte_interpreter;
 use crate::kernel::bytes::set::ByteSet;
 use crate::kernel::interpreter;
 use crate::kernel::pointwise::Combination;
@@ -52,7 +53,7 @@ pub struct Options {
     /// Whether the memory is filled with numbers that are none before every run, so that nothing that was not computed
     /// goes unnoticed.
     pub poisons: bool,
-    /// Whether every access to memory is checked, one float at a time: the program is planned for the instruction set,
+    /// Whether every access to memory is checked, one float or sixteen bytes at a time: the program is planned for the instruction set,
     /// which the machine need not have, and interpreted, thousands of times slower, with the same results. Memory beyond
     /// the step's own ends the run with a panic. For tests; one thread.
     pub checks: bool,
@@ -66,12 +67,12 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The same with instruction sets that the machine has. An interpreter needs none for floats.
+    /// The same with instruction sets that the machine has. An interpreter needs none.
     #[must_use]
     pub fn resolved(self) -> Self {
         let is_there = self.checks || Isa::available().contains(&self.isa);
         let isa = if is_there { self.isa } else { Isa::best() };
-        let is_there = ByteIsa::available().contains(&self.byte_isa);
+        let is_there = self.checks || ByteIsa::available().contains(&self.byte_isa);
         let byte_isa = if is_there { self.byte_isa } else { ByteIsa::best() };
         Self { isa, byte_isa, threads: if self.checks { 1 } else { self.threads }, ..self }
     }
@@ -159,7 +160,9 @@ impl ProgramBuilder {
     pub fn new(options: Options) -> Self {
         let options = options.resolved();
         let set = if options.checks { interpreter::set(options.isa) } else { KernelSet::of(options.isa) };
-        let (bytes, shelf) = (ByteSet::of(options.byte_isa), Shelf::default());
+        let bytes =
+            if options.checks { byte_interpreter::set(options.byte_isa) } else { ByteSet::of(options.byte_isa) };
+        let shelf = Shelf::default();
         Self { options, set, bytes, tensors: Vec::new(), plans: Vec::new(), weights: 0, shelf }
     }
 

@@ -1,6 +1,6 @@
 //! A view of a tensor that has its place in the arena.
 
-use crate::layout::{Layout, Shape};
+use crate::layout::{Layout, SLACK, Shape};
 
 /// Some channel blocks of a tensor, in floats from the arena's first.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +49,12 @@ impl Region {
     /// All floats of the view, halo included.
     pub(crate) fn floats(&self) -> std::ops::Range<usize> {
         self.first..self.end()
+    }
+
+    /// The same, and the slack behind a view of bytes.
+    pub(crate) fn reach(&self) -> std::ops::Range<usize> {
+        let slack = if self.layout.is_bytes() { SLACK } else { 0 };
+        self.first..self.end() + slack
     }
 
     /// Whether floats `from..to` of the arena are all the view's.

@@ -133,11 +133,8 @@ pub(crate) trait Step: fmt::Debug + Send + Sync {
     /// same step, and the stages that it reads from are finished.
     unsafe fn run(&self, worker: &Worker<'_>);
 
-    /// All that [`Step::run`] may touch, which a checked run holds it to: nothing, unless it says so. Only kernels over
-    /// floats ask.
-    fn touches(&self) -> Touched {
-        Touched::default()
-    }
+    /// All that [`Step::run`] may touch, which a checked run holds it to.
+    fn touches(&self) -> Touched;
 
     /// What it is, in a few words with its sizes.
     fn describe(&self) -> String {

@@ -1,7 +1,7 @@
 //! What steps over bytes should compute, in the order of the definition.
 
 use margay_kernels::{
-    Arrival, ByteConvolution, ByteFinish, ByteInput, ByteIsa, InputOrder, Options, PlanError, ProgramBuilder,
+    Arrival, ByteConvolution, ByteFinish, ByteInput, ByteIsa, InputOrder, Options, PlanError, Program, ProgramBuilder,
     Quantised, Shape, View, Window,
 };
 
@@ -174,15 +174,51 @@ pub fn check_floats(
         let output = network(&mut builder, view).unwrap_or_else(|error| panic!("{name}: {error}"));
         let mut program = builder.build(output).unwrap_or_else(|error| panic!("{name}: {error}"));
         for _ in 0..2 {
-            let mut found = Vec::new();
-            program.run(input.data.as_slice(), &mut found).unwrap();
-            assert_eq!(found.len(), expected.len(), "{name}");
-            let differs =
-                found.iter().zip(expected).position(|(found, expected)| found.to_bits() != expected.to_bits());
-            if let Some(place) = differs {
-                let (found, expected) = (found[place], expected[place]);
-                panic!("{name}, {byte_isa}, {threads} threads, element {place}: {found} is not {expected}");
-            }
+            compare(&format!("{name}, {byte_isa}, {threads} threads"), &mut program, input, expected);
         }
+    }
+    interpret(name, input, is_planar, expected, network);
+}
+
+/// As [`check_floats`], interpreted as planned for every instruction set, with every access checked.
+fn interpret(
+    name: &str,
+    input: &Bytes,
+    is_planar: bool,
+    expected: &[f32],
+    network: impl Fn(&mut ProgramBuilder, View) -> Result<View, PlanError>,
+) {
+    for byte_isa in ALL {
+        let mut builder = ProgramBuilder::new(Options { byte_isa, checks: true, poisons: true, ..Options::default() });
+        let arrival = Arrival::Bytes(vec![same()]);
+        let (shape, zero) = (input.shape, input.zero);
+        let order = InputOrder::ChannelsFirst;
+        let view = builder.picture(ByteInput { shape, order, is_planar, zero, arrival }).unwrap();
+        let output = network(&mut builder, view).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut program = builder.build(output).unwrap_or_else(|error| panic!("{name}: {error}"));
+        compare(&format!("{name}, interpreted for {byte_isa}"), &mut program, input, expected);
+    }
+}
+
+/// Every instruction set over bytes: the interpreter needs none.
+pub const ALL: [ByteIsa; 7] = [
+    ByteIsa::Portable,
+    ByteIsa::Avx2,
+    ByteIsa::AvxVnni,
+    ByteIsa::Avx512Vnni,
+    ByteIsa::Avx512Vbmi,
+    ByteIsa::Neon,
+    ByteIsa::NeonDot,
+];
+
+/// What comes out, bit by bit.
+fn compare(name: &str, program: &mut Program, input: &Bytes, expected: &[f32]) {
+    let mut found = Vec::new();
+    program.run(input.data.as_slice(), &mut found).unwrap();
+    assert_eq!(found.len(), expected.len(), "{name}");
+    let differs = found.iter().zip(expected).position(|(found, expected)| found.to_bits() != expected.to_bits());
+    if let Some(place) = differs {
+        let (found, expected) = (found[place], expected[place]);
+        panic!("{name}, element {place}: {found} is not {expected}");
     }
 }

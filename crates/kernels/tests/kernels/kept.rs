@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use crate::byte_reference::ALL;
 use margay_kernels::{
     Activation, Arrival, ByteConvolution, ByteFinish, ByteInput, ByteIsa, Convolution, InputOrder, Isa, KEPT_ALIGNMENT,
     KeptWeights, Mapping, Options, PackedWeights, PlanError, Program, ProgramBuilder, Quantised, Shape, Window,
@@ -231,8 +232,8 @@ fn whoever_changes_how_weights_are_packed_raises_the_version() {
         let options = Options { isa, checks: true, ..Options::default() };
         (format!("{isa}"), hash(&remembered(options, build).1))
     });
-    let of_bytes = ByteIsa::available().into_iter().map(|byte_isa| {
-        let options = Options { byte_isa, ..Options::default() };
+    let of_bytes = ALL.map(|byte_isa| {
+        let options = Options { byte_isa, checks: true, ..Options::default() };
         (format!("bytes, {byte_isa}"), hash(&remembered(options, build_bytes).1))
     });
     let found: Vec<_> = of_floats.into_iter().chain(of_bytes).collect();

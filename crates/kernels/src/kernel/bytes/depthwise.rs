@@ -17,6 +17,8 @@ pub(crate) struct ByteDepthwiseCall {
     pub(crate) row: usize,
     /// Bytes between the windows of neighbouring pixels.
     pub(crate) step: usize,
+    /// How many; kernels that have a constant do not read it.
+    pub(crate) pixels: usize,
     /// Rows of the window, and how often they are gone over.
     pub(crate) rows: usize,
     pub(crate) passes: usize,

@@ -6,6 +6,7 @@ use super::winograd::{
     BytePatchCall, ByteSumCall, Ends, FOUR, Four, Method, TWO, Two, transform_patch, transform_sums,
 };
 use crate::block::{Block, OfPairs};
+use crate::bounds::Proven;
 use crate::layout::LANES;
 
 /// What multiplies in sixteen bits, with its sizes.
@@ -54,7 +55,7 @@ macro_rules! pair_set {
                 call: &BytePatchCall,
             ) {
                 // SAFETY: the caller's promise.
-                unsafe { transform_patch::<M, PATCH, OUTPUT, { <$block>::SIGNED }>(call) }
+                unsafe { transform_patch::<Proven, M, PATCH, OUTPUT, { <$block>::SIGNED }>(call) }
             }
 
             $(#[target_feature(enable = $features)])?
@@ -62,19 +63,19 @@ macro_rules! pair_set {
                 call: &ByteSumCall<'_>,
             ) {
                 // SAFETY: the caller's promise.
-                unsafe { transform_sums::<$block, M, PATCH, OUTPUT>(call) }
+                unsafe { transform_sums::<Proven, $block, M, PATCH, OUTPUT>(call) }
             }
 
             $(#[target_feature(enable = $features)])?
             unsafe fn widen_kernel(call: &WidenCall<'_>) {
                 // SAFETY: the caller's promise.
-                unsafe { widen::<{ <$block>::SIGNED }, false>(call) }
+                unsafe { widen::<Proven, { <$block>::SIGNED }, false>(call) }
             }
 
             $(#[target_feature(enable = $features)])?
             unsafe fn widen_dense_kernel(call: &WidenCall<'_>) {
                 // SAFETY: the caller's promise.
-                unsafe { widen::<{ <$block>::SIGNED }, true>(call) }
+                unsafe { widen::<Proven, { <$block>::SIGNED }, true>(call) }
             }
 
             $(#[target_feature(enable = $features)])?

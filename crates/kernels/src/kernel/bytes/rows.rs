@@ -4,6 +4,7 @@
 use crate::block::Joint;
 use crate::block::portable::nearest;
 use crate::block::sixteen::Sixteen;
+use crate::bounds::Memory;
 use crate::layout::LANES;
 
 /// Sixteen bytes of one pixel.
@@ -45,16 +46,16 @@ pub(crate) fn quantised(number: f32, scale: f32, zero: u8) -> u8 {
 /// # Safety
 /// As for every kernel (`kernel.rs`).
 #[inline(always)]
-pub(crate) unsafe fn quantise<const SIGNED: bool>(call: &ConvertCall) {
+pub(crate) unsafe fn quantise<A: Memory, const SIGNED: bool>(call: &ConvertCall) {
     for pixel in 0..call.pixels {
         // SAFETY: the caller's promise.
         unsafe {
-            let floats = call.floats.cast::<Floats>().add(pixel).read_unaligned();
+            let floats = A::read(call.floats.cast::<Floats>().add(pixel));
             let mut bytes: Pixel = [0; LANES];
             for lane in 0..LANES {
                 bytes[lane] = quantised(floats[lane], call.scale, call.zero) ^ flip(SIGNED);
             }
-            call.bytes.cast::<Pixel>().add(pixel).write_unaligned(bytes);
+            A::write(bytes, call.bytes.cast::<Pixel>().add(pixel));
         }
     }
 }
@@ -62,17 +63,17 @@ pub(crate) unsafe fn quantise<const SIGNED: bool>(call: &ConvertCall) {
 /// # Safety
 /// As for every kernel (`kernel.rs`).
 #[inline(always)]
-pub(crate) unsafe fn dequantise<const SIGNED: bool>(call: &ConvertCall) {
+pub(crate) unsafe fn dequantise<A: Memory, const SIGNED: bool>(call: &ConvertCall) {
     for pixel in 0..call.pixels {
         // SAFETY: the caller's promise.
         unsafe {
-            let bytes = call.bytes.cast::<Pixel>().add(pixel).read_unaligned();
+            let bytes = A::read(call.bytes.cast::<Pixel>().add(pixel));
             let mut floats: Floats = [0.0; LANES];
             for lane in 0..LANES {
                 let steps = i32::from(bytes[lane] ^ flip(SIGNED)) - i32::from(call.zero);
                 floats[lane] = steps as f32 * call.scale;
             }
-            call.floats.cast::<Floats>().add(pixel).write_unaligned(floats);
+            A::write(floats, call.floats.cast::<Floats>().add(pixel));
         }
     }
 }
@@ -92,10 +93,10 @@ pub(crate) type TableKernel = unsafe fn(&TableCall<'_>);
 /// # Safety
 /// As for every kernel (`kernel.rs`).
 #[inline(always)]
-pub(crate) unsafe fn look_up(call: &TableCall<'_>) {
+pub(crate) unsafe fn look_up<A: Memory>(call: &TableCall<'_>) {
     for byte in 0..call.pixels * LANES {
         // SAFETY: the caller's promise.
-        unsafe { *call.output.add(byte) = call.table[usize::from(*call.input.add(byte))] };
+        unsafe { A::write(call.table[usize::from(A::read(call.input.add(byte)))], call.output.add(byte)) };
     }
 }
 
@@ -116,14 +117,14 @@ pub(crate) type SumRowKernel = unsafe fn(&SumRowCall);
 /// # Safety
 /// As for every kernel (`kernel.rs`).
 #[inline(always)]
-pub(crate) unsafe fn sum<const SIGNED: bool>(call: &SumRowCall) {
+pub(crate) unsafe fn sum<A: Memory, const SIGNED: bool>(call: &SumRowCall) {
     let Joint { range, ratios, .. } = call.joint;
     let (low, high) = ((range.low - range.zero) as f32, (range.high - range.zero) as f32);
     for pixel in 0..call.pixels {
         // SAFETY: the caller's promise.
         unsafe {
-            let first = call.inputs[0].cast::<Pixel>().add(pixel).read_unaligned();
-            let second = call.inputs[1].cast::<Pixel>().add(pixel).read_unaligned();
+            let first = A::read(call.inputs[0].cast::<Pixel>().add(pixel));
+            let second = A::read(call.inputs[1].cast::<Pixel>().add(pixel));
             let mut bytes: Pixel = [0; LANES];
             for lane in 0..LANES {
                 let a = i32::from(first[lane] ^ flip(SIGNED)) - call.zeros[0];
@@ -133,7 +134,7 @@ pub(crate) unsafe fn sum<const SIGNED: bool>(call: &SumRowCall) {
                 let sum = if sum < high { sum } else { high };
                 bytes[lane] = (nearest(sum) + range.zero) as u8 ^ flip(SIGNED);
             }
-            call.output.cast::<Pixel>().add(pixel).write_unaligned(bytes);
+            A::write(bytes, call.output.cast::<Pixel>().add(pixel));
         }
     }
 }
@@ -160,15 +161,15 @@ pub(crate) type ProductRowKernel = unsafe fn(&ProductRowCall);
 /// # Safety
 /// As for every kernel (`kernel.rs`).
 #[inline(always)]
-pub(crate) unsafe fn product<const SIGNED: bool>(call: &ProductRowCall) {
+pub(crate) unsafe fn product<A: Memory, const SIGNED: bool>(call: &ProductRowCall) {
     let [first_zero, second_zero, zero] = call.zeros;
     let low = (i32::from(call.limits[0]) - zero) as f32;
     let high = (i32::from(call.limits[1]) - zero) as f32;
     for pixel in 0..call.pixels {
         // SAFETY: the caller's promise.
         unsafe {
-            let first = call.inputs[0].cast::<Pixel>().add(pixel).read_unaligned();
-            let second = call.inputs[1].add(pixel * call.second_pixel).cast::<Pixel>().read_unaligned();
+            let first = A::read(call.inputs[0].cast::<Pixel>().add(pixel));
+            let second = A::read(call.inputs[1].add(pixel * call.second_pixel).cast::<Pixel>());
             let mut bytes: Pixel = [0; LANES];
             for lane in 0..LANES {
                 let a = i32::from(first[lane] ^ flip(SIGNED)) - first_zero;
@@ -178,7 +179,7 @@ pub(crate) unsafe fn product<const SIGNED: bool>(call: &ProductRowCall) {
                 let steps = if steps < high { steps } else { high };
                 bytes[lane] = (nearest(steps) + zero) as u8 ^ flip(SIGNED);
             }
-            call.output.cast::<Pixel>().add(pixel).write_unaligned(bytes);
+            A::write(bytes, call.output.cast::<Pixel>().add(pixel));
         }
     }
 }
@@ -201,7 +202,7 @@ pub(crate) type PixelsKernel = unsafe fn(&PixelsCall<'_>);
 /// # Safety
 /// As for every kernel (`kernel.rs`).
 #[inline(always)]
-pub(crate) unsafe fn pixels<const SIGNED: bool>(call: &PixelsCall<'_>) {
+pub(crate) unsafe fn pixels<A: Memory, const SIGNED: bool>(call: &PixelsCall<'_>) {
     for (channel, row) in call.rows.iter().enumerate() {
         let shift = 8 * channel as u32;
         for (x, &number) in row.iter().enumerate() {
@@ -209,8 +210,8 @@ pub(crate) unsafe fn pixels<const SIGNED: bool>(call: &PixelsCall<'_>) {
             // SAFETY: the caller's promise.
             unsafe {
                 let to = call.output.cast::<u32>().add(x);
-                let others = if channel == 0 { 0 } else { to.read_unaligned() };
-                to.write_unaligned(others | byte);
+                let others = if channel == 0 { 0 } else { A::read(to.cast_const()) };
+                A::write(others | byte, to);
             }
         }
     }
@@ -241,7 +242,7 @@ pub(crate) type BytePoolKernel = unsafe fn(&BytePoolCall);
 /// # Safety
 /// As for every kernel (`kernel.rs`). Every window has an element inside the picture.
 #[inline(always)]
-pub(crate) unsafe fn greatest<const SIGNED: bool>(call: &BytePoolCall) {
+pub(crate) unsafe fn greatest<A: Memory, const SIGNED: bool>(call: &BytePoolCall) {
     for pixel in 0..call.pixels {
         let from = pixel * call.stride;
         let first = from.saturating_sub(call.padding);
@@ -252,10 +253,10 @@ pub(crate) unsafe fn greatest<const SIGNED: bool>(call: &BytePoolCall) {
             for y in call.rows.0..call.rows.1 {
                 let row = call.input.add(y * call.row);
                 for x in first..last {
-                    greatest = greatest.max::<SIGNED>(Sixteen::load(row.add(x * LANES)));
+                    greatest = greatest.max::<SIGNED>(A::read(row.add(x * LANES).cast::<Sixteen>()));
                 }
             }
-            greatest.store(call.output.add(pixel * LANES));
+            A::write(greatest, call.output.add(pixel * LANES).cast::<Sixteen>());
         }
     }
 }
@@ -282,12 +283,12 @@ pub(crate) type ByteMeanKernel = unsafe fn(&ByteMeanCall);
 /// # Safety
 /// As for every kernel (`kernel.rs`). The plane has fewer than 2²³ pixels.
 #[inline(always)]
-pub(crate) unsafe fn mean<const SIGNED: bool>(call: &ByteMeanCall) {
+pub(crate) unsafe fn mean<A: Memory, const SIGNED: bool>(call: &ByteMeanCall) {
     let mut sums = [0_i32; LANES];
     for y in 0..call.height {
         for x in 0..call.width {
             // SAFETY: the caller's promise.
-            let bytes = unsafe { call.input.add(y * call.row).cast::<Pixel>().add(x).read_unaligned() };
+            let bytes = unsafe { A::read(call.input.add(y * call.row).cast::<Pixel>().add(x)) };
             for lane in 0..LANES {
                 sums[lane] = sums[lane].wrapping_add(i32::from(bytes[lane] ^ flip(SIGNED)));
             }
@@ -300,5 +301,5 @@ pub(crate) unsafe fn mean<const SIGNED: bool>(call: &ByteMeanCall) {
         bytes[lane] = quantised(steps, 1.0, call.zeros[1]) ^ flip(SIGNED);
     }
     // SAFETY: the caller's promise.
-    unsafe { call.output.cast::<Pixel>().write_unaligned(bytes) };
+    unsafe { A::write(bytes, call.output.cast::<Pixel>()) };
 }

@@ -9,6 +9,7 @@ use super::rows::{
 };
 use super::tile::{ByteTileCall, ByteTileKernel, tile};
 use crate::block::{Block, Form};
+use crate::bounds::Proven;
 use crate::byte_isa::ByteIsa;
 
 /// Words between windows for which there are kernels of full size: neighbouring and every second pixel of a picture, and
@@ -122,13 +123,13 @@ macro_rules! byte_set {
             $(#[target_feature(enable = $features)])?
             unsafe fn quantise_kernel(call: &ConvertCall) {
                 // SAFETY: the caller's promise.
-                unsafe { quantise::<SIGNED>(call) }
+                unsafe { quantise::<Proven, SIGNED>(call) }
             }
 
             $(#[target_feature(enable = $features)])?
             unsafe fn dequantise_kernel(call: &ConvertCall) {
                 // SAFETY: the caller's promise.
-                unsafe { dequantise::<SIGNED>(call) }
+                unsafe { dequantise::<Proven, SIGNED>(call) }
             }
 
             $(#[target_feature(enable = $features)])?
@@ -140,31 +141,31 @@ macro_rules! byte_set {
             $(#[target_feature(enable = $features)])?
             unsafe fn sum_row_kernel(call: &SumRowCall) {
                 // SAFETY: the caller's promise.
-                unsafe { sum::<SIGNED>(call) }
+                unsafe { sum::<Proven, SIGNED>(call) }
             }
 
             $(#[target_feature(enable = $features)])?
             unsafe fn product_row_kernel(call: &ProductRowCall) {
                 // SAFETY: the caller's promise.
-                unsafe { product::<SIGNED>(call) }
+                unsafe { product::<Proven, SIGNED>(call) }
             }
 
             $(#[target_feature(enable = $features)])?
             unsafe fn picture_kernel(call: &PixelsCall<'_>) {
                 // SAFETY: the caller's promise.
-                unsafe { pixels::<SIGNED>(call) }
+                unsafe { pixels::<Proven, SIGNED>(call) }
             }
 
             $(#[target_feature(enable = $features)])?
             unsafe fn greatest_kernel(call: &BytePoolCall) {
                 // SAFETY: the caller's promise.
-                unsafe { greatest::<SIGNED>(call) }
+                unsafe { greatest::<Proven, SIGNED>(call) }
             }
 
             $(#[target_feature(enable = $features)])?
             unsafe fn mean_kernel(call: &ByteMeanCall) {
                 // SAFETY: the caller's promise.
-                unsafe { mean::<SIGNED>(call) }
+                unsafe { mean::<Proven, SIGNED>(call) }
             }
 
             fn tile_of<const BLOCKS: usize, const STEP: usize>(pixels: usize) -> Option<ByteTileKernel> {
@@ -239,7 +240,7 @@ byte_set!(
     blocks: [2, 1], tall: [8, 4],
     pixels: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] up to 14,
     depthwise: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] up to 14,
-    narrow: None, pairs: None, table: look_up
+    narrow: None, pairs: None, table: look_up::<Proven>
 );
 
 /// As with VNNI alone, but for what VBMI makes faster.
@@ -294,7 +295,7 @@ byte_set!(
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5, 6] up to 6,
     depthwise: [1, 2, 3] up to 3,
-    narrow: None, pairs: None, table: look_up
+    narrow: None, pairs: None, table: look_up::<Proven>
 );
 
 #[cfg(target_arch = "x86_64")]
@@ -303,7 +304,7 @@ byte_set!(
     blocks: [1], tall: [2],
     pixels: [1, 2, 3, 4] up to 4,
     depthwise: [1, 2] up to 2,
-    narrow: Some(&super::avx2_narrow::SET), pairs: Some(&crate::kernel::bytes::pairs::avx2_pairs::SET), table: look_up
+    narrow: Some(&super::avx2_narrow::SET), pairs: Some(&crate::kernel::bytes::pairs::avx2_pairs::SET), table: look_up::<Proven>
 );
 
 #[cfg(target_arch = "x86_64")]
@@ -312,7 +313,7 @@ byte_set!(
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5] up to 5,
     depthwise: [1, 2, 3] up to 3,
-    narrow: None, pairs: None, table: look_up
+    narrow: None, pairs: None, table: look_up::<Proven>
 );
 
 #[cfg(target_arch = "aarch64")]
@@ -338,5 +339,5 @@ byte_set!(
     blocks: [1], tall: [2],
     pixels: [1, 2] up to 2,
     depthwise: [1, 2] up to 2,
-    narrow: None, pairs: Some(&crate::kernel::bytes::pairs::portable_pairs::SET), table: look_up
+    narrow: None, pairs: Some(&crate::kernel::bytes::pairs::portable_pairs::SET), table: look_up::<Proven>
 );

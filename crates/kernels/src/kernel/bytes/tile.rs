@@ -3,6 +3,7 @@
 
 use super::unrolled;
 use crate::block::{Block, Joint, Range};
+use crate::bounds::Memory;
 use crate::kernel::tile::{Halves, Run};
 use crate::layout::LANES;
 
@@ -25,8 +26,11 @@ pub(crate) struct ByteTileCall<'a> {
     /// Each half's first window.
     pub(crate) input: Halves<*const i32>,
     pub(crate) runs: &'a [Run],
-    /// Words between the windows of neighbouring pixels, where the kernel has no constant for it.
+    /// Words between the windows of neighbouring pixels; kernels that have a constant do not read it, nor the next two.
     pub(crate) step: usize,
+    pub(crate) pixels: usize,
+    /// Channel blocks.
+    pub(crate) blocks: usize,
     /// For each word of the runs, the tile's blocks.
     pub(crate) weights: *const u8,
     /// The channels of the tile.
@@ -59,7 +63,7 @@ pub(crate) type WidenKernel = unsafe fn(&WidenCall<'_>);
 /// # Safety
 /// As for every kernel (`kernel.rs`).
 #[inline(always)]
-pub(crate) unsafe fn widen<const SIGNED: bool, const DENSE: bool>(call: &WidenCall<'_>) {
+pub(crate) unsafe fn widen<A: Memory, const SIGNED: bool, const DENSE: bool>(call: &WidenCall<'_>) {
     let mut output = call.output.cast::<[i16; LANES]>();
     let half = call.pixels / 2;
     for run in call.runs {
@@ -68,13 +72,13 @@ pub(crate) unsafe fn widen<const SIGNED: bool, const DENSE: bool>(call: &WidenCa
                 // SAFETY: the caller's promise.
                 unsafe {
                     let from = input.add(run.offset as usize + pixel * call.step).cast::<[u8; LANES]>();
-                    let bytes = from.read_unaligned();
+                    let bytes = A::read(from);
                     let mut wide = [0_i16; LANES];
                     for lane in 0..LANES {
                         let byte = bytes[if DENSE { (lane / 3 * 4 + lane % 3) % LANES } else { lane }];
                         wide[lane] = if SIGNED { i16::from(byte.cast_signed()) } else { i16::from(byte) };
                     }
-                    output.write_unaligned(wide);
+                    A::write(wide, output);
                     output = output.add(1);
                 }
             }

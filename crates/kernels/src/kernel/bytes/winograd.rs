@@ -8,6 +8,7 @@
 
 use super::unrolled;
 use crate::block::{Block, Joint, Range};
+use crate::bounds::{Memory, Proven};
 use crate::layout::LANES;
 
 /// How large patches are.
@@ -166,6 +167,7 @@ type Pixel = [u8; LANES];
 /// As for every kernel (`kernel.rs`).
 #[inline(always)]
 pub(crate) unsafe fn transform_patch<
+    A: Memory,
     M: Method<PATCH, OUTPUT>,
     const PATCH: usize,
     const OUTPUT: usize,
@@ -175,26 +177,33 @@ pub(crate) unsafe fn transform_patch<
 ) {
     if call.inside == (PATCH, PATCH) {
         // SAFETY: the caller's promise.
-        return unsafe { transform_whole::<M, PATCH, OUTPUT, SIGNED>(call.input, call.row, call) };
+        return unsafe { transform_whole::<A, A, M, PATCH, OUTPUT, SIGNED>(call.input, call.row, call) };
     }
     let mut patch = [[[call.zero; LANES]; PATCH]; PATCH];
     for y in 0..PATCH {
         for x in 0..PATCH {
             if y < call.inside.0 && x < call.inside.1 {
                 // SAFETY: the caller's promise; pixels that do not exist are not read.
-                patch[y][x] = unsafe { call.input.add(y * call.row + x * LANES).cast::<Pixel>().read_unaligned() };
+                patch[y][x] = unsafe { A::read(call.input.add(y * call.row + x * LANES).cast::<Pixel>()) };
             }
         }
     }
     // SAFETY: as above; the patch is whole.
-    unsafe { transform_whole::<M, PATCH, OUTPUT, SIGNED>(patch.as_ptr().cast(), PATCH * LANES, call) }
+    unsafe { transform_whole::<Proven, A, M, PATCH, OUTPUT, SIGNED>(patch.as_ptr().cast(), PATCH * LANES, call) }
 }
 
 /// # Safety
 /// As for every kernel (`kernel.rs`): there are as many pixels as a patch has behind `input`, rows of which are `row` bytes
-/// apart.
+/// apart. `I` reaches those, which may be a copy of the function before.
 #[inline(always)]
-unsafe fn transform_whole<M: Method<PATCH, OUTPUT>, const PATCH: usize, const OUTPUT: usize, const SIGNED: bool>(
+unsafe fn transform_whole<
+    I: Memory,
+    A: Memory,
+    M: Method<PATCH, OUTPUT>,
+    const PATCH: usize,
+    const OUTPUT: usize,
+    const SIGNED: bool,
+>(
     input: *const u8,
     row: usize,
     call: &BytePatchCall,
@@ -205,7 +214,7 @@ unsafe fn transform_whole<M: Method<PATCH, OUTPUT>, const PATCH: usize, const OU
         let mut column = [[0_u8; LANES]; PATCH];
         for y in 0..PATCH {
             // SAFETY: the caller's promise.
-            column[y] = unsafe { input.add(y * row + x * LANES).cast::<Pixel>().read_unaligned() };
+            column[y] = unsafe { I::read(input.add(y * row + x * LANES).cast::<Pixel>()) };
         }
         for lane in 0..LANES {
             let mut pixels = [0; PATCH];
@@ -232,7 +241,7 @@ unsafe fn transform_whole<M: Method<PATCH, OUTPUT>, const PATCH: usize, const OU
         }
         for x in 0..PATCH {
             // SAFETY: the caller's promise.
-            unsafe { call.output.add((y * PATCH + x) * call.plane).cast::<[i16; LANES]>().write_unaligned(row[x]) };
+            unsafe { A::write(row[x], call.output.add((y * PATCH + x) * call.plane).cast::<[i16; LANES]>()) };
         }
     }
 }
@@ -246,7 +255,13 @@ fn number<const SIGNED: bool>(byte: u8) -> i16 {
 /// # Safety
 /// As for every kernel (`kernel.rs`).
 #[inline(always)]
-pub(crate) unsafe fn transform_sums<B: Block, M: Method<PATCH, OUTPUT>, const PATCH: usize, const OUTPUT: usize>(
+pub(crate) unsafe fn transform_sums<
+    A: Memory,
+    B: Block,
+    M: Method<PATCH, OUTPUT>,
+    const PATCH: usize,
+    const OUTPUT: usize,
+>(
     call: &ByteSumCall<'_>,
 ) {
     let mut half = [[[0_i32; LANES]; PATCH]; OUTPUT];
@@ -255,7 +270,7 @@ pub(crate) unsafe fn transform_sums<B: Block, M: Method<PATCH, OUTPUT>, const PA
         for y in 0..PATCH {
             let from = (y * PATCH + x) * call.plane;
             // SAFETY: the caller's promise.
-            column[y] = unsafe { call.input.add(from).cast::<[i32; LANES]>().read_unaligned() };
+            column[y] = unsafe { A::read(call.input.add(from).cast::<[i32; LANES]>()) };
         }
         for lane in 0..LANES {
             let mut sums = [0; PATCH];
@@ -269,7 +284,7 @@ pub(crate) unsafe fn transform_sums<B: Block, M: Method<PATCH, OUTPUT>, const PA
         }
     }
     // SAFETY: the caller's promise.
-    let bias = unsafe { call.bias.cast::<[i32; LANES]>().read_unaligned() };
+    let bias = unsafe { A::read(call.bias.cast::<[i32; LANES]>()) };
     unrolled!(OUTPUT, y, {
         let mut row = [[0_i32; LANES]; OUTPUT];
         for lane in 0..LANES {
@@ -298,9 +313,9 @@ unsafe fn finish<B: Block, const OUTPUT: usize>(call: &ByteSumCall<'_>, sums: &[
     let columns = call.inside.1;
     // SAFETY: the caller's promise.
     unsafe {
-        let mut row = [B::load(sums[0].as_ptr()); OUTPUT];
+        let mut row = [B::of(&sums[0]); OUTPUT];
         unrolled!(OUTPUT, x, {
-            row[x] = B::load(sums[x].as_ptr()).scaled(call.factors);
+            row[x] = B::of(&sums[x]).scaled(call.factors);
         });
         if let Some((joint, with, step)) = call.joined {
             unrolled!(OUTPUT, x, {

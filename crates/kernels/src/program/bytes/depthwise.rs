@@ -3,6 +3,7 @@
 use super::convolution::ByteConvolution;
 use super::pack::{Bytes, Filters, NOTED, biased, noted, part, recalled};
 use crate::block::{Form, Range};
+use crate::bounds::{Touched, placed};
 use crate::error::PlanError;
 use crate::kernel::bytes::depthwise::{ByteDepthwiseCall, ByteDepthwiseKernel, COLUMNS, TAPS};
 use crate::kernel::bytes::pairs::PairSet;
@@ -278,6 +279,7 @@ impl ByteDepthwiseStep {
                     input: worker.at(window + block * self.input.layout.block()).cast_const().cast(),
                     row: self.row() * size_of::<f32>(),
                     step: self.step() * size_of::<f32>(),
+                    pixels: part.pixels,
                     rows: packed.window.kernel[0],
                     passes: packed.passes,
                     fours: fours(&packed.window),
@@ -323,6 +325,12 @@ impl Step for ByteDepthwiseStep {
             }
         }
         Ok(())
+    }
+
+    fn touches(&self) -> Touched {
+        let PackedByteDepthwise { weights, bias, factors, .. } = &self.packed;
+        let weights = vec![weights.place(), placed(bias), factors.place()];
+        Touched { weights, ..Touched::of([&self.input], &self.output) }
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {

@@ -1,6 +1,7 @@
 //! Where bytes begin and end: pictures that become tensors of bytes, and conversions between bytes and floats.
 
 use super::Quantised;
+use crate::bounds::{Access, Touched};
 use crate::error::PlanError;
 use crate::kernel::bytes::rows::{ConvertCall, PixelsCall, quantised};
 use crate::kernel::bytes::set::ByteSet;
@@ -59,7 +60,8 @@ impl PictureStep {
         let pixel = self.output.layout.pixel() * size_of::<f32>();
         // SAFETY: check() has proven that every row of every channel is inside the region.
         unsafe {
-            let to = worker.at(self.output.at(block, y, 0)).cast::<u8>().add(lane);
+            let floats = shape.width * self.output.layout.pixel();
+            let to = worker.span(self.output.at(block, y, 0), floats, Access::Write).cast::<u8>().add(lane);
             for x in 0..shape.width {
                 *to.add(x * pixel) = self.set.stored(value(first + x * step));
             }
@@ -77,6 +79,10 @@ impl Step for PictureStep {
         }
         let last = self.output.at(self.output.blocks() - 1, shape.height - 1, shape.width - 1);
         proven(self.output.holds(self.output.at(0, 0, 0), last + layout.pixel()), "picture", "the tensor")
+    }
+
+    fn touches(&self) -> Touched {
+        Touched::of([], &self.output)
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {
@@ -177,6 +183,10 @@ impl Step for QuantiseStep {
         check(&self.input, &self.output)
     }
 
+    fn touches(&self) -> Touched {
+        Touched::of([&self.input], &self.output)
+    }
+
     unsafe fn run(&self, worker: &Worker<'_>) {
         for item in worker.share(self.output.blocks() * self.output.shape().height) {
             // SAFETY: check() has proven that every row is inside its region.
@@ -188,6 +198,10 @@ impl Step for QuantiseStep {
 impl Step for DequantiseStep {
     fn check(&self) -> Result<(), PlanError> {
         check(&self.output, &self.input)
+    }
+
+    fn touches(&self) -> Touched {
+        Touched::of([&self.input], &self.output)
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {

@@ -2,6 +2,7 @@
 
 use super::convolution::Finishing;
 use super::winograd::{Band, PIXEL, PackedByteWinograd, WORD_BYTES};
+use crate::bounds::{Touched, placed};
 use crate::error::PlanError;
 use crate::kernel::bytes::pairs::PAIR_STEP;
 use crate::kernel::bytes::tile::{ByteTileCall, ByteTileKernel, Finish};
@@ -137,6 +138,8 @@ impl ByteWinogradStep {
                             input: halves.map(|x| worker.at(from + x * PIXEL[0]).cast_const().cast()),
                             runs: &batch.runs,
                             step: PAIR_STEP,
+                            pixels: tile.pixels,
+                            blocks: band.blocks,
                             weights: packed.weights.as_ptr().cast::<u8>().add(plane * packed.plane() + band.weights),
                             bias: packed.zeros.as_ptr(),
                             factors: packed.factors.as_ptr(),
@@ -218,6 +221,15 @@ impl Step for ByteWinogradStep {
             }
         }
         Ok(())
+    }
+
+    fn touches(&self) -> Touched {
+        let PackedByteWinograd { weights, bias, factors, zeros, .. } = &self.packed;
+        let weights = vec![weights.place(), placed(bias), factors.place(), placed(zeros)];
+        let mut touched =
+            Touched { weights, ..Touched::of([&self.input].into_iter().chain(&self.residual), &self.output) };
+        touched.writes.push(self.scratch..self.scratch + self.packed.scratch());
+        touched
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {

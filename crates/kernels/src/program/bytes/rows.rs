@@ -1,6 +1,7 @@
 //! Steps over bytes that treat rows by themselves: tables, sums, poolings, and channels in another order.
 
 use crate::block::Joint;
+use crate::bounds::{Access, Touched};
 use crate::error::PlanError;
 use crate::kernel::bytes::rows::{ByteMeanCall, BytePoolCall, ProductRowCall, SumRowCall, TableCall};
 use crate::kernel::bytes::set::ByteSet;
@@ -44,6 +45,10 @@ impl Step for TableStep {
         check_sides(&self.input, &self.output)
     }
 
+    fn touches(&self) -> Touched {
+        Touched::of([&self.input], &self.output)
+    }
+
     unsafe fn run(&self, worker: &Worker<'_>) {
         let shape = self.output.shape();
         for item in worker.share(self.output.blocks() * shape.height) {
@@ -80,6 +85,10 @@ impl Step for ByteSumStep {
             check_sides(input, &self.output)?;
         }
         check_rows(&self.output, self.output.blocks())
+    }
+
+    fn touches(&self) -> Touched {
+        Touched::of(&self.inputs, &self.output)
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {
@@ -129,6 +138,10 @@ impl Step for ByteProductStep {
         }
         check_sides(&self.inputs[0], &self.output)?;
         if self.is_by_channel() { Ok(()) } else { check_sides(&self.inputs[1], &self.output) }
+    }
+
+    fn touches(&self) -> Touched {
+        Touched::of(&self.inputs, &self.output)
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {
@@ -182,6 +195,10 @@ impl Step for BytePoolStep {
         Ok(())
     }
 
+    fn touches(&self) -> Touched {
+        Touched::of([&self.input], &self.output)
+    }
+
     unsafe fn run(&self, worker: &Worker<'_>) {
         let (input, output) = (self.input.shape(), self.output.shape());
         for item in worker.share(self.output.blocks() * output.height) {
@@ -221,6 +238,10 @@ impl Step for ByteMeanStep {
         check_rows(&self.output, self.output.blocks())?;
         // Sums of bytes then stay below 2³¹.
         proven(self.input.shape().pixels() < 1 << 23, STEP, "pixels of a mean")
+    }
+
+    fn touches(&self) -> Touched {
+        Touched::of([&self.input], &self.output)
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {
@@ -265,6 +286,10 @@ impl Step for ByteChannelStep {
         proven(fits, STEP, "a channel")
     }
 
+    fn touches(&self) -> Touched {
+        Touched::of(&self.inputs, &self.output)
+    }
+
     unsafe fn run(&self, worker: &Worker<'_>) {
         let shape = self.output.shape();
         let pixel = self.output.layout.pixel() * size_of::<f32>();
@@ -273,8 +298,10 @@ impl Step for ByteChannelStep {
             for y in 0..shape.height {
                 // SAFETY: check() has proven that both channels are inside their regions.
                 unsafe {
-                    let source = worker.at(self.inputs[input].at(from / LANES, y, 0)).cast::<u8>().add(from % LANES);
-                    let target = worker.at(self.output.at(to / LANES, y, 0)).cast::<u8>().add(to % LANES);
+                    let floats = shape.width * self.output.layout.pixel();
+                    let source = worker.span(self.inputs[input].at(from / LANES, y, 0), floats, Access::Read);
+                    let target = worker.span(self.output.at(to / LANES, y, 0), floats, Access::Write);
+                    let (source, target) = (source.cast::<u8>().add(from % LANES), target.cast::<u8>().add(to % LANES));
                     for x in 0..shape.width {
                         *target.add(x * pixel) = *source.add(x * pixel);
                     }

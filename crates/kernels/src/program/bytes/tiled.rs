@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::bands::{Band, DENSE_CHANNELS, OF_PIXEL};
 use super::convolution::{CACHED_BYTES, Finishing, PackedBytes, STEP, Widening, runs};
+use crate::bounds::{Touched, placed};
 use crate::error::PlanError;
 use crate::kernel::bytes::pairs::PAIR_STEP;
 use crate::kernel::bytes::set::BYTE_STEPS;
@@ -185,6 +186,8 @@ impl ByteConvolutionStep {
                 input: input.map(|place| worker.at(place).cast_const().cast()),
                 runs,
                 step: self.step,
+                pixels: placed.tile.pixels,
+                blocks: band.blocks,
                 weights: packed.weights.as_ptr().cast::<u8>().add(band.weights),
                 bias: packed.bias.as_ptr().add(band.block * LANES),
                 factors: packed.factors.as_ptr().add(band.block * LANES),
@@ -267,6 +270,16 @@ impl Step for ByteConvolutionStep {
             }
         }
         Ok(())
+    }
+
+    fn touches(&self) -> Touched {
+        let PackedBytes { weights, bias, factors, finishing, .. } = &self.packed;
+        let addends = if let Finishing::Floats(addends) = finishing { Some(addends.place()) } else { None };
+        let weights = [weights.place(), placed(bias), factors.place()].into_iter().chain(addends).collect();
+        let mut touched =
+            Touched { weights, ..Touched::of([&self.input].into_iter().chain(&self.residual), &self.output) };
+        touched.writes.push(self.scratch..self.scratch + self.packed.scratch());
+        touched
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {
