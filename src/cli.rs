@@ -13,6 +13,7 @@ mod demo;
 mod deploy;
 mod engine;
 mod enter_namespace;
+mod exec;
 pub mod exit;
 mod functions;
 mod import;
@@ -54,6 +55,7 @@ enum Command {
     Deployments(deploy::List),
     Status(status::Arguments),
     Functions(functions::Arguments),
+    Exec(exec::Arguments),
     Logs(logs::Arguments),
     Credentials(credentials::Arguments),
     Publish(publish::Arguments),
@@ -92,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Deployments(arguments) => deploy::list(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Functions(arguments) => functions::run(&arguments),
+        Command::Exec(arguments) => exec::run(&arguments),
         Command::Logs(arguments) => logs::run(&arguments),
         Command::Credentials(arguments) => credentials::run(&arguments),
         Command::Publish(arguments) => publish::run(arguments),

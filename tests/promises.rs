@@ -28,6 +28,8 @@ mod clock;
 mod containment;
 #[path = "promises/credentials.rs"]
 mod credentials;
+#[path = "promises/cycles.rs"]
+mod cycles;
 #[path = "promises/demo.rs"]
 mod demo;
 #[path = "promises/deployments.rs"]
@@ -36,12 +38,20 @@ mod deployments;
 mod documents;
 #[path = "promises/engines.rs"]
 mod engines;
+#[path = "promises/escape.rs"]
+mod escape;
+#[path = "promises/escape_links.rs"]
+mod escape_links;
 #[path = "promises/exit_codes.rs"]
 mod exit_codes;
 #[path = "promises/functions.rs"]
 mod functions;
 #[path = "promises/functions_contained.rs"]
 mod functions_contained;
+#[path = "promises/functions_inspected.rs"]
+mod functions_inspected;
+#[path = "promises/hostile.rs"]
+mod hostile;
 #[path = "promises/identity.rs"]
 mod identity;
 #[path = "promises/import.rs"]

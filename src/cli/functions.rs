@@ -68,8 +68,12 @@ fn process(worker: &FunctionWorker) -> String {
     let mib = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
     let shown = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), mib);
     let uid = worker.uid.map_or_else(|| "?".to_owned(), |uid| uid.to_string());
+    let refused = match worker.refused_processes {
+        0 => String::new(),
+        count => format!("; {count} processes refused, it has as many as it may"),
+    };
     format!(
-        "pid {}, uid {uid}, {}, {} MiB now, {} at most, of {}",
+        "pid {}, uid {uid}, {}, {} MiB now, {} at most, of {}{refused}",
         worker.pid,
         if worker.busy { "at work" } else { "waits" },
         shown(worker.memory),

@@ -11,7 +11,7 @@ use super::hub::Hub;
 use super::log::FunctionLog;
 use super::plan;
 use super::settings::{Access, Settings};
-use super::status::{FunctionState, FunctionStatus};
+use super::status::{FunctionState, FunctionStatus, Told};
 use super::supervisor::{FunctionTarget, Handle, Supervisor};
 use super::worker::{OWN_CREDENTIALS_PORT, Origin};
 use crate::clock::Clock;
@@ -112,7 +112,7 @@ impl Functions {
         match self.origin(&settings) {
             Ok(origin) => {
                 let state = if pinned { FunctionState::Waiting } else { FunctionState::Ready };
-                let (tell, status) = watch::channel(FunctionStatus::new(&arn, pinned, state));
+                let (tell, status) = watch::channel(Told::idle(FunctionStatus::new(&arn, pinned, state)));
                 let handle = Handle::new(&arn, requests, self.work_items, status);
                 let supervisor = Supervisor::new(Arc::new(origin), self.clock.clone(), receiver, tell);
                 let (stop, stopped) = oneshot::channel();
@@ -125,7 +125,7 @@ impl Functions {
                 tracing::error!(function = arn, "does not run: {why}");
                 let mut status = FunctionStatus::new(&arn, pinned, FunctionState::Broken);
                 status.last_error = Some(why);
-                let (_, status) = watch::channel(status);
+                let (_, status) = watch::channel(Told::idle(status));
                 Running { settings, handle: Handle::new(&arn, requests, 0, status), task: None, porter: None }
             }
         }

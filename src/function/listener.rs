@@ -1,16 +1,18 @@
-//! The listener of one function's process: a bounded number of connections, and none of another user's.
+//! The listener of one function's process: a bounded number of connections, and none of anybody else's.
 //!
 //! In a network namespace of the function's own nobody else can connect. On the host's loopback everybody can, so that
-//! each connection's user is looked up in the kernel's table, and others are cut off.
+//! each connection's user and socket are looked up in the kernel's table: of another user, or held by no process of the
+//! sandbox, it is cut off.
 
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use margay_sandbox::Sandboxed;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,40 +26,73 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The kernel's table of connections over IPv4 (proc(5)).
 const TABLE: &str = "/proc/self/net/tcp";
 
-/// Where its columns stand: local address, remote address, user.
-const COLUMNS: [usize; 3] = [1, 2, 7];
+/// Where its columns stand: local address, remote address, user, the socket's number.
+const COLUMNS: [usize; 4] = [1, 2, 7, 9];
+
+/// Descriptors of a sandbox that are looked at for one connection. One that has more open may lose connections.
+const MOST_DESCRIPTORS: usize = 4096;
+
+/// Who may connect over the host's loopback.
+#[derive(Debug)]
+pub(super) struct Guard {
+    /// The user that the host sees.
+    pub(super) user: u32,
+    /// Where the connecting process has to be, if its control group tells.
+    pub(super) sandbox: Weak<Sandboxed>,
+}
+
+impl Guard {
+    fn admits(&self, table: &str, peer: SocketAddr, own: SocketAddr) -> bool {
+        let Some((user, socket)) = owner_of(table, peer, own) else { return false };
+        let processes = self.sandbox.upgrade().and_then(|sandbox| sandbox.processes());
+        user == self.user && processes.is_none_or(|processes| is_held(&processes, socket))
+    }
+}
+
+/// Whether one of the processes has this socket open.
+fn is_held(processes: &[i32], socket: u64) -> bool {
+    let wanted = format!("socket:[{socket}]");
+    let descriptors = processes.iter().flat_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten());
+    descriptors
+        .flatten()
+        .take(MOST_DESCRIPTORS)
+        .any(|entry| fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str()))
+}
 
 /// The bounded listener.
 #[derive(Debug)]
 pub(super) struct FunctionListener {
     listener: TcpListener,
-    /// The only user that may connect; `None` where the network is the function's own.
-    user: Option<u32>,
+    /// Who may connect; `None` where the network is the function's own.
+    guard: Option<Guard>,
     places: Arc<Semaphore>,
 }
 
 impl FunctionListener {
-    /// Accepts from `listener`, on the host's loopback only who runs as `user`. Within a tokio runtime.
-    pub(super) fn new(listener: std::net::TcpListener, user: Option<u32>) -> io::Result<Self> {
+    /// Accepts from `listener`, on the host's loopback only whom `guard` admits. Within a tokio runtime.
+    pub(super) fn new(listener: std::net::TcpListener, guard: Option<Guard>) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
-        Ok(Self { listener, user, places: Arc::new(Semaphore::new(MAX_CONNECTIONS)) })
+        Ok(Self { listener, guard, places: Arc::new(Semaphore::new(MAX_CONNECTIONS)) })
     }
 
     fn is_welcome(&self, own: SocketAddr, peer: SocketAddr) -> bool {
-        let Some(user) = self.user else { return true };
+        let Some(guard) = &self.guard else { return true };
         let table = fs::read_to_string(TABLE).unwrap_or_default();
-        user_of(&table, peer, own) == Some(user)
+        guard.admits(&table, peer, own)
     }
 }
 
-/// The user of the connection whose own end is `own` and whose other end is `other`.
-fn user_of(table: &str, own: SocketAddr, other: SocketAddr) -> Option<u32> {
+/// The user and the socket of the connection whose own end is `own` and whose other end is `other`.
+fn owner_of(table: &str, own: SocketAddr, other: SocketAddr) -> Option<(u32, u64)> {
     let (own, other) = (hexadecimal(own)?, hexadecimal(other)?);
     table.lines().find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let [local, remote, user] = COLUMNS.map(|column| fields.get(column).copied());
-        (local? == own && remote? == other).then(|| user?.parse().ok())?
+        let [local, remote, user, socket] = COLUMNS.map(|column| fields.get(column).copied());
+        if local? != own || remote? != other {
+            return None;
+        }
+        Some((user?.parse().ok()?, socket?.parse().ok()?))
     })
 }
 
@@ -80,7 +115,7 @@ impl axum::serve::Listener for FunctionListener {
                     Ok(own) if self.is_welcome(own, peer) => {
                         return (FunctionConnection { stream, _place: place }, peer);
                     }
-                    _ => tracing::debug!(%peer, "a connection to a function's interface is another user's"),
+                    _ => tracing::debug!(%peer, "a connection to a function's interface is not the function's"),
                 },
                 Err(error) => {
                     tracing::debug!(%error, "accepting a connection of a function");
@@ -136,14 +171,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernels_table_names_the_user_of_a_connection() {
+    fn the_kernels_table_names_the_user_of_a_connection_and_its_socket() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (own, other) = (client.local_addr().unwrap(), client.peer_addr().unwrap());
         let table = fs::read_to_string(TABLE).unwrap();
-        assert_eq!(user_of(&table, own, other), Some(rustix::process::geteuid().as_raw()));
-        assert_eq!(user_of(&table, own, own), None);
-        assert_eq!(user_of("", own, other), None);
-        assert_eq!(user_of("1: x\n", own, other), None);
+        let (user, socket) = owner_of(&table, own, other).unwrap();
+        assert_eq!(user, rustix::process::geteuid().as_raw());
+        let me = std::process::id().cast_signed();
+        assert!(is_held(&[me], socket) && !is_held(&[me], 1) && !is_held(&[], socket));
+        assert_eq!(owner_of(&table, own, own), None);
+        assert_eq!(owner_of("", own, other), None);
+        assert_eq!(owner_of("1: x\n", own, other), None);
     }
 }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use margay_sandbox::{
-    Access, Bind, Calls, Content, Device, GroupRule, HostTree, Network, Plan, PlanError, PlanParts, Program, Tree,
+    Access, Bind, Calls, Content, Device, GroupRule, HostTree, NamedBy, Network, Plan, PlanError, PlanParts, Program, Tree,
 };
 
 use super::code::{Code, TASK_ROOT};
@@ -115,6 +115,7 @@ fn attach(attached: &Attached, binds: &mut Vec<Bind>, devices: &mut Vec<Device>)
             access,
             content: Content::Code,
             group: group_rule(&volume.group_owner),
+            named_by: NamedBy::Group,
         }),
         ResourceData::LocalDevice(device) => {
             devices.push(Device { path: device.source.clone(), access, group: group_rule(&device.group_owner) });

@@ -1,6 +1,8 @@
 //! A function at one moment, for `margay functions` and the status.
 
-use margay_sandbox::Containment;
+use std::sync::Weak;
+
+use margay_sandbox::{Containment, Sandboxed, Usage};
 use serde::{Deserialize, Serialize};
 
 /// What a function is doing.
@@ -70,14 +72,43 @@ pub struct FunctionWorker {
     pub uid: Option<u32>,
     /// Whether it works on something.
     pub busy: bool,
-    /// Resident memory of the process now, in bytes; its children not counted.
+    /// Memory now, in bytes: of the process, of what it started and of what they wrote to their own layer, as the control
+    /// group counts it. Of the process alone where there is none.
     pub memory: Option<u64>,
-    /// The most of it.
+    /// The most of it. A kernel before 5.19 does not tell it with version 2 of control groups.
     pub memory_peak: Option<u64>,
+    /// Processes and threads that it was refused because it had as many as it may have.
+    #[serde(default)]
+    pub refused_processes: u64,
     /// Its memory limit, in bytes.
     pub memory_limit: u64,
     /// What contains it.
     pub containment: Containment,
+}
+
+/// What a supervisor tells: the status, and the sandboxes that say more of its workers when it is looked at.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    pub(super) status: FunctionStatus,
+    /// One for each worker of the status, in its order.
+    pub(super) sandboxes: Vec<Weak<Sandboxed>>,
+}
+
+impl Told {
+    /// Of a function without workers.
+    pub(super) fn idle(status: FunctionStatus) -> Self {
+        Self { status, sandboxes: Vec::new() }
+    }
+
+    /// The status with what the system says of each worker now.
+    pub(super) fn looked_at(&self) -> FunctionStatus {
+        let mut status = self.status.clone();
+        let usages = self.sandboxes.iter().map(|sandbox| sandbox.upgrade().map(|sandbox| sandbox.usage()));
+        let usages = usages.chain(std::iter::repeat(None));
+        let workers = status.workers.into_iter().zip(usages);
+        status.workers = workers.map(|(worker, usage)| worker.looked_at(usage.unwrap_or_default())).collect();
+        status
+    }
 }
 
 impl FunctionStatus {
@@ -101,16 +132,20 @@ impl FunctionStatus {
 }
 
 impl FunctionWorker {
-    /// The same with what `/proc` says of it now.
-    pub(super) fn looked_at(mut self) -> Self {
+    /// The same with what its control group and `/proc` say of it now.
+    fn looked_at(mut self, usage: Usage) -> Self {
+        self.refused_processes = usage.refused_processes.unwrap_or(0);
+        (self.memory, self.memory_peak) = (usage.memory, usage.memory_peak);
         let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", self.pid)) else { return self };
         let field = |name: &str| {
             let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
             value.split_whitespace().next()?.parse::<u64>().ok()
         };
         self.uid = field("Uid").and_then(|uid| u32::try_from(uid).ok());
-        self.memory = field("VmRSS").map(|kib| kib * 1024);
-        self.memory_peak = field("VmHWM").map(|kib| kib * 1024);
+        if usage.memory.is_none() {
+            self.memory = field("VmRSS").map(|kib| kib * 1024);
+            self.memory_peak = field("VmHWM").map(|kib| kib * 1024);
+        }
         self
     }
 }

@@ -16,7 +16,7 @@ pub(super) use self::handle::{FunctionTarget, Handle};
 use self::process::{Process, Stage};
 use super::interface::{Said, Work};
 use super::invocation::{FunctionError, Invocation, Outcome};
-use super::status::{FunctionState, FunctionStatus};
+use super::status::{FunctionState, FunctionStatus, Told};
 use super::worker::{Event, Origin, StartError, Worker};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
@@ -53,7 +53,7 @@ pub(super) struct Supervisor {
     events: mpsc::Receiver<(u64, Event)>,
     /// Where processes tell.
     told: mpsc::Sender<(u64, Event)>,
-    status: watch::Sender<FunctionStatus>,
+    status: watch::Sender<Told>,
     now: FunctionStatus,
     processes: BTreeMap<u64, Process>,
     waiting: VecDeque<Invocation>,
@@ -68,9 +68,9 @@ impl Supervisor {
         origin: Arc<Origin>,
         clock: Arc<dyn Clock>,
         requests: mpsc::Receiver<Invocation>,
-        status: watch::Sender<FunctionStatus>,
+        status: watch::Sender<Told>,
     ) -> Self {
-        let now = status.borrow().clone();
+        let now = status.borrow().status.clone();
         let (told, events) = mpsc::channel(64);
         Self {
             origin,
@@ -180,6 +180,7 @@ impl Supervisor {
                     process.reason = Some(format!("loading the handler failed: {why}"));
                 }
             }
+            Event::Troubled(why) => self.trouble(why),
             Event::Exited(exit) => self.exited(id, &exit),
         }
     }
@@ -311,7 +312,8 @@ impl Supervisor {
             (false, _) => FunctionState::Waiting,
         };
         self.now.workers = self.processes.values().filter_map(Process::status).collect();
-        self.status.send_replace(self.now.clone());
+        let sandboxes = self.processes.values().filter_map(Process::sandbox).collect();
+        self.status.send_replace(Told { status: self.now.clone(), sandboxes });
     }
 
     /// SIGTERM, and SIGKILL for whoever is still there after a while.

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use margay_sandbox::{Exit, LaunchError, Sandboxed, launch_held};
 use tokio::net::unix::pipe;
@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use super::code::Code;
 use super::hub::Hub;
 use super::interface::{self, Desk, Said, Work};
-use super::listener::{self, FunctionListener};
+use super::listener::{self, FunctionListener, Guard};
 use super::log::{FunctionLog, forward};
 use super::plan::{self, FunctionPlanError};
 use super::settings::{Access, Settings};
@@ -39,6 +39,8 @@ pub(super) enum Event {
     Launched(Result<Worker, StartError>),
     /// It said something.
     Said(Said),
+    /// Something to be told of it; it goes on.
+    Troubled(String),
     /// It is gone; nothing follows.
     Exited(Exit),
 }
@@ -115,7 +117,7 @@ impl Worker {
         let desk = (settings.arn(), origin.access.lease.token().clone());
         let desk = Arc::new(Desk::new(desk, origin.hub.clone(), works, (id, events.clone())));
         let mut serving = Vec::new();
-        let (own, user) = match inside {
+        let (own, guard) = match inside {
             Some((own, credentials)) => {
                 let lender = origin.lender.clone();
                 let lending = tokio::spawn(async move {
@@ -126,14 +128,21 @@ impl Worker {
                 serving.push(lending.abort_handle());
                 (Some(own), None)
             }
-            None => (on_host, Some(user_of(&sandboxed, settings))),
+            None => {
+                let user = user_of(&sandboxed, settings);
+                (on_host, Some(Guard { user, sandbox: Arc::downgrade(&sandboxed) }))
+            }
         };
         if let Some(own) = own {
-            let serve = interface::serve(FunctionListener::new(own, user)?, desk);
+            let serve = interface::serve(FunctionListener::new(own, guard)?, desk);
             serving.push(tokio::spawn(serve).abort_handle());
         }
-        tokio::spawn(forward(output, origin.log.clone(), LogLevel::Info, "stdout"));
-        tokio::spawn(forward(errors, origin.log.clone(), LogLevel::Error, "stderr"));
+        for (pipe, level, source) in [(output, LogLevel::Info, "stdout"), (errors, LogLevel::Error, "stderr")] {
+            let events = events.clone();
+            // One that has no room is full of other news, and hears of this again.
+            let floods = move |why| drop(events.try_send((id, Event::Troubled(why))));
+            tokio::spawn(forward(pipe, origin.log.clone(), (level, source), floods));
+        }
         tokio::spawn(tell_end(id, sandboxed.clone(), events));
         Ok(Self { sandboxed, work, memory_limit: settings.memory_limit(), serving })
     }
@@ -146,9 +155,15 @@ impl Worker {
             busy,
             memory: None,
             memory_peak: None,
+            refused_processes: 0,
             memory_limit: self.memory_limit,
             containment: self.sandboxed.containment().clone(),
         }
+    }
+
+    /// Its sandbox, for whoever looks at it without keeping it.
+    pub(super) fn sandbox(&self) -> Weak<Sandboxed> {
+        Arc::downgrade(&self.sandboxed)
     }
 
     /// Asks it to end.

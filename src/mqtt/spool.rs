@@ -154,8 +154,10 @@ impl Spool {
     }
 
     fn makes_room(&self) -> Option<MessageId> {
-        let repeat = self.queued.oldest_repeat().filter(|_| self.when_full == WhenFull::DropRepeats);
-        repeat.or_else(|| self.queued.oldest())
+        // A function that floods its topics costs its own messages before those of others.
+        let of_functions = self.queued.oldest_of_functions_beyond(self.limit_bytes / 2);
+        let repeat = || self.queued.oldest_repeat().filter(|_| self.when_full == WhenFull::DropRepeats);
+        of_functions.or_else(repeat).or_else(|| self.queued.oldest())
     }
 
     fn admit(&mut self, topic: &Topic, payload: &Bytes, cost: usize) -> Result<(), AcceptError> {

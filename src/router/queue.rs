@@ -39,6 +39,9 @@ impl Message {
     }
 }
 
+/// Of so many places one is every queue's, whatever waits in the others: 16 of 1024.
+const PLACES_FOR_ONE_OF_EACH: usize = 64;
+
 /// How many messages wait in all queues together (`runtime.maxWorkItemCount`).
 #[derive(Debug)]
 pub(super) struct WorkItems {
@@ -51,8 +54,11 @@ impl WorkItems {
         Self { limit, waiting: AtomicUsize::new(0) }
     }
 
-    fn take_place(&self) -> Result<(), Missed> {
-        let more = |waiting| (waiting < self.limit).then_some(waiting + 1);
+    /// A place for a queue that has `held` already. A few it may have also where others fill all of them, so that a flood for
+    /// one target keeps no message from the others.
+    fn take_place(&self, held: usize) -> Result<(), Missed> {
+        let spared = held < self.limit / PLACES_FOR_ONE_OF_EACH;
+        let more = |waiting| (spared || waiting < self.limit).then_some(waiting + 1);
         let taken = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         taken.map(drop).map_err(|_| Missed::TooManyWaiting { limit: self.limit })
     }
@@ -122,7 +128,7 @@ impl Queue {
             state.full += 1;
             return Err(Missed::QueueFull { limit: self.limit, in_use: state.in_use });
         }
-        self.work_items.take_place().inspect_err(|_| state.full += 1)?;
+        self.work_items.take_place(state.waiting.len() + state.reserved).inspect_err(|_| state.full += 1)?;
         state.in_use += cost;
         state.reserved += 1;
         Ok(Reservation { queue: self.clone(), cost, filled: false })

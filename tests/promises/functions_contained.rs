@@ -11,7 +11,7 @@ use margay_sandbox::Aspect;
 use serde_json::{Value, json};
 
 use crate::support::device::Device;
-use crate::support::functions::{add, arn, connect, has_python, is_root, listens, of, send, topic};
+use crate::support::functions::{add, arn, connect, has_python, is_root, listens, of, send, topic, volume};
 use crate::support::program;
 use crate::support::viewer::Viewer;
 
@@ -59,11 +59,6 @@ fn explore(device: &Device, name: &str, questions: &Value) -> Value {
     let mut viewer = Viewer::connect(device, "functions-viewer", &format!("{}/out", topic(name)));
     send(device, name, &questions.to_string());
     viewer.next_payload()
-}
-
-fn volume(device: &mut Device, id: &str, source: &Path, destination: &str) {
-    device.resources.push(json!({ "Id": id, "Name": id, "ResourceDataContainer": { "LocalVolumeResourceData": {
-        "SourcePath": source, "DestinationPath": destination, "GroupOwnerSetting": { "AutoAddGroupOwner": true } } } }));
 }
 
 /// A device with an explorer that has two volumes and the classifier's model, beside another function.

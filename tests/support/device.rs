@@ -49,8 +49,13 @@ pub struct Device {
 impl Device {
     /// A provisioned device whose camera is the folder of held-out pictures at 20 frames a second.
     pub fn new() -> Self {
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// The same in another folder than the temporary one, of which every sandbox has its own.
+    pub fn below(parent: &Path) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let folder = tempfile::Builder::new().prefix("margay-test-").tempdir().unwrap();
+        let folder = tempfile::Builder::new().prefix("margay-test-").tempdir_in(parent).unwrap();
         let mut settings = Settings::new(folder.path().join("cloud"));
         settings.writable = vec![format!("{BUCKET}/fleet/*")];
         let cloud = runtime.block_on(LocalCloud::start(settings)).unwrap();

@@ -45,6 +45,12 @@ pub fn add(device: &mut Device, name: &str, text: &str, more: Value) {
     device.functions.push(json!({ "Id": name, "FunctionArn": arn(name), "FunctionConfiguration": configuration }));
 }
 
+/// Adds the volume `source` as a resource, at `destination`.
+pub fn volume(device: &mut Device, id: &str, source: &Path, destination: &str) {
+    device.resources.push(json!({ "Id": id, "Name": id, "ResourceDataContainer": { "LocalVolumeResourceData": {
+        "SourcePath": source, "DestinationPath": destination, "GroupOwnerSetting": { "AutoAddGroupOwner": true } } } }));
+}
+
 /// Lets messages of the cloud on `topic(name)/in` reach the function, and its own on `topic(name)/#` the cloud.
 pub fn connect(device: &mut Device, name: &str) {
     let topics = topic(name);

@@ -14,6 +14,7 @@ pub(crate) use home::Home;
 use crate::exit::MemoryVerdict;
 use crate::order::ProcessLimits;
 use crate::plan::Plan;
+use crate::sandboxed::Usage;
 
 /// A resource that a control group limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,13 @@ pub(crate) enum Seat {
 }
 
 impl Seat {
+    fn group(&self) -> Option<&Group> {
+        match self {
+            Self::Taken { group, .. } => Some(group),
+            Self::NotAsked | Self::Refused { .. } => None,
+        }
+    }
+
     fn refused_limit(&self) -> Option<u64> {
         match self {
             Self::Refused { limit, .. } => Some(*limit),
@@ -109,6 +117,21 @@ impl Groups {
             Seat::NotAsked => MemoryVerdict::Unremarkable,
             Seat::Refused { .. } => MemoryVerdict::Unknown,
         }
+    }
+
+    /// What the members use now, and what they were refused.
+    pub fn usage(&self) -> Usage {
+        let memory = self.memory.group();
+        Usage {
+            memory: memory.and_then(Group::memory),
+            memory_peak: memory.and_then(Group::memory_peak),
+            refused_processes: self.pids.group().and_then(Group::refused_processes),
+        }
+    }
+
+    /// The processes in them.
+    pub fn members(&self) -> Option<Vec<i32>> {
+        self.made.first()?.members().ok()
     }
 
     fn seat(&mut self, plan: &Plan, controller: Controller, limit: u64, process: u32) -> Seat {

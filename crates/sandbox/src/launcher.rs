@@ -19,7 +19,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
 use crate::channel::Channel;
 use crate::order::{Confinement, During, Failure, Order, Report, Step};
-use crate::plan::Network;
+use crate::plan::{Account, Calls, Listeners, Network};
 use crate::raw;
 use init::Task;
 pub(crate) use seccomp::supported as seccomp_supported;
@@ -38,6 +38,14 @@ pub fn launcher_main() -> ! {
     // When the core cannot be told either, it is gone, and nobody is left to tell.
     let _ = channel.send(&Report::Failed(failure), &[]);
     process::exit(1)
+}
+
+/// Makes this process a visitor of a sandbox: its worker's user and groups, no capabilities, a function's system calls.
+pub(crate) fn restrict_visitor(account: Account, groups: &[u32]) -> std::io::Result<()> {
+    identity::become_visitor(account, groups).map_err(|failure| failure.cause())?;
+    // Where there is no list for this architecture, there was none for the worker either.
+    let _ = seccomp::restrict_worker(Calls::Function, Listeners::None);
+    Ok(())
 }
 
 /// Starts PID 1, in which this never returns.

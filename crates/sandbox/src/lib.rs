@@ -33,6 +33,8 @@ mod plan;
 mod raw;
 mod sandboxed;
 mod scratch;
+mod source;
+mod visit;
 
 pub use containment::{Aspect, Containment, Finding};
 pub use exit::{Exit, Status};
@@ -41,11 +43,12 @@ pub use launch::{LaunchError, launch, launch_from, launch_held};
 pub use launcher::{LAUNCH_ARGUMENT, launcher_main};
 pub use order::Confinement;
 pub use plan::{
-    Access, Account, Bind, Calls, Content, Device, GroupRule, HostTree, Listeners, Network, Plan, PlanError, PlanParts,
+    Access, Account, Bind, Calls, Content, Device, GroupRule, HostTree, Listeners, NamedBy, Network, Plan, PlanError, PlanParts,
     Program, Tree,
 };
-pub use sandboxed::Sandboxed;
+pub use sandboxed::{Sandboxed, Usage};
 pub use scratch::{RESOURCE_PREFIX, resource_path};
+pub use visit::{Visit, VisitError, Visitor};
 
 /// Takes ownership of a descriptor that the plan's launch gave this worker under `number`, once.
 ///

@@ -176,7 +176,7 @@ pub enum Program {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bind {
-    /// Absolute path on the host; symbolic links are followed.
+    /// Absolute path on the host; symbolic links are followed as `named_by` allows.
     pub source: PathBuf,
     /// Absolute path inside; its folders are made.
     pub destination: PathBuf,
@@ -189,6 +189,9 @@ pub struct Bind {
     /// The group it adds to the worker (B-06).
     #[serde(default)]
     pub group: GroupRule,
+    /// Whose path the source is.
+    #[serde(default)]
+    pub named_by: NamedBy,
 }
 
 impl Bind {
@@ -200,8 +203,21 @@ impl Bind {
             access: Access::ReadOnly,
             content: Content::Data,
             group: GroupRule::None,
+            named_by: NamedBy::Core,
         }
     }
+}
+
+/// Who named the source of a bind, which decides how far its path is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NamedBy {
+    /// The core: the path is followed wherever it leads.
+    #[default]
+    Core,
+    /// A group document. Symbolic links on the way count only if root or the core's user made them; a source in what the
+    /// tree hides is refused, and what it hides inside the source is hidden there, too.
+    Group,
 }
 
 /// A device node under `/dev` (B-03).

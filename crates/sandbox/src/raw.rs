@@ -12,5 +12,5 @@ mod start_up;
 
 pub(crate) use descriptors::{adopt, close_all_except, place};
 pub(crate) use loader::loaded_objects;
-pub(crate) use process::{clone_process, landlock_abi, reset_signals};
+pub(crate) use process::{clone_process, landlock_abi, leave_keyring, reset_signals};
 pub(crate) use start_up::release;

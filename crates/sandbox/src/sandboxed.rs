@@ -12,6 +12,18 @@ use crate::exit::{Exit, Status};
 use crate::order::{Confinement, Report, Request};
 use crate::scratch::Scratch;
 
+/// What a worker and everything that it started use; `None` where no control group counts it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Memory now, in bytes: of processes, of what they wrote to the sandbox's own file systems, and of files that they read
+    /// and that the kernel keeps for them.
+    pub memory: Option<u64>,
+    /// The most of it.
+    pub memory_peak: Option<u64>,
+    /// Processes and threads that were refused because there were as many as may be.
+    pub refused_processes: Option<u64>,
+}
+
 /// A running worker. Dropping it kills the worker and everything the worker started, and blocks until that is done.
 ///
 /// All methods take `&self`: one thread may wait while another terminates.
@@ -79,6 +91,16 @@ impl Sandboxed {
     /// What holds the worker, as found just after it started.
     pub fn containment(&self) -> &Containment {
         &self.containment
+    }
+
+    /// What the worker and everything that it started use now, as their control groups count it.
+    pub fn usage(&self) -> Usage {
+        self.groups.usage()
+    }
+
+    /// Every process of the sandbox, PID 1 included, by its number on the host; `None` where no control group tells.
+    pub fn processes(&self) -> Option<Vec<i32>> {
+        self.groups.members()
     }
 
     /// Blocks until the worker has ended and everything it started is gone. May be called again, and from several threads.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::function::invocation::Invocation;
-use crate::function::status::{FunctionStatus, FunctionWorker};
+use crate::function::status::{FunctionStatus, Told};
 use crate::router::{Message, Target};
 
 /// A function that runs. Cheap to clone.
@@ -17,7 +17,7 @@ pub(in crate::function) struct Handle {
     /// Places for invocations by other functions that wait (`runtime.maxWorkItemCount`).
     places: Arc<Semaphore>,
     refused: Arc<AtomicU64>,
-    status: watch::Receiver<FunctionStatus>,
+    status: watch::Receiver<Told>,
 }
 
 impl Handle {
@@ -25,7 +25,7 @@ impl Handle {
         arn: &str,
         requests: mpsc::Sender<Invocation>,
         work_items: usize,
-        status: watch::Receiver<FunctionStatus>,
+        status: watch::Receiver<Told>,
     ) -> Self {
         let places = Arc::new(Semaphore::new(work_items.min(Semaphore::MAX_PERMITS)));
         Self { arn: arn.into(), requests, places, refused: Arc::default(), status }
@@ -52,10 +52,8 @@ impl Handle {
 
     /// How it stands now.
     pub(in crate::function) fn status(&self) -> FunctionStatus {
-        let mut status = self.status.borrow().clone();
-        status.refused = self.refused.load(Ordering::Relaxed);
-        status.workers = status.workers.into_iter().map(FunctionWorker::looked_at).collect();
-        status
+        let told = self.status.borrow().clone();
+        FunctionStatus { refused: self.refused.load(Ordering::Relaxed), ..told.looked_at() }
     }
 }
 

@@ -1,7 +1,9 @@
 //! One process of a function, as its supervisor keeps it.
 
+use std::sync::Weak;
 use std::time::Duration;
 
+use margay_sandbox::Sandboxed;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -60,6 +62,10 @@ impl Process {
         if let Some(worker) = &self.worker {
             worker.kill();
         }
+    }
+
+    pub(super) fn sandbox(&self) -> Option<Weak<Sandboxed>> {
+        self.worker.as_ref().map(Worker::sandbox)
     }
 
     pub(super) fn status(&self) -> Option<FunctionWorker> {

@@ -22,6 +22,8 @@ pub(super) struct Queued {
 pub(super) struct Lanes {
     all: BTreeMap<MessageId, Queued>,
     repeats: BTreeSet<MessageId>,
+    of_functions: BTreeSet<MessageId>,
+    bytes_of_functions: usize,
     lanes: HashMap<Topic, VecDeque<MessageId>>,
     turns: VecDeque<Topic>,
     bytes: usize,
@@ -30,8 +32,13 @@ pub(super) struct Lanes {
 impl Lanes {
     /// Adds the newest message.
     pub(super) fn push(&mut self, id: MessageId, topic: Topic, cost: usize, worth: Worth) {
-        if worth == Worth::Repeat {
-            self.repeats.insert(id);
+        match worth {
+            Worth::Ordinary => {}
+            Worth::Repeat => drop(self.repeats.insert(id)),
+            Worth::OfFunction => {
+                self.of_functions.insert(id);
+                self.bytes_of_functions += cost;
+            }
         }
         let lane = self.lanes.entry(topic.clone()).or_default();
         if lane.is_empty() {
@@ -58,8 +65,13 @@ impl Lanes {
     pub(super) fn remove(&mut self, id: MessageId) -> Option<Queued> {
         let queued = self.all.remove(&id)?;
         self.bytes -= queued.cost;
-        if queued.worth == Worth::Repeat {
-            self.repeats.remove(&id);
+        match queued.worth {
+            Worth::Ordinary => {}
+            Worth::Repeat => drop(self.repeats.remove(&id)),
+            Worth::OfFunction => {
+                self.of_functions.remove(&id);
+                self.bytes_of_functions -= queued.cost;
+            }
         }
         if let Some(lane) = self.lanes.get_mut(&queued.topic) {
             match lane.front() == Some(&id) {
@@ -86,6 +98,11 @@ impl Lanes {
     /// The [`Worth::Repeat`] that was accepted first.
     pub(super) fn oldest_repeat(&self) -> Option<MessageId> {
         self.repeats.first().copied()
+    }
+
+    /// The [`Worth::OfFunction`] that was accepted first, where these together cost more than `bytes`.
+    pub(super) fn oldest_of_functions_beyond(&self, bytes: usize) -> Option<MessageId> {
+        self.of_functions.first().copied().filter(|_| self.bytes_of_functions > bytes)
     }
 
     pub(super) fn contains(&self, id: MessageId) -> bool {

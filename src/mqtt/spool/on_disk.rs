@@ -260,6 +260,37 @@ fn a_full_spool_drops_the_oldest_or_by_value() {
 }
 
 #[test]
+fn a_function_that_floods_costs_its_own_messages_also_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = SpoolSettings::new(MIN_MAX_SIZE_BYTES, StorageType::FileSystem(folder.path().to_owned())).unwrap();
+    let mut disk = Disk::open_with(&settings);
+    let mut put = |disk: &mut Disk, text: String, worth| {
+        let payload = [text.into_bytes(), vec![b'x'; 10_000]].concat();
+        disk.spool.accept_worth(topic("a"), payload.into(), (0, worth), Instant::now()).unwrap();
+        disk.commit();
+    };
+    for index in 0..8 {
+        put(&mut disk, format!("p{index}"), Worth::Ordinary);
+    }
+    for index in 0..60 {
+        put(&mut disk, format!("f{}", index % 10), Worth::OfFunction);
+    }
+    drop(disk);
+    let mut disk = Disk::open_with(&settings);
+    for index in 0..10 {
+        put(&mut disk, format!("g{index}"), Worth::OfFunction);
+    }
+    let of = |disk: &Disk, sign: &str| disk.payloads().iter().filter(|payload| payload.starts_with(sign)).count();
+    assert_eq!(of(&disk, "p"), 8, "every prediction is there");
+    assert!(of(&disk, "f") + of(&disk, "g") >= 13, "functions have the rest");
+    // Beyond their half the others' own oldest make room, as ever.
+    for index in 0..40 {
+        put(&mut disk, format!("q{}", index % 10), Worth::Ordinary);
+    }
+    assert!(of(&disk, "p") + of(&disk, "q") >= 12 && of(&disk, "g") > 5, "half each");
+}
+
+#[test]
 fn what_made_room_less_than_a_commit_before_a_kill_waits_again() {
     let folder = tempfile::tempdir().unwrap();
     let mut disk = Disk::open(folder.path());

@@ -40,6 +40,9 @@ const DONE: u8 = 2;
 const LEDGER: u8 = 3;
 const REPEAT: u8 = 1;
 
+/// It is a function's. A version that does not know this takes it for an ordinary one.
+const OF_FUNCTION: u8 = 2;
+
 /// A random number of a segment's own, part of each of its checksums.
 pub(super) type Nonce = [u8; 8];
 
@@ -74,7 +77,11 @@ pub(super) enum Record {
 /// Appends a message's record to `out`.
 pub(super) fn write_message(out: &mut Vec<u8>, nonce: Nonce, message: &Stored) {
     framed(out, nonce, |out| {
-        let flags = if message.worth == Worth::Repeat { REPEAT } else { 0 };
+        let flags = match message.worth {
+            Worth::Ordinary => 0,
+            Worth::Repeat => REPEAT,
+            Worth::OfFunction => OF_FUNCTION,
+        };
         out.extend_from_slice(&[MESSAGE, QOS_AT_LEAST_ONCE, flags]);
         let topic = message.topic.as_str().as_bytes();
         // A topic has at most 256 bytes.
@@ -169,7 +176,11 @@ fn message(rest: &[u8]) -> Option<Stored> {
     if fixed[0] != QOS_AT_LEAST_ONCE {
         return None;
     }
-    let worth = if fixed[1] & REPEAT == 0 { Worth::Ordinary } else { Worth::Repeat };
+    let worth = match fixed[1] {
+        flags if flags & OF_FUNCTION != 0 => Worth::OfFunction,
+        flags if flags & REPEAT != 0 => Worth::Repeat,
+        _ => Worth::Ordinary,
+    };
     let topic_end = MESSAGE_FIXED - 1 + usize::from(u16::from_le_bytes(fixed[2..4].try_into().ok()?));
     let topic = std::str::from_utf8(rest.get(MESSAGE_FIXED - 1..topic_end)?).ok()?.parse().ok()?;
     let payload = Bytes::copy_from_slice(rest.get(topic_end..)?);

@@ -8,6 +8,8 @@ pub enum Worth {
     Ordinary,
     /// It says again, and with confidence, what the one before it on its topic said.
     Repeat,
+    /// A user's function said it: functions may fill half of the spool with the messages of others behind them.
+    OfFunction,
 }
 
 /// Which queued message makes room in a full spool.

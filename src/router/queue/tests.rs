@@ -109,3 +109,15 @@ fn what_waits_when_the_target_goes_away_is_counted() {
     assert_eq!((counters.accepted, counters.abandoned, counters.bytes), (2, 2, 0));
     assert!(balances(&counters));
 }
+
+#[test]
+fn a_flood_for_one_target_leaves_the_others_a_few_places() {
+    let items = Arc::new(WorkItems::new(128));
+    let one = Arc::new(Queue::new(Endpoint::ShadowService, QUEUE_BYTES, items.clone()));
+    let other = Arc::new(Queue::new(Endpoint::Device("d".to_owned()), QUEUE_BYTES, items));
+    let (one, mut inbox) = (one, Inbox::new(other.clone()));
+    assert_eq!((0..300).filter(|_| put(&one, "flood").is_ok()).count(), 128);
+    assert_eq!((0..300).filter(|_| put(&other, "rare").is_ok()).count(), 2, "a sixty-fourth");
+    assert!(inbox.try_next().is_some());
+    put(&other, "one more").unwrap();
+}

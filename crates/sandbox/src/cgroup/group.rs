@@ -67,8 +67,36 @@ impl Group {
 
     /// Whether a process belongs to this group.
     pub fn contains(&self, process: i32) -> io::Result<bool> {
+        Ok(self.members()?.contains(&process))
+    }
+
+    /// The processes in it.
+    pub fn members(&self) -> io::Result<Vec<i32>> {
         let members = fs::read_to_string(self.directory.join("cgroup.procs"))?;
-        Ok(members.lines().any(|line| line.trim().parse() == Ok(process)))
+        Ok(members.lines().filter_map(|line| line.trim().parse().ok()).collect())
+    }
+
+    /// Memory that its members use now, in bytes.
+    pub fn memory(&self) -> Option<u64> {
+        let file = match self.version {
+            Version::One => "memory.usage_in_bytes",
+            Version::Two => "memory.current",
+        };
+        self.read_counter(file, None)
+    }
+
+    /// The most of it; version 2 tells it since Linux 5.19.
+    pub fn memory_peak(&self) -> Option<u64> {
+        let file = match self.version {
+            Version::One => "memory.max_usage_in_bytes",
+            Version::Two => "memory.peak",
+        };
+        self.read_counter(file, None)
+    }
+
+    /// How often a process or thread was refused for want of room.
+    pub fn refused_processes(&self) -> Option<u64> {
+        self.read_counter("pids.events", Some("max"))
     }
 
     /// Whether the kernel killed for want of memory, and whose limit it was.
@@ -96,8 +124,11 @@ impl Group {
     }
 
     fn counter(&self, file: &str, key: Option<&str>) -> u64 {
-        let text = fs::read_to_string(self.directory.join(file)).unwrap_or_default();
-        read_counter(&text, key).unwrap_or(0)
+        self.read_counter(file, key).unwrap_or(0)
+    }
+
+    fn read_counter(&self, file: &str, key: Option<&str>) -> Option<u64> {
+        read_counter(&fs::read_to_string(self.directory.join(file)).ok()?, key)
     }
 
     /// Removes the folder. The kernel refuses for a moment after the last process has gone.

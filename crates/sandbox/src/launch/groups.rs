@@ -1,23 +1,22 @@
 //! The supplementary groups of a worker, from names and owners to ids (B-06, B-15).
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::unistd::Group;
 
 use super::LaunchError;
-use crate::plan::{GroupRule, Plan};
+use crate::plan::{GroupRule, NamedBy, Plan};
+use crate::source::open_source;
 
 /// Each group once, in ascending order.
 pub(super) fn resolve(plan: &Plan) -> Result<Vec<u32>, LaunchError> {
     let mut ids = Vec::new();
     for bind in &plan.binds {
-        ids.extend(one(plan, &bind.group, Some(&bind.source))?);
+        ids.extend(one(plan, &bind.group, Some((&bind.source, bind.named_by)))?);
     }
     for device in &plan.devices {
-        ids.extend(one(plan, &device.group, Some(&device.path))?);
+        ids.extend(one(plan, &device.group, Some((&device.path, NamedBy::Core)))?);
     }
     for rule in &plan.groups {
         ids.extend(one(plan, rule, None)?);
@@ -27,17 +26,21 @@ pub(super) fn resolve(plan: &Plan) -> Result<Vec<u32>, LaunchError> {
     Ok(ids)
 }
 
-fn one(plan: &Plan, rule: &GroupRule, source: Option<&Path>) -> Result<Option<u32>, LaunchError> {
+fn one(plan: &Plan, rule: &GroupRule, source: Option<(&Path, NamedBy)>) -> Result<Option<u32>, LaunchError> {
     let failed = |group: String, source: io::Error| LaunchError::Group { worker: plan.name.clone(), group, source };
     match (rule, source) {
         (GroupRule::Id(id), _) => Ok(Some(*id)),
         (GroupRule::Name(name), _) => by_name(name).map(Some).map_err(|error| failed(format!("group {name}"), error)),
-        (GroupRule::OwnerOfSource, Some(path)) => match fs::metadata(path) {
-            Ok(found) => Ok(Some(found.gid())),
+        (GroupRule::OwnerOfSource, Some((path, named_by))) => match owner(path, named_by) {
+            Ok(group) => Ok(Some(group)),
             Err(error) => Err(failed(format!("the group that owns {}", path.display()), error)),
         },
         (GroupRule::None | GroupRule::OwnerOfSource, _) => Ok(None),
     }
+}
+
+fn owner(path: &Path, named_by: NamedBy) -> io::Result<u32> {
+    Ok(rustix::fs::fstat(open_source(path, named_by)?)?.st_gid)
 }
 
 fn by_name(name: &str) -> io::Result<u32> {

@@ -42,14 +42,28 @@ pub(super) fn drop_privileges(order: &Order) -> Result<(), Failure> {
     // Not in kernels before 4.3, which then have no such set either.
     let _ = clear_ambient_capability_set();
     if order.confinement != Confinement::UserNamespace {
-        check(change_user(order))?;
+        check(change_user(order.plan.account, &order.groups))?;
     }
+    give_up()?;
+    // The worker, which has the same user, must not trace PID 1. Executing a program makes the worker dumpable again.
+    set_dumpable(false).during(Step::Privileges)
+}
+
+/// The same for a process that looks around in a sandbox: nothing that is inside may get more out of it than it has.
+pub(super) fn become_visitor(account: Account, groups: &[u32]) -> Result<(), Failure> {
+    lock_secure_bits()?;
+    empty_bounding_set()?;
+    // Not in kernels before 4.3, which then have no such set either.
+    let _ = clear_ambient_capability_set();
+    change_user(account, groups)?;
+    give_up()
+}
+
+fn give_up() -> Result<(), Failure> {
     let none = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
         .during(Step::Privileges)?;
-    set_no_new_privs().during(Step::Privileges)?;
-    // The worker, which has the same user, must not trace PID 1. Executing a program makes the worker dumpable again.
-    set_dumpable(false).during(Step::Privileges)
+    set_no_new_privs().during(Step::Privileges)
 }
 
 /// User id 0 shall mean nothing, also after an exec, and no ambient capability shall be raised (capabilities(7)).
@@ -73,9 +87,9 @@ fn empty_bounding_set() -> Result<(), Failure> {
     Ok(())
 }
 
-fn change_user(order: &Order) -> Result<(), Failure> {
-    let groups: Vec<Gid> = order.groups.iter().copied().map(Gid::from_raw).collect();
-    let (uid, gid) = (Uid::from_raw(order.plan.account.uid), Gid::from_raw(order.plan.account.gid));
+fn change_user(account: Account, groups: &[u32]) -> Result<(), Failure> {
+    let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+    let (uid, gid) = (Uid::from_raw(account.uid), Gid::from_raw(account.gid));
     setgroups(&groups).during(Step::Privileges)?;
     setresgid(gid, gid, gid).during(Step::Privileges)?;
     setresuid(uid, uid, uid).during(Step::Privileges)

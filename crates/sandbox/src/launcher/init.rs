@@ -78,6 +78,7 @@ fn set_up(task: &Task) -> Result<Prepared, Failure> {
         let inside = program.executable.host.clone();
         Prepared { executable: Executable { inside, ..program.executable }, allowances }
     };
+    raw::leave_keyring();
     limits::apply(order)?;
     identity::drop_privileges(order)?;
     Ok(prepared)

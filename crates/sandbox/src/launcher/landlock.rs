@@ -40,6 +40,8 @@ pub(super) enum Grant {
     ReadWrite,
     /// Everything but making device nodes: the tree is the worker's own.
     Own,
+    /// The same for what is made anew, but nothing that is there already is written to: around folders that are `Own`.
+    Frame,
     Device(Access),
 }
 
@@ -53,6 +55,7 @@ impl Grant {
                 AccessFs::from_all(KNOWN_INTERFACE) & !make_bitflags!(AccessFs::{Execute | MakeChar | MakeBlock})
             }
             Self::Own => AccessFs::from_all(KNOWN_INTERFACE) & !make_bitflags!(AccessFs::{MakeChar | MakeBlock}),
+            Self::Frame => Self::Own.rights() & !make_bitflags!(AccessFs::{WriteFile | Truncate | IoctlDev}),
             Self::Device(Access::ReadOnly) => make_bitflags!(AccessFs::{ReadFile | IoctlDev}),
             Self::Device(Access::ReadWrite) => make_bitflags!(AccessFs::{ReadFile | WriteFile | IoctlDev}),
         }

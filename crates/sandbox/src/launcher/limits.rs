@@ -8,6 +8,9 @@ use crate::order::{During, Failure, Order, Step};
 pub(super) fn apply(order: &Order) -> Result<(), Failure> {
     // A core file would hold pictures and the model, and would be written outside the sandbox.
     lower(Resource::Core, Some(0))?;
+    // Real time and a higher priority would take the processor from the core and its classifiers.
+    lower(Resource::Rtprio, Some(0))?;
+    lower(Resource::Nice, Some(0))?;
     lower(Resource::Data, order.process_limits.data)?;
     lower(Resource::Nproc, order.process_limits.processes)
 }

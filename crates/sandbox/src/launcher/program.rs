@@ -2,11 +2,15 @@
 
 mod elf;
 
+use std::ffi::OsStr;
 use std::fs;
+use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, open, statx};
+use rustix::io::Errno;
 
 use crate::order::{During, Failure, Step};
 use crate::plan::{PlanParts, Program, Tree};
@@ -23,6 +27,12 @@ const LOADER_CACHE: &str = "/etc/ld.so.cache";
 
 /// The folders in which distributions keep libraries and loaders.
 const LIBRARY_FOLDERS: [&str; 5] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib"];
+
+/// As many interpreters in a row as the kernel follows, and the loader of the last one.
+const MOST_INTERPRETERS: u32 = 6;
+
+/// Bytes of a script that the kernel looks at.
+const LONGEST_FIRST_LINE: u64 = 256;
 
 /// A program and what has to be in its file tree.
 #[derive(Debug)]
@@ -128,6 +138,38 @@ fn other(path: &Path) -> Result<Resolved, Failure> {
     }
     resolved.needs.extend(existing(LOADER_CACHE));
     Ok(resolved)
+}
+
+/// Refuses a program that is, or is run by, the executable that this launcher runs from: by way of `/proc/self/exe` a script
+/// would become it, and could hold on to a file of the host that no mount of the sandbox guards.
+pub(super) fn refuse_own(path: &Path) -> Result<(), Failure> {
+    // The mount as well: what the plan binds is guarded by its own mount. A kernel before 5.8 does not tell mounts apart.
+    let identity = |path: &Path| {
+        let found = statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)?;
+        Ok::<_, Errno>((found.stx_dev_major, found.stx_dev_minor, found.stx_ino, found.stx_mnt_id))
+    };
+    let Ok(own) = identity(Path::new(OWN_EXECUTABLE)) else { return Ok(()) };
+    let mut program = path.to_owned();
+    for _ in 0..MOST_INTERPRETERS {
+        if identity(&program).is_ok_and(|found| found == own) {
+            return Err(Failure { step: Step::Execute, path: Some(path.to_owned()), errno: libc::EACCES });
+        }
+        let Some(interpreter) = script_interpreter(&program).or_else(|| elf::interpreter(&program).ok().flatten())
+        else {
+            return Ok(());
+        };
+        program = interpreter;
+    }
+    Ok(())
+}
+
+/// What the first line of a script names (execve(2), "Interpreter scripts").
+fn script_interpreter(program: &Path) -> Option<PathBuf> {
+    let mut line = Vec::new();
+    fs::File::open(program).ok()?.take(LONGEST_FIRST_LINE).read_to_end(&mut line).ok()?;
+    let line = line.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?.trim_ascii();
+    let name = line.split(|byte| byte.is_ascii_whitespace()).next()?;
+    Some(PathBuf::from(OsStr::from_bytes(name)))
 }
 
 fn existing(path: impl AsRef<Path>) -> Option<PathBuf> {

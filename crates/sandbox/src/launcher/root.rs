@@ -42,6 +42,9 @@ pub(super) fn enter(order: &Order, program: Resolved) -> Result<Prepared, Failur
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .during(Step::Isolate)?;
     let mountings = open_sources(order, &program)?;
+    if let Tree::Host(tree) = &order.plan.tree {
+        host_tree::refuse_hidden(tree, &mountings)?;
+    }
     let allowances = allowances(order, &mountings);
     umask(Mode::from_bits_truncate(0o022));
     let staging = staging();
@@ -60,6 +63,9 @@ pub(super) fn enter(order: &Order, program: Resolved) -> Result<Prepared, Failur
             Tree::Host(_) => host_tree::resolve(&root, &mounting.destination)?,
         };
         mounting.attach(&place)?;
+        if let (Tree::Host(tree), Some(real)) = (&order.plan.tree, &mounting.real) {
+            host_tree::hide_within(tree, real, &place)?;
+        }
     }
     for (link, target) in &program.links {
         make_link(&root, link, target)?;
@@ -84,7 +90,7 @@ fn open_sources(order: &Order, program: &Resolved) -> Result<Vec<Mounting>, Fail
             Content::Data => Kind::Data(bind.access),
             Content::Code => Kind::Code(bind.access),
         };
-        mountings.push(Mounting::open(&bind.source, &bind.destination, kind)?);
+        mountings.push(Mounting::open_named(&bind.source, &bind.destination, kind, bind.named_by)?);
     }
     for path in STANDARD_DEVICES.map(Path::new) {
         let named = order.plan.devices.iter().any(|device| device.path == path);
@@ -99,12 +105,14 @@ fn open_sources(order: &Order, program: &Resolved) -> Result<Vec<Mounting>, Fail
 }
 
 fn allowances(order: &Order, mountings: &[Mounting]) -> Vec<Allowance> {
-    let root = if order.plan.tree == Tree::Bare { Grant::Read } else { Grant::Own };
-    let own = [("/", root), ("/tmp", Grant::ReadWrite)];
-    let own = own.map(|(path, grant)| Allowance { path: path.into(), grant });
+    let own = match &order.plan.tree {
+        Tree::Bare => vec![("/".into(), Grant::Read), ("/tmp".into(), Grant::ReadWrite)],
+        Tree::Host(_) => host_tree::grants(&order.plan.devices),
+    };
+    let own = own.into_iter().map(|(path, grant)| Allowance { path, grant });
     let mounted =
         mountings.iter().map(|mounting| Allowance { path: mounting.destination.clone(), grant: mounting.kind.grant() });
-    own.into_iter().chain(mounted).collect()
+    own.chain(mounted).collect()
 }
 
 fn staging() -> &'static Path {

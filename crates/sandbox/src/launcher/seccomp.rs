@@ -25,11 +25,12 @@ pub(crate) fn supported() -> Result<(), String> {
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) fn restrict_worker(calls: Calls, listeners: Listeners) -> Finding {
     let (more, arguments) = match (calls, listeners) {
-        (Calls::Function, _) => (calls::FUNCTION, calls::FUNCTION_ARGUMENTS),
-        (Calls::Worker, Listeners::None) => (&[][..], calls::ARGUMENTS),
-        (Calls::Worker, Listeners::Accept) => (calls::ACCEPT, calls::ARGUMENTS),
+        (Calls::Function, _) => (vec![calls::FUNCTION], calls::FUNCTION_ARGUMENTS),
+        (Calls::Worker, Listeners::None) => (vec![calls::OPENING], calls::ARGUMENTS),
+        (Calls::Worker, Listeners::Accept) => (vec![calls::OPENING, calls::ACCEPT], calls::ARGUMENTS),
     };
-    finding(filter::restrict(&[calls::WORKER, more], arguments, calls::PRETEND_MISSING))
+    let lists: Vec<_> = [calls::WORKER].into_iter().chain(more).collect();
+    finding(filter::restrict(&lists, arguments, calls::PRETEND_MISSING))
 }
 
 /// Restricts PID 1, from now on, to watching.

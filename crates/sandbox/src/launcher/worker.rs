@@ -14,10 +14,11 @@ use super::descriptors::Links;
 use super::init::{Prepared, Task};
 use super::landlock::{Allowance, Grant};
 use super::program::Executable;
-use super::{descriptors, landlock, limits, seccomp};
+use super::{descriptors, landlock, limits, program, seccomp};
 use crate::channel::Channel;
 use crate::containment::Aspect;
 use crate::order::{During, Failure, Order, Report, Request, Step};
+use crate::plan::Tree;
 use crate::raw;
 use crate::scratch::{RESOURCE_PREFIX, temporary_below};
 
@@ -50,6 +51,9 @@ fn become_program(links: &Links, task: Task, prepared: Prepared) -> Result<Infal
     let folder = task.order.plan.folder.clone();
     chdir(&folder).during_at(Step::Execute, &folder)?;
     let (open_files, listeners, calls) = (task.order.plan.open_files, task.order.plan.listeners, task.order.plan.calls);
+    if task.order.plan.tree != Tree::Bare {
+        program::refuse_own(&executable.inside)?;
+    }
     let path = descriptors::arrange(links, task, executable)?;
     limits::limit_open_files(open_files)?;
     raw::reset_signals();

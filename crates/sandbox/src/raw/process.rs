@@ -1,4 +1,4 @@
-//! Processes: cloning into namespaces, signal dispositions, the landlock version.
+//! Processes: cloning into namespaces, signal dispositions, keyrings, the landlock version.
 
 use std::io;
 
@@ -32,6 +32,15 @@ pub(crate) fn reset_signals() {
         // SAFETY: the default disposition runs no handler of ours.
         let _ = unsafe { signal(each, SigHandler::SigDfl) };
     }
+}
+
+/// Leaves the session keyring of whoever started the core for an empty one (keyctl(2), `KEYCTL_JOIN_SESSION_KEYRING`).
+/// A kernel without keyrings has none to leave.
+pub(crate) fn leave_keyring() {
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    let (no_name, none): (libc::c_long, libc::c_long) = (0, 0);
+    // SAFETY: with a null name the kernel makes an anonymous keyring; no memory of this process is touched.
+    unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, no_name, none, none, none) };
 }
 
 /// The version of landlock's interface that the kernel offers.

@@ -8,6 +8,7 @@ use crate::support::{Fixture, Probe, ask};
 pub const PROMISES: &[Promise] = &[
     ("exceeding_the_memory_limit_kills_that_worker_only_and_says_so", exceeding_the_memory_limit),
     ("staying_below_the_memory_limit_is_unremarkable", staying_below_the_memory_limit_is_unremarkable),
+    ("the_memory_limit_is_kept_within_five_percent", the_memory_limit_is_kept_within_five_percent),
     ("threads_are_limited", threads_are_limited),
     ("open_files_are_limited", open_files_are_limited),
 ];
@@ -41,6 +42,26 @@ fn staying_below_the_memory_limit_is_unremarkable() {
     let (_, exit) = Probe::start(parts, Vec::new()).finish();
     assert!(!exit.memory_exceeded);
     assert_eq!(exit.to_string(), "worker probe exited with code 3");
+}
+
+fn the_memory_limit_is_kept_within_five_percent() {
+    let fixture = Fixture::new();
+    let limit = 256;
+    let mut greedy =
+        Probe::start(PlanParts { memory_bytes: Some(limit << 20), ..fixture.parts(&["grow"]) }, Vec::new());
+    if greedy.sandboxed.containment().finding(Aspect::Memory).unwrap().detail().contains("setrlimit") {
+        return;
+    }
+    let mut reached = 0;
+    loop {
+        match greedy.line().parse::<u64>() {
+            Ok(count) => reached = count,
+            Err(_) => break,
+        }
+    }
+    assert!(greedy.finish().1.memory_exceeded);
+    println!("memory: ended at {reached} of {limit} MiB");
+    assert!((limit * 95 / 100..=limit).contains(&reached), "{reached} of {limit} MiB");
 }
 
 fn threads_are_limited() {

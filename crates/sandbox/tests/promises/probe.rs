@@ -24,6 +24,7 @@ pub fn main(questions: &[String]) -> ExitCode {
             "sleep" => return sleep(),
             "abort" => std::process::abort(),
             "orphan" => return leave_orphan(),
+            "grow" => return grow(),
             _ => answer(verb, object),
         };
         println!("{question} = {answer}");
@@ -121,6 +122,15 @@ fn allocate(mebibytes: usize) -> String {
     let block = vec![1_u8; mebibytes << 20];
     let touched = block.iter().step_by(4096).fold(0_usize, |sum, byte| sum + usize::from(*byte));
     format!("{touched} pages")
+}
+
+/// Touches one MiB more at a time, and says how many it has, until it is ended.
+fn grow() -> ExitCode {
+    let mut blocks = Vec::new();
+    loop {
+        blocks.push(vec![1_u8; 1 << 20]);
+        say(&blocks.len().to_string());
+    }
 }
 
 /// Opens files until one is refused, at most this many.

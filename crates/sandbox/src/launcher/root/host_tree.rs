@@ -11,9 +11,11 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
 
+use super::mounting::Mounting;
 use super::{GUARDED, make_folder, within};
+use crate::launcher::landlock::Grant;
 use crate::order::{During, Failure, Step};
-use crate::plan::HostTree;
+use crate::plan::{Access, Device, HostTree};
 
 /// What covers a hidden folder, and what covers a hidden file.
 const COVER_OPTIONS: &str = "mode=755,size=4k,nr_inodes=64";
@@ -69,19 +71,45 @@ fn own(root: &Path, name: &str, options: &str) -> Result<(), Failure> {
 
 /// Covers what the plan hides and the host has.
 pub(super) fn hide(tree: &HostTree, root: &Path) -> Result<(), Failure> {
-    for path in &tree.hidden {
-        let place = within(root, path);
-        let Ok(found) = fs::symlink_metadata(&place) else { continue };
-        if found.is_dir() {
-            mount(Some("margay"), &place, Some("tmpfs"), GUARDED, Some(COVER_OPTIONS)).during_at(Step::Mount, path)?;
-        } else {
-            let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | GUARDED;
-            mount(Some(EMPTY_FILE), &place, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-                .during_at(Step::Mount, path)?;
-            mount(None::<&str>, &place, None::<&str>, read_only, None::<&str>).during_at(Step::Mount, path)?;
-        }
+    tree.hidden.iter().try_for_each(|path| cover(&within(root, path), path))
+}
+
+/// Covers it once more in a volume that contains it: `real` of the host, mounted at `place`.
+pub(super) fn hide_within(tree: &HostTree, real: &Path, place: &Path) -> Result<(), Failure> {
+    let inside = tree.hidden.iter().filter_map(|path| Some((path, path.strip_prefix(real).ok()?)));
+    inside.into_iter().try_for_each(|(path, below)| cover(&place.join(below), path))
+}
+
+fn cover(place: &Path, path: &Path) -> Result<(), Failure> {
+    let Ok(found) = fs::symlink_metadata(place) else { return Ok(()) };
+    if found.is_dir() {
+        return mount(Some("margay"), place, Some("tmpfs"), GUARDED, Some(COVER_OPTIONS)).during_at(Step::Mount, path);
     }
-    Ok(())
+    let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | GUARDED;
+    mount(Some(EMPTY_FILE), place, None::<&str>, MsFlags::MS_BIND, None::<&str>).during_at(Step::Mount, path)?;
+    mount(None::<&str>, place, None::<&str>, read_only, None::<&str>).during_at(Step::Mount, path)
+}
+
+/// A group document's volume that is, or lies in, what the tree hides is refused.
+pub(super) fn refuse_hidden(tree: &HostTree, mountings: &[Mounting]) -> Result<(), Failure> {
+    let is_hidden = |real: &PathBuf| tree.hidden.iter().any(|hidden| real.starts_with(hidden));
+    match mountings.iter().find_map(|mounting| mounting.real.clone().filter(is_hidden)) {
+        Some(path) => Err(Failure { step: Step::OpenSource, path: Some(path), errno: libc::EACCES }),
+        None => Ok(()),
+    }
+}
+
+/// What landlock allows in the tree. Rights add up on the way from the root, so that where a device may only be read, the
+/// root's own must not hold in `/dev`: the folders below the root have them then, one by one.
+pub(super) fn grants(devices: &[Device]) -> Vec<(PathBuf, Grant)> {
+    let all = vec![(PathBuf::from("/"), Grant::Own)];
+    if devices.iter().all(|device| device.access == Access::ReadWrite) {
+        return all;
+    }
+    let Ok(entries) = fs::read_dir("/") else { return all };
+    let folders = entries.flatten().map(|entry| entry.path()).filter(|path| path != Path::new("/dev"));
+    let own = [("/", Grant::Frame), ("/dev/shm", Grant::ReadWrite), ("/run", Grant::Own), ("/tmp", Grant::Own)];
+    folders.map(|path| (path, Grant::Own)).chain(own.map(|(path, grant)| (path.into(), grant))).collect()
 }
 
 /// Where `path` of the new tree lies below `root`, with the symbolic links of the tree followed inside it. Parts that do

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
 use nix::sys::statvfs::{FsFlags, statvfs};
-use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use rustix::fs::{FileType, fstat};
 
 use super::make_folder;
 use crate::launcher::landlock::Grant;
 use crate::order::{During, Failure, Step};
-use crate::plan::Access;
+use crate::plan::{Access, NamedBy};
+use crate::source::{open_source, real_path};
 
 /// What is mounted, which decides how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,21 +61,32 @@ pub(super) struct Mounting {
     source: OwnedFd,
     path: PathBuf,
     is_folder: bool,
+    /// Where a group document's source really is; the core's own are not looked at.
+    pub real: Option<PathBuf>,
     pub destination: PathBuf,
     pub kind: Kind,
 }
 
 impl Mounting {
-    /// Opens a source, following symbolic links, without reading it. A device has to be one (B-03).
+    /// Opens a source of the core's. A device has to be one (B-03).
     pub fn open(path: &Path, destination: &Path, kind: Kind) -> Result<Self, Failure> {
-        let source = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).during_at(Step::OpenSource, path)?;
+        Self::open_named(path, destination, kind, NamedBy::Core)
+    }
+
+    /// Opens a source without reading it.
+    pub fn open_named(path: &Path, destination: &Path, kind: Kind, named_by: NamedBy) -> Result<Self, Failure> {
+        let source = open_source(path, named_by).during_at(Step::OpenSource, path)?;
+        let real = match named_by {
+            NamedBy::Core => None,
+            NamedBy::Group => Some(real_path(&source).during_at(Step::OpenSource, path)?),
+        };
         let found = FileType::from_raw_mode(fstat(&source).during_at(Step::OpenSource, path)?.st_mode);
         let is_device = matches!(found, FileType::CharacterDevice | FileType::BlockDevice);
         if kind.is_device() && !is_device {
             return Err(Failure { step: Step::OpenSource, path: Some(path.to_owned()), errno: libc::ENODEV });
         }
         let is_folder = found == FileType::Directory;
-        Ok(Self { source, path: path.to_owned(), is_folder, destination: destination.to_owned(), kind })
+        Ok(Self { source, path: path.to_owned(), is_folder, real, destination: destination.to_owned(), kind })
     }
 
     /// Makes the mount point `target` and mounts there.

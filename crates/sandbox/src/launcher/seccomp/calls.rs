@@ -147,7 +147,6 @@ pub(super) const WORKER: &[Group] = &[
     Group {
         reason: "files that the mounts and landlock let it reach; ownership, modes, links and nodes are left out",
         calls: &[
-            SYS_openat,
             SYS_fstat,
             SYS_newfstatat,
             SYS_statx,
@@ -210,7 +209,6 @@ pub(super) const WORKER: &[Group] = &[
         reason: "older forms of the above that programs for x86_64 still use, and thread-local storage",
         calls: &[
             SYS_arch_prctl,
-            SYS_open,
             SYS_stat,
             SYS_lstat,
             SYS_access,
@@ -246,6 +244,13 @@ pub(super) const WORKER: &[Group] = &[
     },
 ];
 
+/// Opening files, which a user's function may do with some modes only.
+pub(super) const OPENING: &[Group] = &[
+    Group { reason: "opening files that the mounts and landlock let it reach", calls: &[SYS_openat] },
+    #[cfg(target_arch = "x86_64")]
+    Group { reason: "an older form of opening", calls: &[SYS_open] },
+];
+
 /// What the worker's program may call besides, when its plan lets it take connections.
 pub(super) const ACCEPT: &[Group] =
     &[Group { reason: "taking connections from a listening socket that it was given", calls: &[SYS_accept4] }];
@@ -260,8 +265,6 @@ pub(super) const FUNCTION: &[Group] = &[
     Group {
         reason: "ownership, modes, times, links and attributes of files in its own layer and on its volumes",
         calls: &[
-            SYS_fchmod,
-            SYS_fchmodat,
             SYS_fchown,
             SYS_fchownat,
             SYS_utimensat,
@@ -331,7 +334,6 @@ pub(super) const FUNCTION: &[Group] = &[
     Group {
         reason: "older forms of the above that programs for x86_64 still use",
         calls: &[
-            SYS_chmod,
             SYS_chown,
             SYS_lchown,
             SYS_utime,
@@ -339,7 +341,6 @@ pub(super) const FUNCTION: &[Group] = &[
             SYS_futimesat,
             SYS_link,
             SYS_symlink,
-            SYS_creat,
             SYS_setrlimit,
         ],
     },
@@ -354,6 +355,23 @@ const CLONE: Restricted = Restricted {
     alternatives: &[&[Test::HasNone { argument: 0, bits: NAMESPACES }]],
 };
 
+/// The mode bits by which a program takes its file's user or group. Inside the sandbox they mean nothing, but on a volume the
+/// host would honour them.
+const SET_ID: u32 = (S_ISUID | S_ISGID) as u32;
+
+/// The flags with which opening uses its mode.
+const MAKING: u32 = (O_CREAT | (O_TMPFILE & !O_DIRECTORY)) as u32;
+
+/// Changing modes, by the argument that has them.
+const fn changing_mode(call: c_long, alternatives: &'static [&'static [Test]]) -> Restricted {
+    Restricted { reason: "modes, but no program that takes its file's user or group", call, alternatives }
+}
+
+/// Opening and making files, by the arguments that have flags and mode.
+const fn opening(call: c_long, alternatives: &'static [&'static [Test]]) -> Restricted {
+    Restricted { reason: "files, but none made that takes its own user or group", call, alternatives }
+}
+
 /// Device control.
 const IOCTL: Restricted = Restricted {
     reason: "device control (cameras), but no typing into a terminal",
@@ -367,6 +385,18 @@ const IOCTL: Restricted = Restricted {
 /// What a user's function may call with some arguments only.
 pub(super) const FUNCTION_ARGUMENTS: &[Restricted] = &[
     CLONE,
+    opening(
+        SYS_openat,
+        &[&[Test::HasNone { argument: 2, bits: MAKING }], &[Test::HasNone { argument: 3, bits: SET_ID }]],
+    ),
+    changing_mode(SYS_fchmod, &[&[Test::HasNone { argument: 1, bits: SET_ID }]]),
+    changing_mode(SYS_fchmodat, &[&[Test::HasNone { argument: 2, bits: SET_ID }]]),
+    #[cfg(target_arch = "x86_64")]
+    opening(SYS_open, &[&[Test::HasNone { argument: 1, bits: MAKING }], &[Test::HasNone { argument: 2, bits: SET_ID }]]),
+    #[cfg(target_arch = "x86_64")]
+    opening(SYS_creat, &[&[Test::HasNone { argument: 1, bits: SET_ID }]]),
+    #[cfg(target_arch = "x86_64")]
+    changing_mode(SYS_chmod, &[&[Test::HasNone { argument: 1, bits: SET_ID }]]),
     Restricted {
         reason: "the internet, Unix sockets, and questions about interfaces and routes; no raw packets, no odd protocols",
         call: SYS_socket,

@@ -8,7 +8,7 @@ use seccompiler::{
 };
 
 /// A group of system calls with the reason why it is allowed.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Group {
     #[cfg_attr(not(test), expect(dead_code, reason = "for readers of the list; a test insists on it"))]
     pub reason: &'static str,
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_lists_become_filters_of_a_size_the_kernel_takes() {
-        let worker = allowed(&[calls::WORKER, calls::ACCEPT], calls::ARGUMENTS, calls::PRETEND_MISSING).unwrap();
+        let worker = allowed(&[calls::WORKER, calls::OPENING, calls::ACCEPT], calls::ARGUMENTS, calls::PRETEND_MISSING).unwrap();
         assert!((100..4096).contains(&worker.len()), "{} instructions", worker.len());
         let function =
             allowed(&[calls::WORKER, calls::FUNCTION], calls::FUNCTION_ARGUMENTS, calls::PRETEND_MISSING).unwrap();
@@ -137,11 +137,12 @@ mod tests {
 
     #[test]
     fn every_group_gives_its_reason_and_no_call_is_listed_twice() {
-        let groups = [calls::WORKER, calls::ACCEPT, calls::FUNCTION, calls::INIT].into_iter().flatten();
+        let groups = [calls::WORKER, calls::OPENING, calls::ACCEPT, calls::FUNCTION, calls::INIT].into_iter().flatten();
         let reasons = groups.map(|group| group.reason);
         let restricted = calls::ARGUMENTS.iter().chain(calls::FUNCTION_ARGUMENTS);
         assert!(reasons.chain(restricted.map(|each| each.reason)).all(|reason| !reason.is_empty()));
-        for (more, arguments) in [(calls::ACCEPT, calls::ARGUMENTS), (calls::FUNCTION, calls::FUNCTION_ARGUMENTS)] {
+        let of_workers = [calls::OPENING, calls::ACCEPT].concat();
+        for (more, arguments) in [(&of_workers[..], calls::ARGUMENTS), (calls::FUNCTION, calls::FUNCTION_ARGUMENTS)] {
             let mut listed: Vec<_> = calls::WORKER.iter().chain(more).flat_map(|group| group.calls).copied().collect();
             listed.extend(arguments.iter().map(|each| each.call));
             listed.extend(calls::PRETEND_MISSING);
