@@ -62,7 +62,8 @@ impl Hub {
         policy: QueueFullPolicy,
     ) -> Result<(), RouteError> {
         let source = Endpoint::Function(source.to_owned());
-        match self.0.router.publish(Outgoing { source: &source, topic, payload, mark: (0, Worth::OfFunction), policy }) {
+        match self.0.router.publish(Outgoing { source: &source, topic, payload, mark: (0, Worth::OfFunction), policy })
+        {
             Ok(_) | Err(RouteError::NoRoute { .. }) => Ok(()),
             Err(error) => Err(error),
         }

@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use margay_sandbox::{
-    Access, Bind, Calls, Content, Device, GroupRule, HostTree, NamedBy, Network, Plan, PlanError, PlanParts, Program, Tree,
+    Access, Bind, Calls, Content, Device, GroupRule, HostTree, NamedBy, Network, Plan, PlanError, PlanParts, Program,
+    Tree,
 };
 
 use super::code::{Code, TASK_ROOT};

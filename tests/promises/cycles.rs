@@ -114,7 +114,8 @@ fn deploy(device: &mut Device, round: usize) {
 fn all_run(status: &CoreStatus, round: usize, device: &Device) -> bool {
     (0..FUNCTIONS).all(|number| {
         of(status, &name(number)).is_some_and(|function| {
-            function.state == FunctionState::Running && function.workers.iter().all(|worker| runs_round(worker.pid, round))
+            function.state == FunctionState::Running
+                && function.workers.iter().all(|worker| runs_round(worker.pid, round))
         })
     }) && status.deployment.as_ref().is_some_and(|report| report.status == margay::deployment::Status::Success)
         && device.status().is_some()
@@ -160,7 +161,12 @@ fn a_thousand_starts_and_stops_leave_nothing_behind() {
     }
     println!(
         "cycles: {} starts and stops; {} mounts, {} groups, {} processes, {} descriptors, {} files before and after",
-        rounds * FUNCTIONS, before.mounts.len(), before.groups, before.processes, before.descriptors, before.files.len()
+        rounds * FUNCTIONS,
+        before.mounts.len(),
+        before.groups,
+        before.processes,
+        before.descriptors,
+        before.files.len()
     );
     assert_eq!(after, before);
 }

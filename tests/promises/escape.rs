@@ -108,7 +108,9 @@ const ROOT_IN_ITS_LAYER: &[(&str, &[&str])] = &[
 fn is_refusal(name: &str, outcome: &str, as_root: bool) -> bool {
     let fits = |rows: &[(&str, &[&str])]| {
         let row = rows.iter().find(|(beginning, _)| name.starts_with(beginning));
-        row.map(|(_, outcomes)| outcomes.iter().any(|allowed| outcome == *allowed || outcome.starts_with(&format!("{allowed}:"))))
+        row.map(|(_, outcomes)| {
+            outcomes.iter().any(|allowed| outcome == *allowed || outcome.starts_with(&format!("{allowed}:")))
+        })
     };
     if as_root && let Some(fits) = fits(ROOT_IN_ITS_LAYER) {
         return fits;
@@ -151,15 +153,19 @@ impl Arena {
         symlink("/proc/1/root", open.join("root-link")).unwrap();
         set_user_id_python(&open.join("root-python"));
         set_user_id_python(&folder.join("root-python"));
-        let made = Command::new("mknod").args(["-m", "666"]).arg(open.join("zero")).args(["c", "1", "5"]).status().unwrap();
+        let made =
+            Command::new("mknod").args(["-m", "666"]).arg(open.join("zero")).args(["c", "1", "5"]).status().unwrap();
         assert!(made.success(), "mknod");
-        device.resources.push(json!({ "Id": "zero", "Name": "zero", "ResourceDataContainer": { "LocalDeviceResourceData": {
+        device
+            .resources
+            .push(json!({ "Id": "zero", "Name": "zero", "ResourceDataContainer": { "LocalDeviceResourceData": {
             "SourcePath": "/dev/zero", "GroupOwnerSetting": { "AutoAddGroupOwner": true } } } }));
         let policies = json!([{ "ResourceId": "open", "Permission": "rw" }, { "ResourceId": "closed", "Permission": "ro" },
             { "ResourceId": "model", "Permission": "ro" }, { "ResourceId": "zero", "Permission": "ro" }]);
         let mut environment = json!({ "ResourceAccessPolicies": policies, "AccessSysfs": true });
         if as_root {
-            environment["Execution"] = json!({ "IsolationMode": "GreengrassContainer", "RunAs": { "Uid": 0, "Gid": 0 } });
+            environment["Execution"] =
+                json!({ "IsolationMode": "GreengrassContainer", "RunAs": { "Uid": 0, "Gid": 0 } });
             device.config["runtime"]["allowFunctionsToRunAsRoot"] = "yes".into();
         }
         let memory = json!({ "Environment": environment, "MemorySize": 262_144, "Timeout": 120 });
@@ -187,7 +193,8 @@ impl Arena {
         let found = viewer.next_payload();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let outcomes = found.as_array().unwrap().iter().map(|row| (text(&row[0]), text(&row[1]))).collect();
-        let status = self.device.wait_for("the attacker", |status| of(status, "attacker").is_some_and(|f| f.succeeded == 1));
+        let status =
+            self.device.wait_for("the attacker", |status| of(status, "attacker").is_some_and(|f| f.succeeded == 1));
         (outcomes, status)
     }
 
@@ -217,7 +224,9 @@ fn interface(pid: i32) -> Value {
 fn groups(pid: i32) -> Vec<PathBuf> {
     let membership = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     let of = |controller: &str, mount: &str, file: &str| {
-        let line = membership.lines().find(|line| line.split(':').nth(1).is_some_and(|names| names.split(',').any(|n| n == controller)))?;
+        let line = membership
+            .lines()
+            .find(|line| line.split(':').nth(1).is_some_and(|names| names.split(',').any(|n| n == controller)))?;
         let path = line.splitn(3, ':').nth(2)?.trim_start_matches('/').to_owned();
         Some(Path::new("/sys/fs/cgroup").join(mount).join(path).join(file))
     };

@@ -64,7 +64,11 @@ fn a_link_that_a_function_left_in_the_place_of_a_volume_is_not_followed() {
         let mut viewer = Viewer::connect(&device, "functions-viewer", &format!("{}/out", topic(name)));
         let key = device.files.private_key.canonicalize().unwrap();
         let inside = Path::new("/volumes/it").join(key.strip_prefix(&folder).unwrap());
-        send(&device, name, &json!(["/volumes/it/note", inside, "/volumes/it/data/note", "/volumes/it/status.sock"]).to_string());
+        send(
+            &device,
+            name,
+            &json!(["/volumes/it/note", inside, "/volumes/it/data/note", "/volumes/it/status.sock"]).to_string(),
+        );
         let found = viewer.next_payload();
         match name {
             "linked" => assert_eq!(found[0], "of the host", "a link of root is followed: {found}"),

@@ -28,7 +28,9 @@ def publish(topic, payload):
 
 /// Each hostile function's name, and what it does from its start on.
 const HOSTILE: [(&str, &str); 7] = [
-    ("forks", "
+    (
+        "forks",
+        "
 def handler(event, context):
     pass
 children = 0
@@ -39,8 +41,11 @@ while True:
     except OSError as error:
         print('no more processes:', error, flush=True)
         time.sleep(1)
-"),
-    ("fills", "
+",
+    ),
+    (
+        "fills",
+        "
 def handler(event, context):
     pass
 number = 0
@@ -53,21 +58,30 @@ while True:
     except OSError as error:
         print('the disk is full:', error, flush=True)
         time.sleep(1)
-"),
-    ("stubborn", "
+",
+    ),
+    (
+        "stubborn",
+        "
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 def handler(event, context):
     pass
 while True:
     time.sleep(1)
-"),
-    ("logs", "
+",
+    ),
+    (
+        "logs",
+        "
 def handler(event, context):
     pass
 while True:
     print('all work and no play makes this a dull function')
-"),
-    ("publishes", "
+",
+    ),
+    (
+        "publishes",
+        "
 def handler(event, context):
     pass
 number = 0
@@ -78,8 +92,11 @@ while True:
         print('refused:', error, flush=True)
         time.sleep(0.1)
     number += 1
-"),
-    ("large", "
+",
+    ),
+    (
+        "large",
+        "
 def handler(event, context):
     pass
 while True:
@@ -89,14 +106,18 @@ while True:
     except Exception as error:
         print('refused:', error, flush=True)
     time.sleep(1)
-"),
-    ("allocates", "
+",
+    ),
+    (
+        "allocates",
+        "
 def handler(event, context):
     pass
 all = []
 while True:
     all.append(bytearray(1 << 20))
-"),
+",
+    ),
 ];
 
 /// Answers what it is asked.
@@ -145,7 +166,9 @@ fn what_hostile_functions_do_is_limited_and_named_and_nobody_else_notices() {
             && says(&device, "fills", "No space left on device")
             && says(&device, "forks", "no more processes")
             && says(&device, "large", "413")
-            && is("logs", &|f| f.last_error.as_ref().is_some_and(|why| why.contains("prints faster than 256 KiB a second")))
+            && is("logs", &|f| {
+                f.last_error.as_ref().is_some_and(|why| why.contains("prints faster than 256 KiB a second"))
+            })
     });
     let why = of(&status, "allocates").unwrap().last_error.clone().unwrap();
     assert!(why.contains("reached its memory limit of 128 MiB"), "told apart from an end: {why}");
@@ -158,11 +181,21 @@ fn what_hostile_functions_do_is_limited_and_named_and_nobody_else_notices() {
     }
     let status = device.wait_for("more frames", |status| inferred(status) > before + 20);
     let dropped = |reason: &str| status.link.dropped.get(reason).copied().unwrap_or(0);
-    println!("hostile: {} frames, {} delivered, {} dropped as spool_full", inferred(&status), status.link.delivered, dropped("spool_full"));
+    println!(
+        "hostile: {} frames, {} delivered, {} dropped as spool_full",
+        inferred(&status),
+        status.link.delivered,
+        dropped("spool_full")
+    );
     for (name, _) in HOSTILE {
         let function = of(&status, name).unwrap();
-        println!("hostile: {name}: {}, {} ends, {} out of memory, {:?}", function.state.name(), function.crashes,
-            function.out_of_memory, function.workers.first().map(|w| (w.memory, w.refused_processes)));
+        println!(
+            "hostile: {name}: {}, {} ends, {} out of memory, {:?}",
+            function.state.name(),
+            function.crashes,
+            function.out_of_memory,
+            function.workers.first().map(|w| (w.memory, w.refused_processes))
+        );
         for worker in &function.workers {
             assert!(worker.memory.unwrap() <= worker.memory_limit, "{name}: {worker:?}");
         }

@@ -163,12 +163,19 @@ fn main() -> Result<(), String> {
     for (way, of_way) in usable.iter().zip(&times) {
         println!("{:<24} median {:>8.2?}", way.name(), median_time(of_way));
     }
-    for (one, other) in [(Way::Sandbox, Way::ForkAndExec), (Way::Sandbox, Way::Bubblewrap), (Way::Sandbox, Way::Runc),
-        (Way::SandboxWithoutNetwork, Way::BubblewrapWithoutNetwork)]
-    {
+    for (one, other) in [
+        (Way::Sandbox, Way::ForkAndExec),
+        (Way::Sandbox, Way::Bubblewrap),
+        (Way::Sandbox, Way::Runc),
+        (Way::SandboxWithoutNetwork, Way::BubblewrapWithoutNetwork),
+    ] {
         let place = |way| usable.iter().position(|usable| *usable == way);
         if let (Some(one_place), Some(other_place)) = (place(one), place(other)) {
-            let ratios: Vec<f64> = times[one_place].iter().zip(&times[other_place]).map(|(a, b)| a.as_secs_f64() / b.as_secs_f64()).collect();
+            let ratios: Vec<f64> = times[one_place]
+                .iter()
+                .zip(&times[other_place])
+                .map(|(a, b)| a.as_secs_f64() / b.as_secs_f64())
+                .collect();
             let (low, high) = interval(&ratios);
             println!("{} over {}: {:.2} ({low:.2} to {high:.2})", one.name(), other.name(), median(ratios));
         }

@@ -333,16 +333,7 @@ pub(super) const FUNCTION: &[Group] = &[
     #[cfg(target_arch = "x86_64")]
     Group {
         reason: "older forms of the above that programs for x86_64 still use",
-        calls: &[
-            SYS_chown,
-            SYS_lchown,
-            SYS_utime,
-            SYS_utimes,
-            SYS_futimesat,
-            SYS_link,
-            SYS_symlink,
-            SYS_setrlimit,
-        ],
+        calls: &[SYS_chown, SYS_lchown, SYS_utime, SYS_utimes, SYS_futimesat, SYS_link, SYS_symlink, SYS_setrlimit],
     },
     #[cfg(target_arch = "aarch64")]
     Group { reason: "an older form of setting limits", calls: &[SYS_setrlimit] },
@@ -392,7 +383,10 @@ pub(super) const FUNCTION_ARGUMENTS: &[Restricted] = &[
     changing_mode(SYS_fchmod, &[&[Test::HasNone { argument: 1, bits: SET_ID }]]),
     changing_mode(SYS_fchmodat, &[&[Test::HasNone { argument: 2, bits: SET_ID }]]),
     #[cfg(target_arch = "x86_64")]
-    opening(SYS_open, &[&[Test::HasNone { argument: 1, bits: MAKING }], &[Test::HasNone { argument: 2, bits: SET_ID }]]),
+    opening(
+        SYS_open,
+        &[&[Test::HasNone { argument: 1, bits: MAKING }], &[Test::HasNone { argument: 2, bits: SET_ID }]],
+    ),
     #[cfg(target_arch = "x86_64")]
     opening(SYS_creat, &[&[Test::HasNone { argument: 1, bits: SET_ID }]]),
     #[cfg(target_arch = "x86_64")]

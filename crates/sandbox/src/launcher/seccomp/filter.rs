@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn the_lists_become_filters_of_a_size_the_kernel_takes() {
-        let worker = allowed(&[calls::WORKER, calls::OPENING, calls::ACCEPT], calls::ARGUMENTS, calls::PRETEND_MISSING).unwrap();
+        let worker =
+            allowed(&[calls::WORKER, calls::OPENING, calls::ACCEPT], calls::ARGUMENTS, calls::PRETEND_MISSING).unwrap();
         assert!((100..4096).contains(&worker.len()), "{} instructions", worker.len());
         let function =
             allowed(&[calls::WORKER, calls::FUNCTION], calls::FUNCTION_ARGUMENTS, calls::PRETEND_MISSING).unwrap();
