@@ -35,11 +35,9 @@ library=$(/usr/bin/python3 -c 'import sysconfig; print(sysconfig.get_path("stdli
 mkdir -p "$root$library" "$root"/{etc,usr/bin,var/tmp,run,mnt,opt}
 (cd "$library" && find . -name __pycache__ -prune -o \( -path ./test -o -path ./idlelib -o -path ./lib2to3 -o -path ./ensurepip \
     -o -path ./dist-packages -o -path './config-*' \) -prune -o -type f -print | cpio -pdm --quiet "$root$library")
-for native in "$library"/lib-dynload/*.so; do
-    ldd "$native" | grep -o '/[^ ]*' | grep -v ':$' | sort -u | while read -r needed; do
-        mkdir -p "$root$(dirname "$needed")"
-        cp -nL "$needed" "$root$needed"
-    done
+ldd "$library"/lib-dynload/*.so | grep -o '/[^ ]*' | grep -v ':$' | sort -u | while read -r needed; do
+    mkdir -p "$root$(dirname "$needed")"
+    cp -nL "$needed" "$root$needed"
 done
 # Promises start the program where cargo built it, in the repository. There it is a script that gives the core a control
 # group of its own first.
