@@ -44,8 +44,9 @@ pub(super) struct Guard {
 impl Guard {
     fn admits(&self, table: &str, peer: SocketAddr, own: SocketAddr) -> bool {
         let Some((user, socket)) = owner_of(table, peer, own) else { return false };
-        let processes = self.sandbox.upgrade().and_then(|sandbox| sandbox.processes());
-        user == self.user && processes.is_none_or(|processes| is_held(&processes, socket))
+        // Nobody is left to connect once it is gone.
+        let Some(sandbox) = self.sandbox.upgrade() else { return false };
+        user == self.user && sandbox.processes().is_none_or(|processes| is_held(&processes, socket))
     }
 }
 

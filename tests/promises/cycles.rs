@@ -43,7 +43,7 @@ impl Inventory {
             groups: groups(Path::new("/sys/fs/cgroup"), core),
             processes: descendants(core),
             descriptors: fs::read_dir(format!("/proc/{core}/fd")).unwrap().count(),
-            files: files(device),
+            files: files(core, device),
         }
     }
 }
@@ -69,22 +69,25 @@ fn descendants(pid: u32) -> usize {
     children.map(|child| 1 + descendants(child)).sum()
 }
 
-fn files(device: &Device) -> BTreeSet<PathBuf> {
+fn files(core: u32, device: &Device) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     collect(&device.root(), &mut found);
     let temporary = fs::read_dir(std::env::temp_dir()).unwrap().flatten().map(|entry| entry.path());
-    let core = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("margay."));
-    found.extend(temporary.filter(core));
+    let prefix = format!("margay.{core}.");
+    let own = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
+    found.extend(temporary.filter(own));
     found
 }
 
-/// Without the records of deployments, of which the core keeps the newest by number and time.
+/// Without the records of deployments, of which the core keeps the newest by number and time, and the clock's file, which
+/// comes once a server has told the time.
 fn collect(folder: &Path, found: &mut BTreeSet<PathBuf>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         match path.is_dir() {
             true if path.ends_with("deployment/deployments") => {}
             true => collect(&path, found),
+            false if path.ends_with("state/last-good-time") => {}
             false => drop(found.insert(path)),
         }
     }

@@ -142,6 +142,25 @@ fn inferred(status: &CoreStatus) -> u64 {
     classifier.ledger.inferred()
 }
 
+/// Says how each stands, and that it is within its memory and its log's space.
+fn assert_limited(device: &Device, status: &CoreStatus) {
+    for (name, _) in HOSTILE {
+        let function = of(status, name).unwrap();
+        println!(
+            "hostile: {name}: {}, {} ends, {} out of memory, {:?}",
+            function.state.name(),
+            function.crashes,
+            function.out_of_memory,
+            function.workers.first().map(|w| (w.memory, w.refused_processes))
+        );
+        for worker in &function.workers {
+            assert!(worker.memory.unwrap() <= worker.memory_limit, "{name}: {worker:?}");
+        }
+        let bytes: u64 = log(device, name).iter().filter_map(|path| Some(path.metadata().ok()?.len())).sum();
+        assert!(bytes <= 128 << 10, "{name}: {bytes} bytes of log");
+    }
+}
+
 #[test]
 fn what_hostile_functions_do_is_limited_and_named_and_nobody_else_notices() {
     if !has_python() {
@@ -187,21 +206,7 @@ fn what_hostile_functions_do_is_limited_and_named_and_nobody_else_notices() {
         status.link.delivered,
         dropped("spool_full")
     );
-    for (name, _) in HOSTILE {
-        let function = of(&status, name).unwrap();
-        println!(
-            "hostile: {name}: {}, {} ends, {} out of memory, {:?}",
-            function.state.name(),
-            function.crashes,
-            function.out_of_memory,
-            function.workers.first().map(|w| (w.memory, w.refused_processes))
-        );
-        for worker in &function.workers {
-            assert!(worker.memory.unwrap() <= worker.memory_limit, "{name}: {worker:?}");
-        }
-        let bytes: u64 = log(&device, name).iter().filter_map(|path| Some(path.metadata().ok()?.len())).sum();
-        assert!(bytes <= 128 << 10, "{name}: {bytes} bytes of log");
-    }
+    assert_limited(&device, &status);
     let config = device.config_path();
     let table = String::from_utf8(program::run(&["functions", "--config", config.to_str().unwrap()]).stdout).unwrap();
     assert!(table.contains("processes refused, it has as many as it may"), "{table}");

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::device::Device;
 
-/// How long a test waits for a message.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a test waits for a message, in seconds.
+const PATIENCE: u64 = 60;
 
 /// A standing subscription.
 pub struct Viewer<'a> {
@@ -54,7 +54,8 @@ impl<'a> Viewer<'a> {
     }
 
     fn next(&mut self) -> Received {
-        let next = async { tokio::time::timeout(PATIENCE, self.viewer.next()).await };
+        let next =
+            async { tokio::time::timeout(Duration::from_secs(super::scaled(PATIENCE)), self.viewer.next()).await };
         match self.device.runtime.block_on(next) {
             Ok(received) => received.unwrap(),
             Err(_) => panic!("no message came; the log:\n{}", self.device.log()),

@@ -13,6 +13,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use margay_sandbox::{Calls, HostTree, Network, Plan, PlanParts, Program, Tree, launch_from};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 
 /// Ends at once.
 const PROGRAM: &str = "/bin/true";
@@ -108,6 +110,8 @@ fn bundle(folder: &Path) -> Option<()> {
     spec["root"] = serde_json::json!({ "path": "/", "readonly": true });
     spec["linux"]["resources"]["memory"] = serde_json::json!({ "limit": LIMITS.0 << 20 });
     spec["linux"]["resources"]["pids"] = serde_json::json!({ "limit": LIMITS.1 });
+    // The host's root brings its own.
+    spec["mounts"].as_array_mut()?.retain(|mount| mount["type"] != "sysfs" && mount["type"] != "cgroup");
     let namespaces = spec["linux"]["namespaces"].as_array_mut()?;
     namespaces.retain(|namespace| namespace["type"] != "network" && namespace["type"] != "cgroup");
     fs::write(&path, serde_json::to_vec(&spec).ok()?).ok()
@@ -152,16 +156,19 @@ fn main() -> Result<(), String> {
         }
     }
     let mut times = vec![Vec::with_capacity(rounds); usable.len()];
+    let mut works = times.clone();
     for round in 0..rounds {
         for place in 0..usable.len() {
             let place = (place + round) % usable.len();
-            let started = Instant::now();
+            let (started, work) = (Instant::now(), processor_time()?);
             start(usable[place], &margay, &folder, round)?;
             times[place].push(started.elapsed());
+            works[place].push(processor_time()?.saturating_sub(work));
         }
     }
-    for (way, of_way) in usable.iter().zip(&times) {
-        println!("{:<24} median {:>8.2?}", way.name(), median_time(of_way));
+    for (place, way) in usable.iter().enumerate() {
+        let (time, work) = (median_time(&times[place]), median_time(&works[place]));
+        println!("{:<24} median {time:>8.2?}, processor {work:>8.2?}", way.name());
     }
     for (one, other) in [
         (Way::Sandbox, Way::ForkAndExec),
@@ -183,6 +190,18 @@ fn main() -> Result<(), String> {
     // What is left of it is in the temporary folder.
     let _ = fs::remove_dir_all(&folder);
     Ok(())
+}
+
+/// What this process and those that it has waited for have taken of the processors.
+fn processor_time() -> Result<Duration, String> {
+    let mut sum = Duration::ZERO;
+    for who in [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN] {
+        let usage = getrusage(who).map_err(|error| error.to_string())?;
+        for time in [usage.user_time(), usage.system_time()] {
+            sum += Duration::from_micros(u64::try_from(time.num_microseconds()).unwrap_or(0));
+        }
+    }
+    Ok(sum)
 }
 
 fn median_time(times: &[Duration]) -> Duration {

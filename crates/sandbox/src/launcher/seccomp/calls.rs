@@ -348,7 +348,7 @@ const CLONE: Restricted = Restricted {
 
 /// The mode bits by which a program takes its file's user or group. Inside the sandbox they mean nothing, but on a volume the
 /// host would honour them.
-const SET_ID: u32 = (S_ISUID | S_ISGID) as u32;
+const SET_ID: u32 = S_ISUID | S_ISGID;
 
 /// The flags with which opening uses its mode.
 const MAKING: u32 = (O_CREAT | (O_TMPFILE & !O_DIRECTORY)) as u32;
