@@ -26,6 +26,9 @@ echo # The firmware leaves its line unfinished.
 export MARGAY_TEST_SCALE=4
 cd /repository || exit 1
 failed=0
+# The sandbox by itself: limits, the kernel's counts of what it ended for them, the tree, what is refused.
+mkdir /sys/fs/cgroup/sandbox
+(echo 0 >/sys/fs/cgroup/sandbox/cgroup.procs && exec sandbox-promises) || failed=1
 # One after the other: the processor is emulated.
 promises --test-threads=1 --nocapture escape:: escape_links:: hostile:: functions_contained:: functions_inspected:: || failed=1
 grep -H . /sys/fs/cgroup/cgroup.controllers

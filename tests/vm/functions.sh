@@ -19,7 +19,9 @@ echo "== programs and kernel"
 cargo build --workspace --locked -q
 built=$(cargo test --workspace --locked --no-run --test promises --message-format=json 2>/dev/null)
 # The sandbox crate has promises, too; those here are the ones that are given the margay program.
-promises=$(grep '"name":"promises"' <<<"$built" | grep -v crates/sandbox | grep -o '"executable":"[^"]*"' | cut -d'"' -f4)
+executables=$(grep '"name":"promises"' <<<"$built")
+promises=$(grep -v crates/sandbox <<<"$executables" | grep -o '"executable":"[^"]*"' | cut -d'"' -f4)
+sandbox=$(grep crates/sandbox <<<"$executables" | grep -o '"executable":"[^"]*"' | cut -d'"' -f4)
 fetch_kernel
 
 echo "== machine"
@@ -29,6 +31,7 @@ put_busybox "$root" sh mount insmod poweroff mkdir sed ip echo cp touch sleep gr
     mknod mkfifo chmod env test su
 put_program "$root" "$target/debug/margay" /bin/margay
 put_program "$root" "$promises" /bin/promises
+put_program "$root" "$sandbox" /bin/sandbox-promises
 put_program "$root" "$(realpath /usr/bin/python3)" /usr/bin/python3
 put_modules "$root" overlay
 library=$(/usr/bin/python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')

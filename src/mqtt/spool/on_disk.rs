@@ -264,7 +264,7 @@ fn a_function_that_floods_costs_its_own_messages_also_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let settings = SpoolSettings::new(MIN_MAX_SIZE_BYTES, StorageType::FileSystem(folder.path().to_owned())).unwrap();
     let mut disk = Disk::open_with(&settings);
-    let mut put = |disk: &mut Disk, text: String, worth| {
+    let put = |disk: &mut Disk, text: String, worth| {
         let payload = [text.into_bytes(), vec![b'x'; 10_000]].concat();
         disk.spool.accept_worth(topic("a"), payload.into(), (0, worth), Instant::now()).unwrap();
         disk.commit();
