@@ -1,22 +1,23 @@
 //! What a function may see and do: the plan of its sandbox.
 //!
 //! The host's root, read-only below a private layer, with the core's files hidden; its code at `/lambda`; its resources
-//! where the group document says; the host's network, as in V1, unless `MARGAY_NETWORK` says `none`.
+//! where the group document says; the host's network, as in V1, unless the group document
+//! asks for less.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use margay_sandbox::{
-    Access, Bind, Calls, Content, Device, GroupRule, HostTree, NamedBy, Network, Plan, PlanError, PlanParts, Program,
-    Tree,
+    Access, Bind, Calls, Content, Cpu, Device, GroupRule, HostTree, NamedBy, Network, Plan, PlanError, PlanParts,
+    Program, Tree,
 };
 
 use super::code::{Code, TASK_ROOT};
 use super::modules::PYTHON_FOLDER;
 use super::settings::{Attached, Settings};
 use crate::credentials::Lease;
-use crate::group::{Encoding, GroupOwner, ResourceData};
+use crate::group::{Encoding, FunctionNetwork, FunctionRoot, GroupOwner, ResourceData};
 
 /// Processes and threads of a function, PID 1 included.
 const PIDS: u32 = 256;
@@ -26,9 +27,6 @@ const OPEN_FILES: u64 = 1024;
 
 /// What it may write to its private layer, and to `/tmp`, in bytes; both count against its memory limit.
 const WRITABLE: u64 = 64 << 20;
-
-/// The variable by which a group gives a function no network. It is ours; V1 had none.
-pub(super) const NETWORK: &str = "MARGAY_NETWORK";
 
 /// Where the host's resolver is configured, which may lie below `/run`.
 const RESOLVER: &str = "/etc/resolv.conf";
@@ -52,7 +50,7 @@ pub(super) enum FunctionPlanError {
 
 /// Whether the function has a network of its own, with nothing but the core in it.
 pub(super) fn is_without_network(settings: &Settings) -> bool {
-    settings.function.variables.get(NETWORK).is_some_and(|value| value == "none")
+    settings.function.own.network == FunctionNetwork::None
 }
 
 /// A machine learning resource of the function whose files are not there.
@@ -90,11 +88,16 @@ pub(super) fn plan(
         devices,
         account: settings.account,
         memory_bytes: Some(settings.memory_limit()),
+        cpu: Cpu { weight: function.own.cpu.weight, quota: function.own.cpu.quota },
         pids: Some(PIDS),
         open_files: Some(OPEN_FILES),
         temporary_bytes: WRITABLE,
         network: if without_network { Network::None } else { Network::Host },
-        tree: Tree::Host(HostTree { hidden: settings.hidden.clone(), writable_bytes: WRITABLE }),
+        tree: Tree::Host(HostTree {
+            hidden: settings.hidden.clone(),
+            writable_bytes: WRITABLE,
+            read_only: function.own.root == FunctionRoot::ReadOnly,
+        }),
         calls: Calls::Function,
         folder: PathBuf::from(TASK_ROOT),
         ..PlanParts::default()
@@ -160,7 +163,6 @@ fn environment(settings: &Settings, code: &Code, lease: &Lease, interface: Socke
     let mut variables: BTreeMap<String, String> =
         defaults.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     variables.extend(function.variables.clone());
-    variables.remove(NETWORK);
     if code.python {
         let theirs = variables.get("PYTHONPATH").map(|path| format!("{path}:")).unwrap_or_default();
         variables.insert("PYTHONPATH".to_owned(), format!("{theirs}{PYTHON_FOLDER}"));

@@ -13,6 +13,7 @@ use crate::units::ByteSize;
 
 use super::access::Attachment;
 use super::execution::{Execution, IsolationMode, RunAs};
+use super::own::{self, Own};
 
 /// A limit below this, in bytes, is no limit in V1's KB: the guide's own examples write MB (contract A, section 11).
 pub const LEAST_MEMORY: u64 = 4096 * 1024;
@@ -41,6 +42,8 @@ pub struct Function {
     pub encoding: Encoding,
     /// What is added to its environment.
     pub variables: BTreeMap<String, String>,
+    /// What was asked of Margay among them.
+    pub own: Own,
     /// Whether it may read `/sys`.
     pub access_sysfs: bool,
     /// The resources that are attached to it.
@@ -121,7 +124,9 @@ impl Function {
         let encoding = places.field("EncodingType").choice(&Encoding::NAMES).unwrap_or(Encoding::Json);
         let executable = places.field("Executable").text().map(str::to_owned);
         let exec_args = places.field("ExecArgs").text().map(str::to_owned);
-        let variables = read_variables(places.environment.field("Variables").section());
+        let mut variables = places.environment.field("Variables").section();
+        let own_settings = Own::read(&mut variables, isolation);
+        let variables = read_variables(variables);
         places.finish();
         Some(Self {
             id: id?,
@@ -133,6 +138,7 @@ impl Function {
             timeout: Duration::from_secs(timeout),
             encoding,
             variables,
+            own: own_settings,
             access_sysfs,
             attachments: attachments?,
             attachments_place: policies.path().to_owned(),
@@ -169,6 +175,6 @@ fn read_access_sysfs(field: &Field<'_>, arn: &str, isolation: IsolationMode) -> 
 }
 
 fn read_variables(variables: Object<'_>) -> BTreeMap<String, String> {
-    let entries = variables.into_entries();
+    let entries = variables.into_entries().filter(|(name, _)| !own::NAMES.contains(name));
     entries.filter_map(|(name, field)| Some((name.to_owned(), field.secret().scalar()?))).collect()
 }

@@ -133,24 +133,35 @@ fn a_function_sees_its_code_and_its_resources_and_nothing_of_the_core() {
 }
 
 #[test]
-fn a_function_without_a_network_still_reaches_the_core_and_nothing_else() {
+fn a_function_can_have_no_network_but_the_core_a_read_only_root_and_a_share_of_the_processors() {
     if !has_python() {
         return;
     }
     let mut device = Device::new();
-    add(&mut device, "alone", EXPLORER, json!({ "Environment": { "Variables": { "MARGAY_NETWORK": "none" } } }));
+    let variables = json!({ "MARGAY_NETWORK": "none", "MARGAY_ROOT": "read-only", "MARGAY_CPU_QUOTA": "50" });
+    add(&mut device, "alone", EXPLORER, json!({ "Environment": { "Variables": variables } }));
     connect(&mut device, "alone");
     device.write();
     let _core = device.start();
     device.wait_for("functions", listens);
-    let found = explore(&device, "alone", &json!({ "interfaces": [0], "credentials": [0] }));
+    let found = explore(
+        &device,
+        "alone",
+        &json!({ "interfaces": [0], "credentials": [0],
+        "write": ["/var/tmp/x", "/tmp/x"], "environment": ["MARGAY_NETWORK"] }),
+    );
     let interfaces = found["interfaces"][0].as_array().unwrap();
     assert!(
         interfaces.contains(&json!("lo")) && !interfaces.iter().any(|name| name.as_str().unwrap().starts_with("eth"))
     );
     assert_eq!(found["credentials"][0], json!(["AccessKeyId", "Expiration", "SecretAccessKey", "Token"]), "{found}");
     let status = device.wait_for("the function", |status| of(status, "alone").is_some_and(|f| f.succeeded == 1));
-    assert!(of(&status, "alone").unwrap().workers[0].containment.holds(Aspect::Net));
+    assert_eq!(found["write"], json!(["OSError", 7]), "{found}");
+    assert_eq!(found["environment"], json!([null]));
+    let containment = &of(&status, "alone").unwrap().workers[0].containment;
+    assert!(containment.holds(Aspect::Net));
+    let cpu = containment.finding(Aspect::Cpu).expect("a share of the processors").detail();
+    assert!(cpu.contains("50000") || cpu.contains("no cpu control group"), "{cpu}");
 }
 
 const HOSTILE: [(&str, &str); 4] = [

@@ -80,7 +80,7 @@ fn plan(network: Network) -> Result<Plan, margay_sandbox::PlanError> {
         pids: Some(LIMITS.1),
         open_files: Some(1024),
         network,
-        tree: Tree::Host(HostTree { hidden: vec![PathBuf::from("/root")], writable_bytes: 64 << 20 }),
+        tree: Tree::Host(HostTree { hidden: vec![PathBuf::from("/root")], writable_bytes: 64 << 20, read_only: false }),
         calls: Calls::Function,
         ..PlanParts::default()
     })

@@ -1,6 +1,6 @@
 //! A control group for each worker: its memory and process limits, and the count of what the kernel killed for them.
 //!
-//! Version 1 and version 2, also side by side ("hybrid"). Only two controllers are used; there is no dependency on systemd
+//! Version 1 and version 2, also side by side ("hybrid"). Three controllers are used, that of the processors where a plan asks for it; there is no dependency on systemd
 //! beyond `Delegate=yes` in the core's unit. Where no group can be made, [`Groups::process_limits`] says which limits of
 //! `setrlimit(2)` take over.
 
@@ -13,7 +13,7 @@ pub(crate) use home::Home;
 
 use crate::exit::MemoryVerdict;
 use crate::order::ProcessLimits;
-use crate::plan::Plan;
+use crate::plan::{Cpu, Plan};
 use crate::sandboxed::Usage;
 
 /// A resource that a control group limits.
@@ -21,6 +21,7 @@ use crate::sandboxed::Usage;
 pub(crate) enum Controller {
     Memory,
     Pids,
+    Cpu,
 }
 
 impl Controller {
@@ -29,6 +30,7 @@ impl Controller {
         match self {
             Self::Memory => "memory",
             Self::Pids => "pids",
+            Self::Cpu => "cpu",
         }
     }
 }
@@ -47,6 +49,30 @@ impl Version {
             (Self::One, Controller::Memory) => "memory.limit_in_bytes",
             (Self::Two, Controller::Memory) => "memory.max",
             (_, Controller::Pids) => "pids.max",
+            (Self::One, Controller::Cpu) => "cpu.cfs_quota_us",
+            (Self::Two, Controller::Cpu) => "cpu.max",
+        }
+    }
+
+    /// The files that rule a share of the processors, with what they are to hold (cgroup-v2.rst, "CPU"; sched-bwc.rst).
+    fn cpu_settings(self, cpu: Cpu) -> Vec<(&'static str, String)> {
+        /// Microseconds over which a quota is counted: the kernel's default.
+        const PERIOD: u64 = 100_000;
+        let quota = |quota: u16| u64::from(quota) * PERIOD / 100;
+        match self {
+            Self::One => {
+                // 1024 is what version 2 calls 100; the least is 2.
+                let shares = cpu.weight.map(|weight| (u64::from(weight) * 1024 / 100).max(2));
+                let shares = shares.map(|shares| ("cpu.shares", shares.to_string()));
+                let period = cpu.quota.map(|_| ("cpu.cfs_period_us", PERIOD.to_string()));
+                let most = cpu.quota.map(|most| ("cpu.cfs_quota_us", quota(most).to_string()));
+                [shares, period, most].into_iter().flatten().collect()
+            }
+            Self::Two => {
+                let weight = cpu.weight.map(|weight| ("cpu.weight", weight.to_string()));
+                let most = cpu.quota.map(|most| ("cpu.max", format!("{} {PERIOD}", quota(most))));
+                [weight, most].into_iter().flatten().collect()
+            }
         }
     }
 
@@ -88,6 +114,8 @@ impl Seat {
 pub(crate) struct Groups {
     pub memory: Seat,
     pub pids: Seat,
+    /// Where the share of the processors is kept, if the plan has one, or why nowhere.
+    pub cpu: Option<Result<Group, String>>,
     /// One for each hierarchy: version 2 keeps both limits in one group, because a process is in one only.
     made: Vec<Group>,
 }
@@ -95,12 +123,16 @@ pub(crate) struct Groups {
 impl Groups {
     /// Makes the groups that the plan's limits call for and moves a process into them; what it starts, follows.
     pub fn enter(plan: &Plan, process: u32) -> Self {
-        let mut groups = Self { memory: Seat::NotAsked, pids: Seat::NotAsked, made: Vec::new() };
+        let mut groups = Self { memory: Seat::NotAsked, pids: Seat::NotAsked, cpu: None, made: Vec::new() };
         if let Some(limit) = plan.memory_bytes {
             groups.memory = groups.seat(plan, Controller::Memory, limit, process);
         }
         if let Some(limit) = plan.pids {
             groups.pids = groups.seat(plan, Controller::Pids, u64::from(limit), process);
+        }
+        if plan.cpu.is_asked() {
+            let group = groups.group_for(plan, Controller::Cpu, process);
+            groups.cpu = Some(group.and_then(|group| group.set_cpu(plan.cpu).map(|()| group)));
         }
         groups
     }

@@ -32,6 +32,8 @@ pub enum Aspect {
     Memory,
     /// A limit on its processes and threads.
     Pids,
+    /// A share of the processors, where its plan asks for one.
+    Cpu,
     /// No descriptor of the core but those passed on purpose.
     Descriptors,
 }
@@ -51,6 +53,7 @@ impl fmt::Display for Aspect {
             Self::Landlock => "landlock",
             Self::Memory => "memory",
             Self::Pids => "pids",
+            Self::Cpu => "cpu",
             Self::Descriptors => "descriptors",
         })
     }
@@ -80,7 +83,7 @@ impl Finding {
     }
 }
 
-/// Every [`Aspect`] once, in order. Displays as a table of one line each.
+/// Every [`Aspect`] once, in order; [`Aspect::Cpu`] only where it was asked for. Displays as a table of one line each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Containment {
     rows: Vec<(Aspect, Finding)>,

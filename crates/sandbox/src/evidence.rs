@@ -11,11 +11,11 @@ mod status;
 use std::fs;
 use std::os::fd::RawFd;
 
-use crate::cgroup::{Controller, Groups, Seat};
+use crate::cgroup::{Controller, Group, Groups, Seat};
 use crate::containment::{Aspect, Containment, Finding};
 use crate::exit::mebibytes;
 use crate::order::Confinement;
-use crate::plan::{Network, Plan};
+use crate::plan::{Cpu, Network, Plan};
 use status::ProcessStatus;
 
 /// What was asked for, to compare with what is found.
@@ -52,7 +52,8 @@ pub(crate) fn gather(pid: i32, expected: &Expected<'_>) -> Containment {
         Err(why) => Finding::Absent(why.clone()),
     };
     let landlock = expected.stated(Aspect::Landlock).cloned();
-    Containment::new(vec![
+    let cpu = expected.groups.cpu.as_ref().map(|seat| (Aspect::Cpu, cpu(pid, expected.plan.cpu, seat)));
+    let rows = vec![
         (Aspect::Mount, mount(pid, expected)),
         (Aspect::Pid, namespace(pid, "pid", expected)),
         (Aspect::Ipc, namespace(pid, "ipc", expected)),
@@ -66,7 +67,10 @@ pub(crate) fn gather(pid: i32, expected: &Expected<'_>) -> Containment {
         (Aspect::Memory, limit(pid, Controller::Memory, &expected.groups.memory)),
         (Aspect::Pids, limit(pid, Controller::Pids, &expected.groups.pids)),
         (Aspect::Descriptors, descriptors::judge(pid, expected.targets)),
-    ])
+    ];
+    let place = rows.iter().position(|(aspect, _)| *aspect > Aspect::Cpu).unwrap_or(rows.len());
+    let (before, after) = rows.split_at(place);
+    Containment::new(before.iter().cloned().chain(cpu).chain(after.iter().cloned()).collect())
 }
 
 /// Whether the worker stands in another namespace than the core.
@@ -127,7 +131,7 @@ fn limit(pid: i32, controller: Controller, seat: &Seat) -> Finding {
         Seat::Refused { limit, why } => {
             let (file_name, amount) = match controller {
                 Controller::Memory => ("Max data size", mebibytes(*limit)),
-                Controller::Pids => ("Max processes", limit.to_string()),
+                Controller::Pids | Controller::Cpu => ("Max processes", limit.to_string()),
             };
             process_limit(pid, file_name, *limit)
                 .map(|()| format!("{amount}, only by setrlimit ({file_name}), because {why}"))
@@ -144,6 +148,21 @@ fn limit(pid: i32, controller: Controller, seat: &Seat) -> Finding {
             (Ok(false), _) => Finding::Absent(format!("not a member of {}", group.directory().display())),
             (Err(error), _) | (_, Err(error)) => Finding::Absent(format!("{name} group could not be read: {error}")),
         },
+    }
+}
+
+fn cpu(pid: i32, asked: Cpu, seat: &Result<Group, String>) -> Finding {
+    let group = match seat {
+        Ok(group) => group,
+        Err(why) => return Finding::Absent(why.clone()),
+    };
+    match (group.contains(pid), group.cpu_in_force(asked)) {
+        (Ok(true), Ok(found)) => {
+            let found: Vec<String> = found.iter().map(|(name, value)| format!("{name} {value}")).collect();
+            Finding::Holds(format!("{}, by {}", found.join(", "), group.directory().display()))
+        }
+        (Ok(false), _) => Finding::Absent(format!("not a member of {}", group.directory().display())),
+        (Err(error), _) | (_, Err(error)) => Finding::Absent(format!("cpu group could not be read: {error}")),
     }
 }
 

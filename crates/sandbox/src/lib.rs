@@ -43,8 +43,8 @@ pub use launch::{LaunchError, launch, launch_from, launch_held};
 pub use launcher::{LAUNCH_ARGUMENT, launcher_main};
 pub use order::Confinement;
 pub use plan::{
-    Access, Account, Bind, Calls, Content, Device, GroupRule, HostTree, Listeners, NamedBy, Network, Plan, PlanError,
-    PlanParts, Program, Tree,
+    Access, Account, Bind, Calls, Content, Cpu, Device, GroupRule, HostTree, Listeners, NamedBy, Network, Plan,
+    PlanError, PlanParts, Program, Tree,
 };
 pub use sandboxed::{Sandboxed, Usage};
 pub use scratch::{RESOURCE_PREFIX, resource_path};

@@ -83,6 +83,8 @@ pub struct PlanParts {
     pub groups: Vec<GroupRule>,
     /// The most memory the worker may use, in bytes, its `/tmp` included. `None`: no limit.
     pub memory_bytes: Option<u64>,
+    /// Its share of the processors.
+    pub cpu: Cpu,
     /// The most processes and threads the worker may have. PID 1 counts as one; at least 3. `None`: no limit.
     pub pids: Option<u32>,
     /// The most descriptors a process of the worker may have open. `None`: the core's own limit.
@@ -114,6 +116,7 @@ impl Default for PlanParts {
             account: Account::default(),
             groups: Vec::new(),
             memory_bytes: None,
+            cpu: Cpu::default(),
             pids: None,
             open_files: None,
             temporary_bytes: DEFAULT_TEMPORARY_BYTES,
@@ -147,6 +150,26 @@ pub struct HostTree {
     pub hidden: Vec<PathBuf>,
     /// How much may be written, in bytes. It counts against the worker's memory limit.
     pub writable_bytes: u64,
+    /// Whether nothing may be written, but to `/tmp`, `/run`, `/dev/shm` and binds.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+/// A share of the processors, kept by a control group; what is not said is not limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cpu {
+    /// Its weight against others when together they want more than there is: 1 to 10000; others have 100.
+    pub weight: Option<u16>,
+    /// The most it may use, in hundredths of one processor.
+    pub quota: Option<u16>,
+}
+
+impl Cpu {
+    /// Whether anything is said.
+    pub fn is_asked(self) -> bool {
+        self.weight.is_some() || self.quota.is_some()
+    }
 }
 
 /// Which system calls a worker's program may make.

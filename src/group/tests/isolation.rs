@@ -104,3 +104,38 @@ fn a_spool_below_256_kb_does_not_start_v25() {
     assert_eq!(one_error(&spooler("262143")).1, "Spool size should be at least 262144 bytes.");
     assert!(one_error(&spooler("2.5 MB")).1.starts_with("is a whole number"));
 }
+
+fn with_variable(mut function: Value, name: &str, value: &str) -> Value {
+    function["FunctionConfiguration"]["Environment"]["Variables"] = json!({ name: value, "MINE": "yes" });
+    with_function(function, json!([]))
+}
+
+#[test]
+fn what_margay_adds_stands_among_the_variables_and_is_not_one_of_the_functions() {
+    let own = |name, value| {
+        let group = accepted(&with_variable(contained(json!([])), name, value));
+        let function = group.functions[0].clone();
+        assert_eq!(function.variables.keys().collect::<Vec<_>>(), ["MINE"]);
+        function.own
+    };
+    assert_eq!(own("OTHER", "1").network, FunctionNetwork::Host);
+    assert_eq!(own("MARGAY_NETWORK", "none").network, FunctionNetwork::None);
+    assert_eq!(own("MARGAY_ROOT", "read-only").root, FunctionRoot::ReadOnly);
+    assert_eq!(own("MARGAY_CPU_WEIGHT", "50").cpu, CpuShare { weight: Some(50), quota: None });
+    assert_eq!(own("MARGAY_CPU_QUOTA", "150").cpu, CpuShare { weight: None, quota: Some(150) });
+}
+
+#[test]
+fn what_margay_adds_is_refused_by_name_value_and_rule() {
+    for (name, value, rule) in [
+        ("MARGAY_NETWORK", "bridge", "is one of host, none"),
+        ("MARGAY_ROOT", "writable", "is one of layer, read-only"),
+        ("MARGAY_CPU_WEIGHT", "0", "is a whole number from 1 to 10000 against everybody else's 100"),
+        ("MARGAY_CPU_QUOTA", "half", "is a whole number from 1 to 25600 hundredths of one processor"),
+    ] {
+        let (path, said) = one_error(&with_variable(contained(json!([])), name, value));
+        assert_eq!((path, said), (format!("{CONFIGURATION}.Environment.Variables.{name}"), rule.to_owned()));
+    }
+    let (_, said) = one_error(&with_variable(uncontained(json!([])), "MARGAY_CPU_QUOTA", "50"));
+    assert_eq!(said, "MARGAY_CPU_QUOTA is not allowed in IsolationMode=NoContainer");
+}

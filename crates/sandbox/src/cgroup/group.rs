@@ -11,6 +11,7 @@ use super::home::Place;
 use super::{Controller, Version};
 use crate::exit::MemoryVerdict;
 use crate::leftover;
+use crate::plan::Cpu;
 
 /// A folder of a control group hierarchy.
 #[derive(Debug, Clone)]
@@ -53,6 +54,17 @@ impl Group {
             let _ = self.write(name, &value);
         }
         Ok(())
+    }
+
+    /// Sets its share of the processors.
+    pub(super) fn set_cpu(&self, cpu: Cpu) -> Result<(), String> {
+        self.version.cpu_settings(cpu).iter().try_for_each(|(name, value)| self.write(name, value))
+    }
+
+    /// The share of the processors as the kernel has it: each file with what it holds.
+    pub fn cpu_in_force(&self, cpu: Cpu) -> io::Result<Vec<(&'static str, String)>> {
+        let read = |(name, _)| Ok((name, fs::read_to_string(self.directory.join(name))?.trim().to_owned()));
+        self.version.cpu_settings(cpu).into_iter().map(read).collect()
     }
 
     fn write(&self, name: &str, value: &str) -> Result<(), String> {

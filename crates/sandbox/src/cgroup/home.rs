@@ -33,11 +33,12 @@ pub(crate) struct Place {
     pub directory: PathBuf,
 }
 
-/// The places for both controllers.
+/// The places for the controllers.
 #[derive(Debug)]
 pub(crate) struct Home {
     memory: PlaceOrWhy,
     pids: PlaceOrWhy,
+    cpu: PlaceOrWhy,
 }
 
 impl Home {
@@ -47,7 +48,7 @@ impl Home {
         static HOME: OnceLock<Home> = OnceLock::new();
         HOME.get_or_init(|| {
             let home = Self::find(claim_unified);
-            for place in [&home.memory, &home.pids].into_iter().flatten() {
+            for place in [&home.memory, &home.pids, &home.cpu].into_iter().flatten() {
                 // One that still has processes is refused by the kernel, and stays.
                 leftover::left_in(&place.directory).for_each(|folder| remove_folder(&folder));
             }
@@ -71,6 +72,7 @@ impl Home {
         match controller {
             Controller::Memory => &self.memory,
             Controller::Pids => &self.pids,
+            Controller::Cpu => &self.cpu,
         }
     }
 
@@ -82,7 +84,8 @@ impl Home {
         let provided = |controller: Controller| {
             unified.filter(|hierarchy| lists(&hierarchy.own.join("cgroup.controllers"), controller))
         };
-        let wanted = provided(Controller::Memory).or_else(|| provided(Controller::Pids));
+        let wanted =
+            provided(Controller::Memory).or_else(|| provided(Controller::Pids)).or_else(|| provided(Controller::Cpu));
         let base = wanted.map(claim);
         let place = |controller| match (legacy(controller), provided(controller), &base) {
             (Some(hierarchy), _, _) => legacy_place(hierarchy),
@@ -90,7 +93,7 @@ impl Home {
             (None, Some(_), Some(Err(why))) => Err(why.clone()),
             _ => Err(format!("the kernel offers no {} control group here", controller.name())),
         };
-        Self { memory: place(Controller::Memory), pids: place(Controller::Pids) }
+        Self { memory: place(Controller::Memory), pids: place(Controller::Pids), cpu: place(Controller::Cpu) }
     }
 }
 
@@ -156,18 +159,21 @@ fn step_down(own: &Path) -> Result<(), String> {
     fs::write(&procs, me.to_string()).map_err(|error| failed("writing", &procs, &error))
 }
 
-/// Lets the children of a group have both controllers, as far as the group has them itself.
+/// Lets the children of a group have the controllers, as far as the group has them itself. The kernel refuses that of the
+/// processors where a process of real time runs (cgroup-v2.rst, "CPU"): few plans ask for it, and they learn of it.
 fn enable(directory: &Path) -> Result<PathBuf, String> {
     if !writable(directory) {
         return Err(format!("{} is not writable", directory.display()));
     }
     let switch = directory.join("cgroup.subtree_control");
-    for controller in [Controller::Memory, Controller::Pids] {
+    for controller in [Controller::Memory, Controller::Pids, Controller::Cpu] {
         if lists(&switch, controller) || !lists(&directory.join("cgroup.controllers"), controller) {
             continue;
         }
-        fs::write(&switch, format!("+{}", controller.name()))
-            .map_err(|error| format!("writing {} failed: {error}", switch.display()))?;
+        let written = fs::write(&switch, format!("+{}", controller.name()));
+        if controller != Controller::Cpu {
+            written.map_err(|error| format!("writing {} failed: {error}", switch.display()))?;
+        }
     }
     Ok(directory.to_owned())
 }

@@ -35,7 +35,8 @@ pub(super) fn judge(pid: i32, plan: &Plan) -> Finding {
 fn judge_mounts(mounts: &[Mount], plan: &Plan) -> Finding {
     let at = |path: &Path| mounts.iter().rfind(|mount| mount.path == path);
     let read_only = plan.binds.iter().filter(|bind| bind.access == Access::ReadOnly);
-    let root = (plan.tree == Tree::Bare).then_some(Path::new("/"));
+    let has_layer = matches!(&plan.tree, Tree::Host(tree) if !tree.read_only);
+    let root = (!has_layer).then_some(Path::new("/"));
     let read_only = read_only.map(|bind| bind.destination.as_path()).chain(root);
     for path in read_only {
         match at(path) {
@@ -61,7 +62,8 @@ fn judge_mounts(mounts: &[Mount], plan: &Plan) -> Finding {
         return Finding::Absent(format!("{} is not hidden", shown.display()));
     }
     let hidden = tree.hidden.len();
-    Finding::Holds(format!("a private layer over the host's root, {hidden} paths hidden, {}", describe(mounts, plan)))
+    let root = if has_layer { "a private layer over the host's root" } else { "the host's root read-only" };
+    Finding::Holds(format!("{root}, {hidden} paths hidden, {}", describe(mounts, plan)))
 }
 
 fn describe(mounts: &[Mount], plan: &Plan) -> String {

@@ -70,7 +70,12 @@ pub(super) fn enter(order: &Order, program: Resolved) -> Result<Prepared, Failur
     for (link, target) in &program.links {
         make_link(&root, link, target)?;
     }
-    pivot(&root, order.plan.tree == Tree::Bare)?;
+    pivot(&root)?;
+    match &order.plan.tree {
+        Tree::Bare => make_read_only(GUARDED)?,
+        Tree::Host(tree) if tree.read_only => make_read_only(host_tree::FLAGS)?,
+        Tree::Host(_) => {}
+    }
     sethostname(&order.plan.name).during(Step::Host)?;
     Ok(Prepared { executable: program.executable, allowances })
 }
@@ -154,14 +159,15 @@ fn mount_own(order: &Order, staging: &Path) -> Result<(), Failure> {
 }
 
 /// Makes the new tree the root and lets go of the host's (pivot_root(2), "pivot_root(".", ".")").
-fn pivot(staging: &Path, read_only: bool) -> Result<(), Failure> {
+fn pivot(staging: &Path) -> Result<(), Failure> {
     chdir(staging).during(Step::EnterRoot)?;
     pivot_root(".", ".").during(Step::EnterRoot)?;
     umount2(".", MntFlags::MNT_DETACH).during(Step::EnterRoot)?;
-    chdir("/").during(Step::EnterRoot)?;
-    if !read_only {
-        return Ok(());
-    }
-    let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | GUARDED;
+    chdir("/").during(Step::EnterRoot)
+}
+
+/// Nothing can be written to the root itself any more; what is mounted below it is as it is.
+fn make_read_only(flags: MsFlags) -> Result<(), Failure> {
+    let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | flags;
     mount(None::<&str>, "/", None::<&str>, read_only, None::<&str>).during_at(Step::EnterRoot, Path::new("/"))
 }

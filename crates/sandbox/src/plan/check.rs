@@ -172,6 +172,8 @@ fn check_limits(parts: &PlanParts) -> Result<(), PlanError> {
     let limits = [
         ("memory_bytes", parts.memory_bytes, LEAST_MEMORY),
         ("pids", parts.pids.map(u64::from), LEAST_PROCESSES),
+        ("cpu.weight", parts.cpu.weight.map(u64::from), 1),
+        ("cpu.quota", parts.cpu.quota.map(u64::from), 1),
         ("open_files", parts.open_files, 16),
         ("temporary_bytes", Some(parts.temporary_bytes), 4096),
         ("writable_bytes", writable(parts), LEAST_WRITABLE),
@@ -325,7 +327,9 @@ mod tests {
 
     #[test]
     fn what_a_host_tree_hides_is_named_by_absolute_paths() {
-        let tree = |hidden: &str, writable_bytes| Tree::Host(HostTree { hidden: vec![hidden.into()], writable_bytes });
+        let tree = |hidden: &str, writable_bytes| {
+            Tree::Host(HostTree { hidden: vec![hidden.into()], writable_bytes, read_only: false })
+        };
         refused(PlanParts { tree: tree("greengrass", 1 << 20), ..parts() });
         refused(PlanParts { tree: tree("/greengrass/../etc", 1 << 20), ..parts() });
         refused(PlanParts { tree: tree("/greengrass", 1), ..parts() });

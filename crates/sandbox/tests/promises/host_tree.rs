@@ -21,6 +21,7 @@ pub const PROMISES: &[Promise] = &[
         "a_link_on_the_way_to_a_mount_point_leads_nowhere_on_the_host",
         a_link_on_the_way_to_a_mount_point_leads_nowhere_on_the_host,
     ),
+    ("a_read_only_root_takes_nothing_but_in_its_own_folders", a_read_only_root_takes_nothing_but_in_its_own_folders),
 ];
 
 /// A folder that is not in `/tmp`, which every sandbox has of its own.
@@ -46,7 +47,7 @@ fn parts(folder: &Path, questions: &[&str]) -> PlanParts {
         program: Program::Path(program),
         arguments: arguments(questions),
         binds: vec![code],
-        tree: Tree::Host(HostTree { hidden, writable_bytes: 2 << 20 }),
+        tree: Tree::Host(HostTree { hidden, writable_bytes: 2 << 20, read_only: false }),
         calls: Calls::Function,
         folder: PathBuf::from("/lambda"),
         ..PlanParts::default()
@@ -94,6 +95,22 @@ fn what_is_hidden_is_not_there_and_what_is_written_stays_inside() {
     assert_eq!(said[9], "");
     assert!(!folder.path().join("new").exists() && !folder.path().join("large").exists());
     assert_eq!(fs::read_to_string(folder.path().join("shown")).unwrap(), "shown");
+}
+
+fn a_read_only_root_takes_nothing_but_in_its_own_folders() {
+    let folder = folder();
+    let created = format!("create:{}", folder.path().join("new").display());
+    let questions =
+        [created.as_str(), "create:/etc/margay-new", "create:/tmp/new", "create:/run/new", "create:/dev/shm/new"];
+    let mut parts = parts(folder.path(), &questions);
+    if let Tree::Host(tree) = &mut parts.tree {
+        tree.read_only = true;
+    }
+    let Some(answers) = explored(parts) else { return };
+    let said = questions.map(|question| answers.to(question));
+    assert_eq!(said[1..], ["EROFS", "done", "done", "done"], "{answers:?}");
+    // The folder of the test lies in the host's /tmp, of which nothing is there.
+    assert!(["EROFS", "ENOENT"].contains(&said[0]), "{answers:?}");
 }
 
 fn a_link_on_the_way_to_a_mount_point_leads_nowhere_on_the_host() {

@@ -1,6 +1,6 @@
 //! Limits: reaching one ends or refuses that worker and no other, and the report says which it was.
 
-use margay_sandbox::{Aspect, PlanParts, Status};
+use margay_sandbox::{Aspect, Cpu, PlanParts, Status};
 
 use crate::passes::{Promise, skipped};
 use crate::support::{Fixture, Probe, ask};
@@ -11,6 +11,10 @@ pub const PROMISES: &[Promise] = &[
     ("the_memory_limit_is_kept_within_five_percent", the_memory_limit_is_kept_within_five_percent),
     ("threads_are_limited", threads_are_limited),
     ("open_files_are_limited", open_files_are_limited),
+    (
+        "a_share_of_the_processors_is_kept_where_it_is_asked_for",
+        a_share_of_the_processors_is_kept_where_it_is_asked_for,
+    ),
 ];
 
 const LIMIT: u64 = 64 << 20;
@@ -83,4 +87,24 @@ fn open_files_are_limited() {
     let fixture = Fixture::new();
     let (answers, _) = ask(PlanParts { open_files: Some(32), ..fixture.parts(&["files:64"]) });
     assert_eq!(answers.to("files:64"), "29", "beside the standard three");
+}
+
+fn a_share_of_the_processors_is_kept_where_it_is_asked_for() {
+    let fixture = Fixture::new();
+    let none = Probe::start(fixture.parts(&["threads:1"]), Vec::new());
+    assert!(none.sandboxed.containment().finding(Aspect::Cpu).is_none());
+    none.finish();
+    let cpu = Cpu { weight: Some(50), quota: Some(25) };
+    let shared = Probe::start(PlanParts { cpu, ..fixture.parts(&["threads:1"]) }, Vec::new());
+    let finding = shared.sandboxed.containment().finding(Aspect::Cpu).unwrap().clone();
+    let detail = finding.detail();
+    println!("cpu: {detail}");
+    if finding.holds() {
+        let of_one = ["cpu.shares 512", "cpu.cfs_quota_us 25000"].iter().all(|part| detail.contains(part));
+        let of_two = ["cpu.weight 50", "cpu.max 25000 100000"].iter().all(|part| detail.contains(part));
+        assert!(of_one || of_two, "{detail}");
+    } else {
+        assert!(detail.contains("cpu"), "{detail}");
+    }
+    assert!(shared.finish().1.is_success());
 }

@@ -33,6 +33,9 @@ const SHARED_OPTIONS: &str = "mode=1777";
 /// As many symbolic links as the kernel follows (path_resolution(7)).
 const MOST_LINKS: u32 = 40;
 
+/// What holds for the root: the host's programs run there.
+pub(super) const FLAGS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
+
 /// Links that programs expect in `/dev`.
 const DEVICE_LINKS: [(&str, &str); 4] = [
     ("dev/fd", "/proc/self/fd"),
@@ -51,8 +54,7 @@ pub(super) fn build(tree: &HostTree, staging: &Path) -> Result<PathBuf, Failure>
         make_folder(folder)?;
     }
     let options = format!("lowerdir=/,upperdir={},workdir={}", upper.display(), work.display());
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("margay"), &root, Some("overlay"), flags, Some(options.as_str()))
+    mount(Some("margay"), &root, Some("overlay"), FLAGS, Some(options.as_str()))
         .during_at(Step::Mount, Path::new("/"))?;
     own(&root, "run", RUN_OPTIONS)?;
     own(&root, "dev", DEVICES_OPTIONS)?;
