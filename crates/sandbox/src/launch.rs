@@ -15,6 +15,7 @@ use crate::order::Confinement;
 use crate::plan::{Plan, Tree};
 use crate::sandboxed::Sandboxed;
 use attempt::{Attempt, Refusal};
+pub use groups::by_name as group_named;
 
 /// The highest number that a descriptor may be given in a worker.
 const HIGHEST_TARGET: RawFd = 255;
