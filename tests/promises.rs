@@ -36,6 +36,8 @@ mod deployments;
 mod documents;
 #[path = "promises/engines.rs"]
 mod engines;
+#[path = "promises/examples.rs"]
+mod examples;
 #[path = "promises/exit_codes.rs"]
 mod exit_codes;
 #[path = "promises/functions.rs"]
@@ -58,6 +60,10 @@ mod jobs_peers;
 mod layers;
 #[path = "promises/ledger.rs"]
 mod ledger;
+#[path = "promises/local_resources.rs"]
+mod local_resources;
+#[path = "promises/logs.rs"]
+mod logs;
 #[path = "promises/messages.rs"]
 mod messages;
 #[path = "promises/metrics.rs"]
