@@ -125,11 +125,8 @@ struct Core {
 }
 
 impl Core {
-    async fn start(
-        config: Config,
-        (opening, log): (Opening, SystemLog),
-        warnings: &Problems,
-    ) -> Result<Self, AppError> {
+    async fn start(config: Config, first: (Opening, SystemLog), warnings: &Problems) -> Result<Self, AppError> {
+        let (opening, log) = first;
         let config = Arc::new(config);
         let services = Services::build(&config)?;
         log.open(&config.directories.logs(), services.clock.clone());

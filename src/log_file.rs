@@ -17,15 +17,15 @@ use crate::group::LogLevel;
 /// The most of one line, in bytes: the least that a file holds.
 pub const MAX_LINE: u64 = 4096;
 
-/// What a level is called.
+/// What a level is called: in the file by its first name here.
 const LEVELS: [(&str, LogLevel); 7] = [
     ("DEBUG", LogLevel::Debug),
     ("INFO", LogLevel::Info),
     ("WARN", LogLevel::Warn),
     ("WARNING", LogLevel::Warn),
     ("ERROR", LogLevel::Error),
-    ("CRITICAL", LogLevel::Fatal),
     ("FATAL", LogLevel::Fatal),
+    ("CRITICAL", LogLevel::Fatal),
 ];
 
 /// The level that is called `name`, here or by Python's logging.
@@ -137,6 +137,13 @@ mod tests {
         log(8 << 10).write(LogLevel::Info, "stdout:", &"y".repeat(100_000)).unwrap();
         let [now, _] = both();
         assert_eq!(now.len() as u64, MAX_LINE, "a new file with one line, cut");
+    }
+
+    #[test]
+    fn levels_are_called_as_v1_called_them() {
+        let all = [LogLevel::Debug, LogLevel::Info, LogLevel::Warn, LogLevel::Error, LogLevel::Fatal];
+        assert_eq!(all.map(name), ["DEBUG", "INFO", "WARN", "ERROR", "FATAL"]);
+        assert_eq!(level_named("WARNING"), Some(LogLevel::Warn));
     }
 
     #[test]

@@ -200,7 +200,7 @@ impl fmt::Display for FileOwner {
 
 /// What is wrong with all functions of a group, as the guide prints it (B-08).
 #[derive(Debug, thiserror::Error)]
-#[error("group config is invalid: {}", listed(.0))]
+#[error("group config is invalid:{}", listed(.0))]
 pub struct Misses(pub Vec<Miss>);
 
 /// One on the line, several on a line each.
@@ -208,7 +208,7 @@ fn listed(misses: &[Miss]) -> String {
     let lines: BTreeSet<String> = misses.iter().map(ToString::to_string).collect();
     let lines: Vec<String> = lines.into_iter().collect();
     match lines.as_slice() {
-        [one] => one.clone(),
+        [one] => format!(" {one}"),
         several => format!("\n    {}", several.join("\n    ")),
     }
 }
@@ -251,6 +251,6 @@ mod tests {
         assert!(Misses(vec![miss("a")]).to_string().starts_with("group config is invalid: resource r names"));
         let text = Misses(vec![miss("b"), miss("a"), miss("a")]).to_string();
         assert_eq!(text.lines().count(), 3, "{text}");
-        assert!(text.starts_with("group config is invalid: \n    resource r names the GroupOwner \"a\""), "{text}");
+        assert!(text.starts_with("group config is invalid:\n    resource r names the GroupOwner \"a\""), "{text}");
     }
 }

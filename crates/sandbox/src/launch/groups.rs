@@ -40,11 +40,7 @@ fn one(plan: &Plan, rule: &GroupRule, source: Option<&Path>) -> Result<Option<u3
     }
 }
 
-/// The number of the host's group `name`.
-///
-/// # Errors
-/// There is no such group, or the host cannot say.
-pub fn by_name(name: &str) -> io::Result<u32> {
+fn by_name(name: &str) -> io::Result<u32> {
     let group = Group::from_name(name)?.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such group"))?;
     Ok(group.gid.as_raw())
 }
