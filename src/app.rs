@@ -18,6 +18,7 @@ mod services;
 pub mod spool_control;
 mod state_directory;
 pub mod status;
+pub mod system_log;
 pub mod trial;
 mod triggers;
 mod uplink;
@@ -36,6 +37,7 @@ use self::preview::Preview;
 use self::report::Report;
 use self::service_manager::ServiceManager;
 pub use self::services::{Services, ServicesError, connection_as, identity_files};
+use self::system_log::SystemLog;
 use crate::config::Config;
 use crate::credentials::token_exchange::{BindError, TokenExchange};
 use crate::credentials::{Roles, TokenRegistry};
@@ -92,10 +94,15 @@ pub enum AppError {
 /// # Errors
 /// Only what makes it pointless to run: the documents, the device's files, the store, a socket. Everything that the
 /// network or the cloud may mend is retried and shown by `margay status`.
-pub async fn run(config_path: &Path, config: Config, opening: Opening, warnings: Problems) -> Result<(), AppError> {
+pub async fn run(
+    config_path: &Path,
+    config: Config,
+    (opening, log): (Opening, SystemLog),
+    warnings: Problems,
+) -> Result<(), AppError> {
     let mut signals = Signals::listen().map_err(AppError::Signals)?;
     let manager = ServiceManager::of_environment();
-    let mut core = Core::start(config, opening, &warnings).await?;
+    let mut core = Core::start(config, (opening, log), &warnings).await?;
     core.watch_identity(config_path);
     manager.ready();
     tokio::select! {
@@ -118,9 +125,11 @@ struct Core {
 }
 
 impl Core {
-    async fn start(config: Config, opening: Opening, warnings: &Problems) -> Result<Self, AppError> {
+    async fn start(config: Config, first: (Opening, SystemLog), warnings: &Problems) -> Result<Self, AppError> {
+        let (opening, log) = first;
         let config = Arc::new(config);
         let services = Services::build(&config)?;
+        log.open(&config.directories.logs(), services.clock.clone());
         let store = Arc::new(Store::open(&config.directories.models())?.with_quota(config.packages.quota));
         state_directory::open(&config.directories.state)?;
         let deliveries = Arc::new(DeliveryTimes::new(services.clock.clone()));
@@ -138,7 +147,7 @@ impl Core {
         let functions = Functions::new(router.clone(), token_exchange.lender(), services.clock.clone(), work_items);
         let scene = Arc::new(Scene::new(router, functions));
         FunctionSettings::new(&config).install_modules()?;
-        let runner = GroupRunner::new(&config, &services, link.clone(), preview.clone(), scene.clone());
+        let runner = GroupRunner::new(&config, (&services, log), link.clone(), preview.clone(), scene.clone());
         let stager = Stager::new(services.s3.clone(), store.clone(), services.provenance.clone());
         let parts = Parts { config: config.clone(), clock: services.clock.clone(), store: store.clone(), stager };
         let (mut engine, deployments) = Engine::new(parts, runner, opening);

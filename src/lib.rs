@@ -9,7 +9,7 @@
 //! |---|---|
 //! | shell | [`cli`] → [`app`] |
 //! | services | [`import`], [`jobs`] → [`packing`], [`serving`], [`deployment`] → [`documents`] → [`connector`], [`page`] → [`classifier`] → [`function`] → [`router`] |
-//! | edges | [`mqtt`], [`s3`] → [`credentials`] → [`http`] → [`identity`], [`store`], [`ipc`] |
+//! | edges | [`mqtt`], [`s3`] → [`credentials`] → [`http`] → [`identity`], [`store`], [`ipc`], `log_file` |
 //! | contracts | [`config`], [`group`], [`package`], [`topic`], [`payload`] |
 //! | words | [`document`] → [`problem`], [`arn`] → [`name`], [`units`], [`secret`], [`clock`], [`backoff`], [`metrics`], [`statistics`], `disk` |
 #![forbid(unsafe_code)]
@@ -33,6 +33,7 @@ pub mod credentials;
 pub mod http;
 pub mod identity;
 pub mod ipc;
+mod log_file;
 pub mod mqtt;
 pub mod s3;
 pub mod store;

@@ -42,6 +42,8 @@ mod engines;
 mod escape;
 #[path = "promises/escape_links.rs"]
 mod escape_links;
+#[path = "promises/examples.rs"]
+mod examples;
 #[path = "promises/exit_codes.rs"]
 mod exit_codes;
 #[path = "promises/functions.rs"]
@@ -68,6 +70,10 @@ mod jobs_peers;
 mod layers;
 #[path = "promises/ledger.rs"]
 mod ledger;
+#[path = "promises/local_resources.rs"]
+mod local_resources;
+#[path = "promises/logs.rs"]
+mod logs;
 #[path = "promises/messages.rs"]
 mod messages;
 #[path = "promises/metrics.rs"]

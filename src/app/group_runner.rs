@@ -17,13 +17,14 @@ use super::metrics::FrameTimes;
 use super::preview::Preview;
 use super::publishing::{Novelty, Publisher};
 use super::services::Services;
+use super::system_log::SystemLog;
 use super::triggers::TriggerTarget;
 use crate::backoff::Backoff;
 use crate::classifier::{ActivationError, Classifier, ClassifierStatus, DeployedModel, Engines, Settings, explain};
 use crate::config::Config;
 use crate::connector::image_classifier::ImageClassifier;
 use crate::deployment::{DeploymentError, GroupVersion, Runner, Staged};
-use crate::function::Functions;
+use crate::function::{self, Functions};
 use crate::group::{self, Party, Spooler, Subscription};
 use crate::mqtt::link::Link;
 use crate::mqtt::spool::{SpoolSettings, SpoolSettingsError, StorageType, WhenFull};
@@ -97,6 +98,7 @@ impl Scene {
 pub(super) struct GroupRunner {
     config: Arc<Config>,
     services: Services,
+    log: SystemLog,
     link: Link,
     preview: Preview,
     scene: Arc<Scene>,
@@ -117,6 +119,7 @@ struct Insisting {
 
 impl Runner for GroupRunner {
     async fn switch(&mut self, group: &GroupVersion) -> Result<(), DeploymentError> {
+        self.check_resources(group)?;
         self.stop_insisting().await;
         // What may fail without a trace comes first: models of classifiers that go on.
         for camera in self.scene.cameras() {
@@ -172,14 +175,14 @@ impl GroupRunner {
     /// Runs nothing yet.
     pub(super) fn new(
         config: &Arc<Config>,
-        services: &Services,
+        (services, log): (&Services, SystemLog),
         link: Link,
         preview: Preview,
         scene: Arc<Scene>,
     ) -> Self {
         let (config, services) = (config.clone(), services.clone());
         let engines = Engines::configured(&config);
-        Self { config, services, link, preview, scene, insisting: Vec::new(), porters: HashMap::new(), engines }
+        Self { config, services, log, link, preview, scene, insisting: Vec::new(), porters: HashMap::new(), engines }
     }
 
     /// Ends the classifiers that `group` does not go on with, and starts the others that it has, without their models.
@@ -220,6 +223,16 @@ impl GroupRunner {
             }
         }
         Ok(started)
+    }
+
+    /// Whether functions would get the files and devices that the group grants them (B-08). Only root's core runs them.
+    fn check_resources(&self, group: &GroupVersion) -> Result<(), DeploymentError> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        let settings = FunctionSettings::new(&self.config).of_group(group);
+        let misses: Vec<function::Miss> = settings.iter().flat_map(function::misses).collect();
+        if misses.is_empty() { Ok(()) } else { Err(function::Misses(misses).into()) }
     }
 
     /// The functions, each as far as it can run: none of them keeps a deployment from its end.
@@ -275,6 +288,7 @@ impl GroupRunner {
     /// on counting.
     fn exchange_routes(&self, group: &GroupVersion) {
         let group = &group.deployable.group;
+        self.log.limit(&group.loggers);
         self.scene.router.replace(group.subscriptions.iter().map(route));
         // Routes first: what comes for a new filter has somewhere to go.
         for filter in self.link.exchange_inflow(inflow::of(group, &self.scene.router)) {

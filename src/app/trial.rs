@@ -268,7 +268,7 @@ fn at_deployment(error: DeploymentError) -> TrialFailure {
         | DeploymentError::Download { .. }
         | DeploymentError::Replaced { .. }
         | DeploymentError::Store { .. } => Step::Download,
-        DeploymentError::Plan(_) => Step::Sandbox,
+        DeploymentError::Resources(_) | DeploymentError::Plan(_) => Step::Sandbox,
     };
     at(step)(error)
 }

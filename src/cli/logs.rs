@@ -1,4 +1,4 @@
-//! `margay logs`: what functions print, from the files at V1's places.
+//! `margay logs`: what functions print and what the core says, from the files at V1's places.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -19,15 +19,18 @@ const LOOK: Duration = Duration::from_millis(200);
 /// The most that is shown of a file that was there before, in bytes.
 const TAIL: u64 = 64 << 10;
 
-/// Show what functions print, and what the core says of them
+/// Show what functions print and what the core says of them, or its own log
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:  margay logs -f greengrassHelloWorld\n          margay logs | grep ERROR")]
+#[command(after_help = "Example:  margay logs -f greengrassHelloWorld\n          margay logs --system | grep ERROR")]
 pub(super) struct Arguments {
     /// The function's name; all of them if absent
     function: Option<String>,
     /// The core's config.json
     #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
     config: PathBuf,
+    /// The core's own log in place of functions'
+    #[arg(long, conflicts_with = "function")]
+    system: bool,
     /// Go on with what is added
     #[arg(short, long)]
     follow: bool,
@@ -35,10 +38,12 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
     let config = super::check::load(&arguments.config)?;
-    let folder = config.directories.logs().join("user");
+    let all = config.directories.logs();
+    let folder = all.join(if arguments.system { "system" } else { "user" });
     let mut shown = Shown::default();
     loop {
-        let files = logs(&folder, arguments.function.as_deref()).or_fail(Code::Failure)?;
+        let files = if arguments.system { logs_in(&folder) } else { logs(&folder, arguments.function.as_deref()) };
+        let files = files.or_fail(Code::Failure)?;
         if files.is_empty() && !arguments.follow {
             let of = arguments.function.as_deref().map(|name| format!(" of {name}")).unwrap_or_default();
             let none = anyhow::anyhow!("there is no log{of} in {}", folder.display());
@@ -59,12 +64,17 @@ fn logs(folder: &Path, name: Option<&str>) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for region in entries(folder)? {
         for account in entries(&region)? {
-            let logs = entries(&account)?.into_iter().filter(|path| path.extension().is_some_and(|end| end == "log"));
+            let logs = logs_in(&account)?.into_iter();
             found.extend(logs.filter(|path| name.is_none_or(|name| path.file_stem().is_some_and(|stem| stem == name))));
         }
     }
     found.sort();
     Ok(found)
+}
+
+fn logs_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = entries(folder)?;
+    Ok(entries.into_iter().filter(|path| path.extension().is_some_and(|end| end == "log")).collect())
 }
 
 fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {

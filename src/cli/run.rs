@@ -3,10 +3,14 @@
 use std::path::PathBuf;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::check;
 use super::exit::{Code, Failed, OrFail};
+use crate::app::system_log::{self, SystemLog};
 use crate::app::{self, AppError};
+use crate::classifier::explain;
 use crate::config::{self, Config};
 use crate::deployment::{Opening, OpeningError};
 use crate::problem::Accepted;
@@ -36,7 +40,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failed> {
     if arguments.end_with_parent {
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM)).or_fail(Code::Failure)?;
     }
-    start_log(arguments.log_json);
+    let log = SystemLog::default();
+    start_log(arguments.log_json, &log);
     let Accepted { document: config, warnings } = check::load_accepted(&arguments.config)?;
     for warning in warnings.iter() {
         tracing::warn!("{warning}");
@@ -48,14 +53,20 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failed> {
         .enable_all()
         .build()
         .or_fail(Code::Failure)?;
-    let outcome = runtime.block_on(app::run(&arguments.config, config, opening, warnings));
-    outcome.map_err(|error| Failed::new(code(&error), error))
+    let logs = config.directories.logs();
+    let outcome = runtime.block_on(app::run(&arguments.config, config, (opening, log), warnings));
+    outcome.map_err(|error| {
+        system_log::note_crash(&logs, &explain(&error));
+        Failed::new(code(&error), error)
+    })
 }
 
 /// What the core begins with, or a failure that lists what is wrong with the group document.
 fn find_opening(config: &Config) -> Result<Opening, Failed> {
-    Opening::find(config).map_err(|error| match error {
+    let note = |why: &str| system_log::note_crash(&config.directories.logs(), why);
+    Opening::find(config).inspect_err(|error| note(&explain(error))).map_err(|error| match error {
         OpeningError::Refused(problems) => {
+            problems.errors().for_each(|problem| note(&problem.to_string()));
             check::complain_of(&problems);
             Failed::said(Code::Configuration)
         }
@@ -64,14 +75,15 @@ fn find_opening(config: &Config) -> Result<Opening, Failed> {
     })
 }
 
-/// The log goes to standard error, level by `RUST_LOG`; `info` by default.
-fn start_log(json: bool) {
+/// The log goes to standard error, level by `RUST_LOG`, `info` by default; and to V1's file, by the group's logger.
+fn start_log(json: bool, log: &SystemLog) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let subscriber = tracing_subscriber::registry().with(log.layer());
+    let shown = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     if json {
-        log.json().init();
+        subscriber.with(shown.json().with_filter(filter)).init();
     } else {
-        log.with_ansi(super::output::is_watched()).init();
+        subscriber.with(shown.with_ansi(super::output::is_watched()).with_filter(filter)).init();
     }
 }
 

@@ -228,11 +228,10 @@ fn unprivileged(group: &Group) -> RunAs {
 /// Messages that no subscription names go nowhere; whoever forgets it waits for predictions in vain.
 fn warn_without_route(classifier: &ImageClassifier, group: &Group, field: &Field<'_>) {
     let source = Party::Connector(classifier.arn.clone());
-    let routed = group
-        .subscriptions_from(&source)
-        .any(|subscription| subscription.target == Party::Cloud && subscription.subject.matches(&classifier.topic));
+    // To a function is somewhere, too: what the function makes of them is its own.
+    let routed = group.subscriptions_from(&source).any(|subscription| subscription.subject.matches(&classifier.topic));
     if !routed {
-        let rule = format!("no subscription takes predictions on {} from the connector to the cloud", classifier.topic);
-        field.warn(rule, "add one with this ConnectorArn as Source and cloud as Target");
+        let rule = format!("no subscription takes predictions on {} from the connector", classifier.topic);
+        field.warn(rule, "add one with this ConnectorArn as Source, and cloud or a function as Target");
     }
 }

@@ -87,6 +87,9 @@ pub enum DeploymentError {
         /// The digest of what is there.
         found: Sha256Digest,
     },
+    /// Functions are granted files and devices that they would not get (B-08).
+    #[error(transparent)]
+    Resources(#[from] crate::function::Misses),
     /// A worker's sandbox cannot be planned from the group document.
     #[error("planning the sandbox of the camera")]
     Plan(#[from] margay_sandbox::PlanError),
@@ -100,7 +103,7 @@ impl DeploymentError {
             Self::TrainingJob(source) => source.is_retryable(),
             Self::Store { source, .. } => source.is_retryable(),
             Self::Untrusted { source, .. } => source.is_retryable(),
-            Self::Package { .. } | Self::Replaced { .. } | Self::Plan(_) => false,
+            Self::Package { .. } | Self::Replaced { .. } | Self::Resources(_) | Self::Plan(_) => false,
             Self::Activation { source, .. } => !matches!(**source, ActivationError::Refused { .. }),
             Self::Test { source, .. } => !matches!(**source, OneShotError::Refused { .. } | OneShotError::Died { .. }),
         }
@@ -121,6 +124,7 @@ impl DeploymentError {
                 OneShotError::Refused { .. } | OneShotError::Died { .. } => FailureKind::Model,
                 _ => FailureKind::Sandbox,
             },
+            Self::Resources(_) => FailureKind::GroupDocument,
             Self::Plan(_) => FailureKind::Sandbox,
         }
     }

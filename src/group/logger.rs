@@ -1,5 +1,4 @@
-//! Loggers: what is logged where (contract E1). Those that write functions' logs to files hold; the core itself logs to
-//! standard error, and nothing goes to CloudWatch.
+//! Loggers: what is logged where (contract E1). Those that write to files hold; nothing goes to CloudWatch.
 
 use crate::document::{Object, Unknown};
 use crate::name::EntityId;
@@ -87,12 +86,15 @@ pub(super) fn read(top: &mut Object<'_>) -> Vec<Logger> {
     if is_present {
         entities(loggers).into_iter().map(|(_, logger)| logger).collect()
     } else {
-        COMPONENTS.map(|(_, component)| default_logger(component)).to_vec()
+        COMPONENTS.map(|(_, component)| Logger::default_of(component)).to_vec()
     }
 }
 
-fn default_logger(component: LogComponent) -> Logger {
-    Logger { target: LogTarget::FileSystem(ByteSize::from_kib(SPACE_KB)), component, level: LogLevel::Info }
+impl Logger {
+    /// V1's default for `component` (contract E1).
+    pub fn default_of(component: LogComponent) -> Self {
+        Self { target: LogTarget::FileSystem(ByteSize::from_kib(SPACE_KB)), component, level: LogLevel::Info }
+    }
 }
 
 fn read_logger(object: &mut Object<'_>) -> Option<Logger> {
@@ -104,12 +106,8 @@ fn read_logger(object: &mut Object<'_>) -> Option<Logger> {
         Kind::FileSystem => LogTarget::FileSystem(ByteSize::from_kib(space)),
         Kind::CloudWatch => LogTarget::CloudWatch,
     };
-    let component = component?;
     if target == LogTarget::CloudWatch {
         object.field("Type").warn("has no effect: no logs leave the device", "write FileSystem");
-    } else if component == LogComponent::GreengrassSystem {
-        let rule = "has no effect: the core logs to standard error, which the service manager keeps";
-        object.field("Component").warn(rule, "leave it; `journalctl -u margay` shows what the core says");
     }
-    Some(Logger { target, component, level: level? })
+    Some(Logger { target, component: component?, level: level? })
 }

@@ -4,9 +4,7 @@ use super::candidate::{self, Candidate};
 use super::report::Finding;
 use super::survey::Survey;
 use crate::connector::image_classifier;
-use crate::group::{
-    Connector, Function, IsolationMode, LogComponent, LogTarget, Logger, Party, ResourceData, Storage, Subscription,
-};
+use crate::group::{Connector, Function, IsolationMode, LogTarget, Logger, Party, ResourceData, Storage, Subscription};
 
 /// Adds a row for every function, connector and subscription, and one for each kind of what else there is.
 pub(super) fn group(survey: &Survey, chosen: Option<&Candidate>, findings: &mut Vec<Finding>) {
@@ -31,19 +29,13 @@ pub(super) fn group(survey: &Survey, chosen: Option<&Candidate>, findings: &mut 
         findings.push(Finding::will_not("devices", says));
     }
     if survey.document.pointer("/LoggerDefinitionVersion/Loggers").is_some() {
-        let holds = |logger: &&Logger| {
-            logger.component == LogComponent::Lambda && matches!(logger.target, LogTarget::FileSystem(_))
-        };
+        let holds = |logger: &&Logger| matches!(logger.target, LogTarget::FileSystem(_));
         let (all, held) = (group.loggers.len(), group.loggers.iter().filter(holds).count());
         if held > 0 {
-            findings.push(Finding::works("functions' loggers", format!("{held} kept: level and space hold")));
+            findings.push(Finding::works("loggers", format!("{held} kept: level and space hold")));
         }
         if held < all {
-            let says = format!(
-                "{} kept without effect: the core logs to standard error, which the service manager keeps, and nothing \
-                 to CloudWatch",
-                all - held
-            );
+            let says = format!("{} kept without effect: nothing goes to CloudWatch", all - held);
             findings.push(Finding::will_not("loggers", says));
         }
     }

@@ -80,7 +80,7 @@ fn what_a_v1_device_classified_is_classified_again_on_its_topic_without_s3() {
         ("will-not", "function signs:1"),
         ("will-not", "function audit:prod"),
         ("will-not", "subscription trigger"),
-        ("works", "functions' loggers"),
+        ("works", "loggers"),
         ("will-not", "loggers"),
         ("decision", "function audit:prod"),
     ] {

@@ -20,7 +20,7 @@ const ORDER: &[&[&str]] = &[
     &["credentials"],
     &["http"],
     &["identity"],
-    &["store", "ipc"],
+    &["store", "ipc", "log_file"],
     &["group"],
     &["config"],
     &["package"],

@@ -49,15 +49,25 @@ pub struct Device {
 impl Device {
     /// A provisioned device whose camera is the folder of held-out pictures at 20 frames a second.
     pub fn new() -> Self {
-        Self::below(&std::env::temp_dir())
+        Self::of(&std::env::temp_dir(), |_| {})
     }
 
     /// The same in another folder than the temporary one, of which every sandbox has its own.
     pub fn below(parent: &Path) -> Self {
+        Self::of(parent, |_| {})
+    }
+
+    /// The same in a cloud whose settings `change` changes.
+    pub fn in_cloud(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::of(&std::env::temp_dir(), change)
+    }
+
+    fn of(parent: &Path, change: impl FnOnce(&mut Settings)) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let folder = tempfile::Builder::new().prefix("margay-test-").tempdir_in(parent).unwrap();
         let mut settings = Settings::new(folder.path().join("cloud"));
         settings.writable = vec![format!("{BUCKET}/fleet/*")];
+        change(&mut settings);
         let cloud = runtime.block_on(LocalCloud::start(settings)).unwrap();
         let files = cloud.provision_thing(THING, &folder.path().join("greengrass/certs")).unwrap();
         cloud.put_object(BUCKET, KEY, PACKAGE);

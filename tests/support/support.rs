@@ -4,6 +4,7 @@ pub mod archives;
 pub mod browser;
 pub mod device;
 pub mod documents;
+pub mod examples;
 pub mod functions;
 pub mod package;
 pub mod page;

@@ -145,6 +145,7 @@ fn group(device: &Device) -> Value {
         ] },
         "LoggerDefinitionVersion": { "Loggers": [
             { "Id": "log", "Component": "Lambda", "Level": "INFO", "Type": "FileSystem", "Space": 128 },
-            { "Id": "own", "Component": "GreengrassSystem", "Level": "INFO", "Type": "FileSystem", "Space": 128 }] }
+            { "Id": "own", "Component": "GreengrassSystem", "Level": "INFO", "Type": "FileSystem", "Space": 128 },
+            { "Id": "cloud", "Component": "Lambda", "Level": "INFO", "Type": "AWSCloudWatch" }] }
     })
 }

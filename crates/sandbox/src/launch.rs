@@ -16,6 +16,15 @@ use crate::plan::{Plan, Tree};
 use crate::sandboxed::Sandboxed;
 use attempt::{Attempt, Refusal};
 
+/// The number of the host's group `name`, as a plan's [`GroupRule::Name`](crate::GroupRule) finds it.
+///
+/// # Errors
+/// There is no such group, or the host cannot say.
+pub fn group_named(name: &str) -> io::Result<u32> {
+    let found = nix::unistd::Group::from_name(name)?;
+    found.map(|group| group.gid.as_raw()).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such group"))
+}
+
 /// The highest number that a descriptor may be given in a worker.
 const HIGHEST_TARGET: RawFd = 255;
 

@@ -39,7 +39,7 @@ mod visit;
 pub use containment::{Aspect, Containment, Finding};
 pub use exit::{Exit, Status};
 pub use host::Host;
-pub use launch::{LaunchError, launch, launch_from, launch_held};
+pub use launch::{LaunchError, group_named, launch, launch_from, launch_held};
 pub use launcher::{LAUNCH_ARGUMENT, launcher_main};
 pub use order::Confinement;
 pub use plan::{

@@ -59,6 +59,16 @@ class Api:
         return response, response.read()
 
 
+def decoded(payload):
+    """The event of a message, which is JSON unless the group says otherwise."""
+    try:
+        return json.loads(payload or b"null")
+    except ValueError as error:
+        raise ValueError(
+            "the message is not JSON; a function whose EncodingType is binary gets the bytes: %s" % error
+        ) from error
+
+
 def described(error):
     """An exception as the Runtime API tells it."""
     frames = traceback.format_exception(type(error), error, error.__traceback__)
@@ -95,7 +105,7 @@ def main():
         response, payload = api.ask("GET", "invocation/next")
         invocation = "invocation/" + response.getheader("Lambda-Runtime-Aws-Request-Id", "")
         try:
-            event = payload if binary else json.loads(payload or b"null")
+            event = payload if binary else decoded(payload)
             answer = encoded(handler(event, Context(response.headers)))
         except Exception as error:
             traceback.print_exc()

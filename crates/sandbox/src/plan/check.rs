@@ -27,6 +27,9 @@ const RESERVED: [&str; 4] = ["/proc", "/dev", TEMPORARY, "/program"];
 /// The one of them in which something of the host may appear all the same, such as a service's socket.
 const TEMPORARY: &str = "/tmp";
 
+/// The other one: V1's functions may be granted the host's shared memory, at its own place (B-04).
+const SHARED_MEMORY: &str = "/dev/shm";
+
 /// Why a plan is refused.
 #[derive(Debug, Error)]
 pub enum PlanError {
@@ -231,7 +234,8 @@ fn check_destinations(parts: &PlanParts) -> Result<(), PlanError> {
 
 fn overlaps(destination: &Path, reserved: &Path) -> bool {
     let lies_in = destination.starts_with(reserved);
-    reserved.starts_with(destination) || lies_in && reserved != Path::new(TEMPORARY)
+    let has_a_place = reserved == Path::new(TEMPORARY) || destination.starts_with(SHARED_MEMORY);
+    reserved.starts_with(destination) || lies_in && !has_a_place
 }
 
 #[cfg(test)]
@@ -249,7 +253,8 @@ mod tests {
                 prop_assert!(destination.is_absolute());
                 prop_assert!(destination.components().skip(1).all(|part| matches!(part, Component::Normal(_))));
                 let mut closed = RESERVED.iter().filter(|folder| **folder != TEMPORARY);
-                prop_assert!(closed.all(|folder| !destination.starts_with(folder)));
+                let shared = destination.starts_with(SHARED_MEMORY);
+                prop_assert!(closed.all(|folder| shared || !destination.starts_with(folder)));
                 prop_assert!(destination != Path::new(TEMPORARY));
             }
         }
@@ -304,6 +309,8 @@ mod tests {
         refused(with_destinations(&["/model", "/other", "/model/inner"]));
         assert!(Plan::new(with_destinations(&["/model", "/model-two"])).is_ok());
         assert!(Plan::new(with_destinations(&["/tmp/socket"])).is_ok(), "the sandbox's own /tmp can hold one");
+        assert!(Plan::new(with_destinations(&["/dev/shm"])).is_ok(), "shared memory may be the host's");
+        refused(with_destinations(&["/dev/shm2"]));
     }
 
     #[test]
