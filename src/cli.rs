@@ -16,6 +16,7 @@ mod enter_namespace;
 pub mod exit;
 mod functions;
 mod import;
+mod learning;
 mod logs;
 mod model;
 mod output;
