@@ -38,6 +38,8 @@ mod documents;
 mod engines;
 #[path = "promises/exit_codes.rs"]
 mod exit_codes;
+#[path = "promises/feedback.rs"]
+mod feedback;
 #[path = "promises/functions.rs"]
 mod functions;
 #[path = "promises/functions_contained.rs"]
@@ -62,6 +64,8 @@ mod ledger;
 mod messages;
 #[path = "promises/metrics.rs"]
 mod metrics;
+#[path = "promises/ml_sdk.rs"]
+mod ml_sdk;
 #[path = "promises/mutations.rs"]
 mod mutations;
 #[path = "promises/outage.rs"]
