@@ -155,7 +155,9 @@ fn what_breaks_a_pattern_of_the_classification_service_is_refused_by_field_value
         let refused = one_error("ImageClassificationx86-64", 2, with(service(), key, json!(value)));
         assert_eq!(refused.path, format!("{PARAMETERS}.{key}"), "{refused}");
         assert!(refused.rule.contains(rule), "{refused}");
-        assert!(refused.value.is_some_and(|shown| shown.contains(value)), "{key}");
+        // Long values are shown shortened.
+        let beginning: String = value.chars().take(20).collect();
+        assert!(refused.value.is_some_and(|shown| shown.contains(&beginning)), "{key}");
     }
     for key in [
         "MLModelDestinationPath",
