@@ -8,6 +8,7 @@ mod functions;
 mod group_runner;
 mod heartbeat;
 mod inflow;
+mod learning;
 pub mod metrics;
 mod preview;
 mod publishing;
@@ -32,6 +33,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::functions::FunctionSettings;
 use self::group_runner::{GroupRunner, Scene, spool};
+use self::learning::MachineLearning;
 use self::metrics::DeliveryTimes;
 use self::preview::Preview;
 use self::report::Report;
@@ -42,7 +44,8 @@ use crate::config::Config;
 use crate::credentials::token_exchange::{BindError, TokenExchange};
 use crate::credentials::{Roles, TokenRegistry};
 use crate::deployment::{Deployments, Engine, Opening, Parts, Stager};
-use crate::function::Functions;
+use crate::feedback::{Budget, Feedback};
+use crate::function::{Functions, Learning};
 use crate::jobs::GroupDeployer;
 use crate::jobs::agent::JobsAgent;
 use crate::mqtt::link::{Link, LinkSettings};
@@ -140,12 +143,13 @@ impl Core {
         let mut tasks = tokio::task::JoinSet::new();
         let preview = Preview::bind(&config);
         let metrics = metrics::Endpoint::bind(&config).await;
-        let router = Router::new([], config.runtime.max_work_item_count, to_cloud(link.clone()));
-        let token_exchange = token_exchange(&config, &services).await?;
-        let router = Arc::new(router);
         let work_items = config.runtime.max_work_item_count;
-        let functions = Functions::new(router.clone(), token_exchange.lender(), services.clock.clone(), work_items);
-        let scene = Arc::new(Scene::new(router, functions));
+        let router = Arc::new(Router::new([], work_items, to_cloud(link.clone())));
+        let token_exchange = token_exchange(&config, &services).await?;
+        let learning = Arc::new(MachineLearning::new(feedback(&config, &services, &link, &router)));
+        let asked: (_, Arc<dyn Learning>) = (router.clone(), learning.clone());
+        let functions = Functions::new(asked, token_exchange.lender(), services.clock.clone(), work_items);
+        let scene = Arc::new(Scene::new(router, functions, learning));
         FunctionSettings::new(&config).install_modules()?;
         let runner = GroupRunner::new(&config, (&services, log), link.clone(), preview.clone(), scene.clone());
         let stager = Stager::new(services.s3.clone(), store.clone(), services.provenance.clone());
@@ -206,6 +210,7 @@ impl Core {
     async fn stop(mut self) {
         tracing::info!("stopping");
         self.report.scene.functions().stop().await;
+        self.report.scene.learning().stop();
         for camera in self.report.scene.cameras() {
             camera.classifier.shutdown().await;
         }
@@ -245,7 +250,9 @@ fn keep_up(tasks: &mut tokio::task::JoinSet<()>, report: &Report) {
     let (roles, device) = (services.roles.clone(), scene.device().clone());
     tasks.spawn(async move { device.run().await });
     tasks.spawn(async move { roles.run().await });
-    tasks.spawn(end_pauses(link.clone(), services.roles.clone()));
+    let feedback = scene.learning().feedback().clone();
+    tasks.spawn(end_pauses(link.clone(), services.roles.clone(), feedback.clone()));
+    tasks.spawn(feedback.run());
     tasks.spawn(keep_time(services.clone()));
     tasks.spawn(stay_small(link.clone()));
 }
@@ -256,6 +263,17 @@ fn to_cloud(link: Link) -> CloudOutlet {
         let accepted = link.accept_marked(message.topic.clone(), message.payload.clone(), mark);
         accepted.map(drop).map_err(|error| Missed::Cloud(Arc::new(error)))
     })
+}
+
+/// Where samples go: they wait below the state directory, in what messages leave of the spool's limit.
+fn feedback(config: &Config, services: &Services, link: &Link, router: &Arc<Router>) -> Feedback {
+    let link = link.clone();
+    let budget = move || {
+        let spool = link.spool_state();
+        Budget { used: spool.used_bytes, limit: spool.limit_bytes }
+    };
+    let folder = config.directories.state.join("feedback");
+    Feedback::new(&folder, Box::new(budget), services.s3.clone(), router.clone(), services.clock.clone())
 }
 
 /// Where functions fetch their credentials, bound.
@@ -282,12 +300,13 @@ async fn stay_small(link: Link) {
     }
 }
 
-/// A link that comes up tells that the network is back: credentials need not wait for the end of their pause.
-async fn end_pauses(link: Link, credentials: Roles) {
+/// A link that comes up tells that the network is back: credentials and samples need not wait for the end of their pause.
+async fn end_pauses(link: Link, credentials: Roles, feedback: Feedback) {
     let mut state = link.state();
     while state.changed().await.is_ok() {
         if state.borrow_and_update().is_connected() {
             credentials.retry_now();
+            feedback.retry_now();
         }
     }
 }

@@ -17,6 +17,7 @@ mod exec;
 pub mod exit;
 mod functions;
 mod import;
+mod learning;
 mod logs;
 mod model;
 mod output;

@@ -7,8 +7,10 @@ use std::path::Path;
 
 pub use self::fuzz::fuzz_group_document;
 use crate::config::{self, Config};
-use crate::connector::{self, image_classifier::ImageClassifier};
+use crate::connector::image_classification::ClassificationService;
+use crate::connector::{self, Connectors, image_classifier::ImageClassifier};
 use crate::document::{LoadError, Notes, read_file};
+use crate::feedback::FeedbackSettings;
 use crate::group::{self, Group, Host, Party};
 use crate::mqtt::jobs::FILTER_COUNT;
 use crate::mqtt::link::MAX_SUBSCRIPTIONS;
@@ -22,6 +24,10 @@ pub struct Deployable {
     pub group: Group,
     /// Its connectors that classify images; a group has at most one (contract A1).
     pub image_classifiers: Vec<ImageClassifier>,
+    /// Its connectors that are local inference services.
+    pub services: Vec<ClassificationService>,
+    /// Its feedback connector.
+    pub feedback: Option<FeedbackSettings>,
 }
 
 /// What reading both documents came to.
@@ -52,10 +58,11 @@ pub fn check_group(text: &str, config: Option<&Config>) -> Result<Accepted<Deplo
     let connectors = connector::read(&group);
     let between = config.map_or(Ok(()), |config| check_credentials(config, &group));
     match (connectors, between) {
-        (Ok(Accepted { document: image_classifiers, warnings: more }), Ok(())) => {
+        (Ok(Accepted { document: connectors, warnings: more }), Ok(())) => {
+            let Connectors { image_classifiers, services, feedback } = connectors;
             warnings.append(more);
             warnings.append(config.map(|config| check_room(config, &group)).unwrap_or_default());
-            Ok(Accepted { document: Deployable { group, image_classifiers }, warnings })
+            Ok(Accepted { document: Deployable { group, image_classifiers, services, feedback }, warnings })
         }
         (connectors, between) => {
             let mut problems = warnings;

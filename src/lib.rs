@@ -8,7 +8,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | shell | [`cli`] → [`app`] |
-//! | services | [`import`], [`jobs`] → [`packing`], [`serving`], [`deployment`] → [`documents`] → [`connector`], [`page`] → [`classifier`] → [`function`] → [`router`] |
+//! | services | [`import`], [`jobs`] → [`packing`], [`serving`], [`deployment`] → [`documents`] → [`connector`], [`page`] → [`feedback`], [`inference_service`] → [`classifier`] → [`function`] → [`router`] |
 //! | edges | [`mqtt`], [`s3`] → [`credentials`] → [`http`] → [`identity`], [`store`], [`ipc`], `log_file` |
 //! | contracts | [`config`], [`group`], [`package`], [`topic`], [`payload`] |
 //! | words | [`document`] → [`problem`], [`arn`] → [`name`], [`units`], [`secret`], [`clock`], [`backoff`], [`metrics`], [`statistics`], `disk` |
@@ -21,8 +21,10 @@ pub mod classifier;
 pub mod connector;
 pub mod deployment;
 pub mod documents;
+pub mod feedback;
 pub mod function;
 pub mod import;
+pub mod inference_service;
 pub mod jobs;
 pub mod packing;
 pub mod page;

@@ -10,6 +10,7 @@ mod host;
 mod s3_uri;
 
 pub use host::{Endpoint, Host};
+pub(crate) use s3_uri::is_old_bucket;
 pub use s3_uri::{S3Uri, S3UriError};
 
 /// Why a text is not the name that it was meant to be.

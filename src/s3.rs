@@ -41,7 +41,7 @@ use pace::Pace;
 use regions::Regions;
 pub use sign::{EMPTY as EMPTY_BODY, Scope, SignError, sign_request};
 pub use training_job::TrainingJobError;
-pub use upload::{Replace, UploadError, Uploaded};
+pub use upload::{Details, Replace, UploadError, Uploaded};
 
 /// The largest object that is downloaded, in bytes: ten times the largest model of the guide.
 pub const MAX_OBJECT: u64 = 2 << 30;

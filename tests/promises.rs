@@ -46,6 +46,8 @@ mod escape_links;
 mod examples;
 #[path = "promises/exit_codes.rs"]
 mod exit_codes;
+#[path = "promises/feedback.rs"]
+mod feedback;
 #[path = "promises/functions.rs"]
 mod functions;
 #[path = "promises/functions_contained.rs"]
@@ -78,6 +80,8 @@ mod logs;
 mod messages;
 #[path = "promises/metrics.rs"]
 mod metrics;
+#[path = "promises/ml_sdk.rs"]
+mod ml_sdk;
 #[path = "promises/mutations.rs"]
 mod mutations;
 #[path = "promises/outage.rs"]

@@ -13,6 +13,7 @@ use super::camera_health::HealthPublisher;
 use super::device_watch::DeviceWatch;
 use super::functions::FunctionSettings;
 use super::inflow;
+use super::learning::MachineLearning;
 use super::metrics::FrameTimes;
 use super::preview::Preview;
 use super::publishing::{Novelty, Publisher};
@@ -46,6 +47,7 @@ pub(super) struct Scene {
     cameras: Mutex<Vec<Camera>>,
     device: Arc<DeviceWatch>,
     functions: Functions,
+    learning: Arc<MachineLearning>,
 }
 
 /// A camera that runs.
@@ -59,8 +61,8 @@ pub(super) struct Camera {
 
 impl Scene {
     /// Nothing, with a `router` that knows no subscription yet.
-    pub(super) fn new(router: Arc<Router>, functions: Functions) -> Self {
-        Self { router, cameras: Mutex::default(), device: Arc::new(DeviceWatch::new()), functions }
+    pub(super) fn new(router: Arc<Router>, functions: Functions, learning: Arc<MachineLearning>) -> Self {
+        Self { router, cameras: Mutex::default(), device: Arc::new(DeviceWatch::new()), functions, learning }
     }
 
     /// The router, which outlives the groups.
@@ -76,6 +78,11 @@ impl Scene {
     /// The functions of the group that runs.
     pub(super) fn functions(&self) -> &Functions {
         &self.functions
+    }
+
+    /// The machine learning connectors of the group that runs.
+    pub(super) fn learning(&self) -> &MachineLearning {
+        &self.learning
     }
 
     /// The cameras of the group that runs.
@@ -121,7 +128,8 @@ impl Runner for GroupRunner {
     async fn switch(&mut self, group: &GroupVersion) -> Result<(), DeploymentError> {
         self.check_resources(group)?;
         self.stop_insisting().await;
-        // What may fail without a trace comes first: models of classifiers that go on.
+        // What may fail without a trace comes first: models of services, and of classifiers that go on.
+        let services = self.scene.learning.prepare(group, &self.engines).await?;
         for camera in self.scene.cameras() {
             if let Some((_, staged)) =
                 wanted(group).find(|(connector, _)| camera.connector.differs_only_in_model_source(connector))
@@ -136,6 +144,7 @@ impl Runner for GroupRunner {
                 activate(&camera.classifier, staged).await?;
             }
         }
+        self.scene.learning.replace(services, group);
         self.replace_functions(group).await;
         self.exchange_routes(group);
         Ok(())
@@ -146,6 +155,8 @@ impl Runner for GroupRunner {
         if let Err(error) = self.replace_classifiers(group).await {
             tracing::error!(error = explain(&error), "a camera of the group does not run");
         }
+        let services = self.scene.learning.prepare_again(group, &self.engines);
+        self.scene.learning.replace(services, group);
         self.replace_functions(group).await;
         self.exchange_routes(group);
         for camera in self.scene.cameras() {

@@ -67,6 +67,8 @@ impl Report {
             router: self.router(),
             device: self.scene.device().state(),
             functions: self.scene.functions().status(),
+            services: self.scene.learning().services(),
+            feedback: self.scene.learning().feedback().status(),
             cameras,
             jobs: self.jobs.as_ref().map(|jobs| jobs.borrow().clone()),
             page: self.page.status(),

@@ -17,7 +17,9 @@ use tokio::net::UnixListener;
 use super::credentials::CredentialsStatus;
 use crate::classifier::ClassifierStatus;
 use crate::deployment::{Confirmed, DeploymentId, Report, State};
+use crate::feedback::FeedbackStatus;
 use crate::function::FunctionStatus;
+use crate::inference_service::ServiceStatus;
 use crate::jobs::agent::JobsStatus;
 use crate::mqtt::spool::SpoolState;
 use crate::package::Sha256Digest;
@@ -62,6 +64,12 @@ pub struct CoreStatus {
     /// The functions of its group.
     #[serde(default)]
     pub functions: Vec<FunctionStatus>,
+    /// Its local inference services.
+    #[serde(default)]
+    pub services: Vec<ServiceStatus>,
+    /// Its feedback connector, or the samples that an earlier one left to be uploaded.
+    #[serde(default)]
+    pub feedback: Option<FeedbackStatus>,
     /// Its cameras.
     pub cameras: Vec<CameraStatus>,
     /// AWS IoT Jobs; `None` where the core takes no part in them.

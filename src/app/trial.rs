@@ -10,14 +10,17 @@ use tempfile::TempDir;
 use super::services::{Services, ServicesError};
 use margay_camera::source::SourceError;
 
-use crate::classifier::Engines;
 use crate::classifier::one_shot::{OneShot, OneShotError};
+use crate::classifier::{Engines, WorkerIdentity};
 use crate::config::Config;
+use crate::connector::image_classification::ClassificationService;
 use crate::connector::image_classifier::{Camera, ImageClassifier};
 use crate::credentials::CredentialsError;
 use crate::deployment::{DeploymentError, Purpose, Staged, Stager};
 use crate::documents::Deployable;
+use crate::group::ModelSource;
 use crate::mqtt::link::{Link, LinkSettings, LinkState};
+use crate::name::ResourceId;
 use crate::payload;
 use crate::s3::Progress as Received;
 use crate::store::Store;
@@ -157,7 +160,13 @@ pub async fn run(
     tell(passed("credentials", detail));
     let engines = Engines::configured(config);
     for connector in &deployable.image_classifiers {
-        try_camera(&services, &engines, connector, &mut tell).await?;
+        try_model(&services, &engines, &Tried::of_classifier(connector), &mut tell).await?;
+        if let Some(found) = look_at_camera(connector).await.map_err(at(Step::Source))? {
+            tell(passed("camera", format!("{} is {found}", connector.camera_name)));
+        }
+    }
+    for service in &deployable.services {
+        try_model(&services, &engines, &Tried::of_service(service), &mut tell).await?;
     }
     try_broker(config, &services).await?;
     tell(passed("broker", format!("admitted by {}:{}", config.mqtt.host, config.mqtt.port)));
@@ -168,28 +177,53 @@ fn passed(name: &'static str, detail: String) -> Told {
     Told::Passed(Passed { name, detail })
 }
 
-async fn try_camera(
+/// A model that a connector runs.
+struct Tried<'g> {
+    resource: &'g ResourceId,
+    source: &'g ModelSource,
+    memory_limit: u64,
+    identity: WorkerIdentity,
+    threads: Option<usize>,
+}
+
+impl<'g> Tried<'g> {
+    fn of_classifier(connector: &'g ImageClassifier) -> Self {
+        Self {
+            resource: &connector.model_resource,
+            source: &connector.model_source,
+            memory_limit: connector.memory_limit.bytes(),
+            identity: connector.identity(),
+            threads: connector.threads,
+        }
+    }
+
+    fn of_service(service: &'g ClassificationService) -> Self {
+        let settings = service.settings();
+        let (resource, source) = (&service.model_resource, &service.model_source);
+        let (memory_limit, identity) = (settings.memory_limit, settings.identity);
+        Self { resource, source, memory_limit, identity, threads: None }
+    }
+}
+
+async fn try_model(
     services: &Services,
     engines: &Engines,
-    connector: &ImageClassifier,
+    tried: &Tried<'_>,
     tell: &mut (impl FnMut(Told) + Send),
 ) -> Result<(), TrialFailure> {
     let folder = TempDir::new().map_err(TrialError::Folder).map_err(at(Step::Download))?;
     let store = Store::open(folder.path()).map_err(at(Step::Download))?;
     let stager = Stager::new(services.s3.clone(), Arc::new(store), services.provenance.clone());
     let staged = stager
-        .stage(&connector.model_resource, &connector.model_source, Purpose::Model, |received| {
+        .stage(tried.resource, tried.source, Purpose::Model, |received| {
             tell(Told::Receiving(received));
         })
         .await
         .map_err(at_deployment)?;
-    tell(passed("package", format!("{}, {}", connector.model_source, staged.model.identity.digest)));
-    let engine = try_model(engines, connector, &staged).await?;
+    tell(passed("package", format!("{}, {}", tried.source, staged.model.identity.digest)));
+    let engine = load(engines, tried, &staged).await?;
     let model = &staged.model.identity;
     tell(passed("model", format!("{} {} runs on {engine}", model.name, model.version)));
-    if let Some(found) = look_at_camera(connector).await.map_err(at(Step::Source))? {
-        tell(passed("camera", format!("{} is {found}", connector.camera_name)));
-    }
     Ok(())
 }
 
@@ -219,10 +253,9 @@ async fn look_at_camera(connector: &ImageClassifier) -> Result<Option<String>, T
     }
 }
 
-async fn try_model(engines: &Engines, connector: &ImageClassifier, staged: &Staged) -> Result<String, TrialFailure> {
-    let running = engines.running(&staged.model.identity.digest, connector.threads);
-    let memory = connector.memory_limit.bytes();
-    let loaded = OneShot::load(&staged.model.directory, memory, connector.identity(), &running).await;
+async fn load(engines: &Engines, tried: &Tried<'_>, staged: &Staged) -> Result<String, TrialFailure> {
+    let running = engines.running(&staged.model.identity.digest, tried.threads);
+    let loaded = OneShot::load(&staged.model.directory, tried.memory_limit, tried.identity, &running).await;
     match loaded {
         Ok(worker) => Ok(worker.engine.clone()),
         Err(error @ (OneShotError::Launch(_) | OneShotError::Plan(_) | OneShotError::Channel(_))) => {

@@ -205,8 +205,22 @@ impl OneShot {
         identity: WorkerIdentity,
         running: &Running,
     ) -> Result<Self, OneShotError> {
-        let (channel, sandboxed) = start(directory, memory_limit, identity, running).await?;
-        channel.send(&Question::Load { directory: PACKAGE.into(), running: running.clone() }, &[]).await?;
+        Self::load_at(directory, Path::new(PACKAGE), memory_limit, identity, running).await
+    }
+
+    /// The same, with the package at `destination` inside the sandbox.
+    ///
+    /// # Errors
+    /// As for [`OneShot::load`].
+    pub async fn load_at(
+        directory: &Path,
+        destination: &Path,
+        memory_limit: u64,
+        identity: WorkerIdentity,
+        running: &Running,
+    ) -> Result<Self, OneShotError> {
+        let (channel, sandboxed) = start_at(directory, destination, memory_limit, identity, running).await?;
+        channel.send(&Question::Load { directory: destination.to_owned(), running: running.clone() }, &[]).await?;
         match ask(&channel, &sandboxed).await? {
             Answer::Loaded { summary, engine, remark } => {
                 Ok(Self { channel, sandboxed, summary: *summary, engine, remark })
@@ -282,9 +296,19 @@ async fn start(
     identity: WorkerIdentity,
     running: &Running,
 ) -> Result<(CoreChannel, Arc<Sandboxed>), OneShotError> {
+    start_at(directory, Path::new(PACKAGE), memory_limit, identity, running).await
+}
+
+async fn start_at(
+    directory: &Path,
+    destination: &Path,
+    memory_limit: u64,
+    identity: WorkerIdentity,
+    running: &Running,
+) -> Result<(CoreChannel, Arc<Sandboxed>), OneShotError> {
     let (ours, theirs) = ipc::pair().map_err(OneShotError::Channel)?;
     let channel = CoreChannel::new(ours, "worker").map_err(OneShotError::Channel)?;
-    let plan = plan::one_shot(directory, Path::new(PACKAGE), memory_limit, identity, running)?;
+    let plan = plan::one_shot(directory, destination, memory_limit, identity, running)?;
     let launched = tokio::task::spawn_blocking(move || margay_sandbox::launch(&plan, vec![(theirs, CHANNEL_FD)]));
     let sandboxed = launched.await.map_err(|error| OneShotError::Channel(std::io::Error::other(error)))??;
     Ok((channel, Arc::new(sandboxed)))

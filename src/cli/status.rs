@@ -86,6 +86,8 @@ fn lines(core: &CoreStatus, containment: bool) -> Vec<String> {
     }
     lines.extend(group_lines(core));
     lines.extend(core.functions.iter().flat_map(|function| super::functions::lines(function, containment)));
+    lines.extend(core.services.iter().flat_map(super::learning::service_lines));
+    lines.extend(core.feedback.iter().flat_map(super::learning::feedback_lines));
     for camera in &core.cameras {
         lines.extend(camera_lines(camera, containment));
     }

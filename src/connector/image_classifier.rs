@@ -94,7 +94,7 @@ impl ImageClassifier {
 pub(super) fn read(connector: &Connector, group: &Group, notes: &Notes) -> Option<ImageClassifier> {
     let mut parameters = Object::at(connector.path_of("Parameters"), &connector.parameters, notes);
     refuse_version(connector, notes);
-    let model = read_model(&mut parameters, group);
+    let model = read_model(parameters.field("MLModelResourceId"), parameters.field("MLModelDestinationPath"), group);
     let camera = read_camera(&mut parameters, group);
     let health = health::read_health(&mut parameters);
     let camera_name = defaulted(&parameters.field("CameraName"), CAMERA);
@@ -167,9 +167,10 @@ fn read_resource<'g>(field: &Field<'_>, group: &'g Group) -> Option<&'g Resource
     resource
 }
 
-fn read_model<'g>(parameters: &mut Object<'_>, group: &'g Group) -> Option<(ResourceId, &'g S3Model)> {
-    let id = parameters.field("MLModelResourceId").required("write the Id of a machine learning resource");
-    let path = parameters.field("MLModelDestinationPath").required("write the DestinationPath of that resource");
+/// The machine learning resource that the fields name, and its destination path as a check.
+pub(super) fn read_model<'g>(id: Field<'_>, path: Field<'_>, group: &'g Group) -> Option<(ResourceId, &'g S3Model)> {
+    let id = id.required("write the Id of a machine learning resource");
+    let path = path.required("write the DestinationPath of that resource");
     let resource = read_resource(&id, group);
     let path_text = path.text();
     let resource = resource?;
@@ -219,7 +220,7 @@ fn read_thumbnail(field: &Field<'_>) -> Option<Option<u32>> {
 
 /// The group's default identity, which runs the core's own parts too. A worker that parses models and pictures
 /// never runs as root, so its numbers are left out.
-fn unprivileged(group: &Group) -> RunAs {
+pub(super) fn unprivileged(group: &Group) -> RunAs {
     let not_root = |number: Option<u32>| number.filter(|number| *number != 0);
     let RunAs { uid, gid } = group.default_run_as;
     RunAs { uid: not_root(uid), gid: not_root(gid) }

@@ -52,8 +52,10 @@ fn group(document: &Value) -> Group {
 }
 
 fn read_one(parameters: &Value) -> Result<Accepted<ImageClassifier>, Problems> {
-    read(&group(&document(parameters)))
-        .map(|mut accepted| Accepted { document: accepted.document.remove(0), warnings: accepted.warnings })
+    read(&group(&document(parameters))).map(|mut accepted| Accepted {
+        document: accepted.document.image_classifiers.remove(0),
+        warnings: accepted.warnings,
+    })
 }
 
 fn accepted(parameters: &Value) -> ImageClassifier {
@@ -199,7 +201,7 @@ fn on_trigger_has_a_topic_of_its_own_and_a_subscription_must_bring_requests() {
         let all = document["SubscriptionDefinitionVersion"]["Subscriptions"].as_array_mut().expect("a list");
         all.extend(subscriptions.as_array().expect("a list").iter().cloned());
         let mut accepted = read(&group(&document)).expect("accepted");
-        (accepted.document.remove(0), accepted.warnings.to_string())
+        (accepted.document.image_classifiers.remove(0), accepted.warnings.to_string())
     };
     let (classifier, warnings) = read_with(json!([]));
     let topic = classifier.trigger_topic.expect("a topic");
@@ -414,7 +416,7 @@ fn workers_take_the_groups_identity_and_never_roots() {
     let with_identity = |identity: Value| {
         let mut document = document(&minimal());
         document["FunctionDefinitionVersion"] = json!({"DefaultConfig": {"Execution": {"RunAs": identity}}});
-        read(&group(&document)).expect("accepted").document.remove(0).run_as
+        read(&group(&document)).expect("accepted").document.image_classifiers.remove(0).run_as
     };
     let ours = with_identity(json!({"Uid": 990, "Gid": "991"}));
     assert_eq!((ours.uid, ours.gid), (Some(990), Some(991)));
@@ -433,10 +435,10 @@ fn v1s_connectors_are_named_as_absent_and_need_a_container() {
         document["FunctionDefinitionVersion"] = json!({"DefaultConfig": {"Execution": {"IsolationMode": isolation}}});
         read(&group(&document))
     };
-    let accepted = foreign("ImageClassificationx86-64", "GreengrassContainer").expect("accepted");
-    assert!(accepted.document.is_empty());
-    assert!(accepted.warnings.to_string().contains("use MargayImageClassifier"), "{}", accepted.warnings);
-    let refused = foreign("ImageClassificationx86-64", "NoContainer").expect_err("contract A1");
+    let accepted = foreign("ObjectDetectionx86-64", "GreengrassContainer").expect("accepted");
+    assert_eq!(accepted.document, Connectors::default());
+    assert!(accepted.warnings.to_string().contains("this version does not have"), "{}", accepted.warnings);
+    let refused = foreign("ObjectDetectionx86-64", "NoContainer").expect_err("contract A1");
     assert!(refused.to_string().contains("default isolation is NoContainer"), "{refused}");
     assert!(foreign("IoTSiteWise", "NoContainer").is_ok(), "contract H11");
 }

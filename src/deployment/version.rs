@@ -60,7 +60,9 @@ impl GroupVersion {
         let used = self.deployable.image_classifiers.iter();
         let mut models: Vec<_> = used.map(|c| (c.model_resource.clone(), c.model_source.clone())).collect();
         models.dedup();
-        for (resource, source) in self.models_of_functions() {
+        let services = self.deployable.services.iter();
+        let services = services.map(|service| (service.model_resource.clone(), service.model_source.clone()));
+        for (resource, source) in services.chain(self.models_of_functions()) {
             if !models.iter().any(|(known, _)| *known == resource) {
                 models.push((resource, source));
             }
@@ -70,7 +72,9 @@ impl GroupVersion {
 
     /// What the package of `resource` has to be.
     pub fn purpose_of(&self, resource: &ResourceId) -> Purpose {
-        let classified = self.deployable.image_classifiers.iter().any(|c| c.model_resource == *resource);
+        let Deployable { image_classifiers, services, .. } = &self.deployable;
+        let classified = image_classifiers.iter().any(|c| c.model_resource == *resource)
+            || services.iter().any(|service| service.model_resource == *resource);
         if classified { Purpose::Model } else { Purpose::Files }
     }
 

@@ -77,6 +77,11 @@ impl<'d> Field<'d> {
         self.value.filter(|_| !self.secret).map(shown)
     }
 
+    /// What stands there, as it is.
+    pub fn value(&self) -> Option<&'d Value> {
+        self.value
+    }
+
     /// Whether the field is there.
     pub fn is_present(&self) -> bool {
         self.value.is_some()

@@ -8,6 +8,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::code::Code;
 use super::hub::Hub;
+use super::learning::Learning;
 use super::log::FunctionLog;
 use super::plan;
 use super::settings::{Access, Settings};
@@ -40,9 +41,14 @@ struct Running {
 }
 
 impl Functions {
-    /// None yet. `lender` lends credentials to them.
-    pub fn new(router: Arc<Router>, lender: Lender, clock: Arc<dyn Clock>, work_items: usize) -> Self {
-        Self { hub: Hub::new(router), lender, clock, work_items, running: Mutex::default() }
+    /// None yet. `lender` lends credentials to them, `learning` answers their machine learning SDK.
+    pub fn new(
+        (router, learning): (Arc<Router>, Arc<dyn Learning>),
+        lender: Lender,
+        clock: Arc<dyn Clock>,
+        work_items: usize,
+    ) -> Self {
+        Self { hub: Hub::new(router, learning), lender, clock, work_items, running: Mutex::default() }
     }
 
     /// Runs `wanted`, and nothing else. One that cannot run is in the status with its reason, and keeps no other.

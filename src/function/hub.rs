@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::invocation::{Invocation, Outcome, draw_id};
+use super::learning::Learning;
 use super::supervisor::Handle;
 use crate::mqtt::spool::Worth;
 use crate::router::{Endpoint, Outgoing, QueueFullPolicy, RouteError, Router};
@@ -30,13 +31,18 @@ pub struct Hub(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     router: Arc<Router>,
+    learning: Arc<dyn Learning>,
     functions: RwLock<HashMap<String, Handle>>,
 }
 
 impl Hub {
-    /// No functions yet; messages go through `router`.
-    pub fn new(router: Arc<Router>) -> Self {
-        Self(Arc::new(Inner { router, functions: RwLock::default() }))
+    /// No functions yet; messages go through `router`, and `learning` answers for the machine learning connectors.
+    pub fn new(router: Arc<Router>, learning: Arc<dyn Learning>) -> Self {
+        Self(Arc::new(Inner { router, learning, functions: RwLock::default() }))
+    }
+
+    pub(super) fn learning(&self) -> &dyn Learning {
+        self.0.learning.as_ref()
     }
 
     pub(super) fn router(&self) -> &Router {

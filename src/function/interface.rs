@@ -2,12 +2,13 @@
 //!
 //! The AWS Lambda Runtime API, 2018-06-01, by which it takes work and gives answers, and V1's daemon interface,
 //! 2016-11-01, by which it publishes and invokes others, with its token in `Authorization`. One listener a process: who
-//! asks is known by where it asks.
+//! asks is known by where it asks. What our machine learning SDK says is `learning`'s.
 //!
 //! Refuses what is not the process's own invocation, larger bodies than a message may have, and more answers waited for
 //! than [`MAX_AWAITED`].
 
 mod daemon;
+mod learning;
 mod runtime_api;
 
 use std::collections::HashMap;
@@ -22,7 +23,7 @@ use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::json;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub(super) use self::runtime_api::message;
 use super::hub::Hub;
@@ -37,6 +38,9 @@ const MAX_ANSWER_BYTES: usize = 6 << 20;
 
 /// Answers of other functions that one process waits for at a time.
 const MAX_AWAITED: usize = 64;
+
+/// Pictures and samples of one process that are in memory at a time; more wait.
+const MAX_INPUTS: usize = 2;
 
 /// Work for the process.
 #[derive(Debug)]
@@ -70,6 +74,8 @@ pub(super) struct Desk {
     pub(super) work: tokio::sync::Mutex<mpsc::Receiver<Work>>,
     pub(super) events: (u64, mpsc::Sender<(u64, Event)>),
     state: Mutex<DeskState>,
+    /// Places for what the machine learning SDK sends.
+    inputs: Semaphore,
 }
 
 #[derive(Debug, Default)]
@@ -87,7 +93,15 @@ impl Desk {
         events: (u64, mpsc::Sender<(u64, Event)>),
     ) -> Self {
         let work = tokio::sync::Mutex::new(work);
-        Self { arn: arn.to_owned(), token, hub, work, events, state: Mutex::default() }
+        Self {
+            arn: arn.to_owned(),
+            token,
+            hub,
+            work,
+            events,
+            state: Mutex::default(),
+            inputs: Semaphore::new(MAX_INPUTS),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, DeskState> {
@@ -127,6 +141,12 @@ async fn answer(State(desk): State<Arc<Desk>>, request: Request) -> Response {
             Ok(_) if *method == Method::GET => daemon::result(&desk, &parts.headers).await,
             _ => refused(StatusCode::METHOD_NOT_ALLOWED, "only POST and GET are served"),
         },
+        (&Method::POST, ["margay", "1", "inference", service]) => {
+            learning::infer(&desk, service, parts.uri.query().unwrap_or_default(), &parts.headers, body).await
+        }
+        (&Method::POST, ["margay", "1", "feedback", config_id]) => {
+            learning::feedback(&desk, config_id, &parts.headers, body).await
+        }
         _ => refused(StatusCode::NOT_FOUND, "this interface has no such path"),
     }
 }

@@ -59,7 +59,7 @@ impl Invocation {
 }
 
 /// A number for an invocation, in the form of a UUID, which clients expect. It is no secret.
-pub(super) fn draw_id() -> String {
+pub(crate) fn draw_id() -> String {
     let (high, low) = (fastrand::u64(..), fastrand::u64(..));
     format!(
         "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",

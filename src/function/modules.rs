@@ -1,5 +1,5 @@
 //! The Python modules that functions find beside their own: `greengrass_common` and `greengrass_ipc_python_sdk`, which
-//! greengrasssdk imports and which no registry has, and what runs a handler. Written by us; nothing of V1's is in them.
+//! greengrasssdk imports and which no registry has, `greengrass_machine_learning_sdk`, and what runs a handler. Written by us; nothing of V1's is in them.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -9,13 +9,24 @@ use std::path::{Path, PathBuf};
 /// Where functions find them.
 pub const PYTHON_FOLDER: &str = "/margay/python";
 
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 11] = [
     ("margay_function.py", include_str!("python/margay_function.py")),
     ("greengrass_common/__init__.py", include_str!("python/greengrass_common/__init__.py")),
     ("greengrass_common/env_vars.py", include_str!("python/greengrass_common/env_vars.py")),
     ("greengrass_common/function_arn_fields.py", include_str!("python/greengrass_common/function_arn_fields.py")),
     ("greengrass_ipc_python_sdk/__init__.py", include_str!("python/greengrass_ipc_python_sdk/__init__.py")),
     ("greengrass_ipc_python_sdk/ipc_client.py", include_str!("python/greengrass_ipc_python_sdk/ipc_client.py")),
+    ("greengrass_machine_learning_sdk/__init__.py", include_str!("python/greengrass_machine_learning_sdk/__init__.py")),
+    ("greengrass_machine_learning_sdk/core.py", include_str!("python/greengrass_machine_learning_sdk/core.py")),
+    (
+        "greengrass_machine_learning_sdk/exceptions.py",
+        include_str!("python/greengrass_machine_learning_sdk/exceptions.py"),
+    ),
+    ("greengrass_machine_learning_sdk/feedback.py", include_str!("python/greengrass_machine_learning_sdk/feedback.py")),
+    (
+        "greengrass_machine_learning_sdk/inference.py",
+        include_str!("python/greengrass_machine_learning_sdk/inference.py"),
+    ),
 ];
 
 /// The modules could not be written.

@@ -3,7 +3,7 @@
 use super::candidate::{self, Candidate};
 use super::report::Finding;
 use super::survey::Survey;
-use crate::connector::image_classifier;
+use crate::connector::{image_classifier, ml_feedback};
 use crate::group::{Connector, Function, IsolationMode, LogTarget, Logger, Party, ResourceData, Storage, Subscription};
 
 /// Adds a row for every function, connector and subscription, and one for each kind of what else there is.
@@ -92,9 +92,14 @@ fn of_connector(connector: &Connector) -> Finding {
     if name == image_classifier::NAME {
         return Finding::works(subject, "is this program's own, and stays as it is");
     }
-    let says = if candidate::is_v1_classifier(connector) {
-        "V1's classifier of MXNet models: kept without effect; the classifier of this program takes its place"
-    } else if name.starts_with("ObjectDetection") {
+    if candidate::is_v1_classifier(connector) {
+        let says = "serves functions by the machine learning SDK, once its model is a package of this program";
+        return Finding::works(subject, says);
+    }
+    if name == ml_feedback::NAME {
+        return Finding::works(subject, "uploads samples of functions, as V1's did");
+    }
+    let says = if name.starts_with("ObjectDetection") {
         "kept without effect: this version classifies pictures, and detects no objects in them"
     } else {
         "kept without effect: this version has no such connector"

@@ -45,6 +45,24 @@ pub enum S3UriError {
 }
 
 impl S3Uri {
+    /// An object in a bucket whose name may be from before today's rules: letters of both cases, digits, `.`, `-` and
+    /// `_`, as the ML Feedback connector allows (B-32).
+    ///
+    /// # Errors
+    /// [`S3UriError`]; the key is checked as ever.
+    pub fn in_any_bucket(bucket: &str, key: &str) -> Result<Self, S3UriError> {
+        if !is_old_bucket(bucket) {
+            return Err(S3UriError::Bucket { bucket: bucket.to_owned() });
+        }
+        check_key(key)?;
+        Ok(Self { bucket: bucket.to_owned(), key: key.to_owned() })
+    }
+
+    /// Whether the bucket's name can be part of a host name; over TLS it must have no period besides (B-10).
+    pub fn can_be_host(&self) -> bool {
+        check_bucket(&self.bucket).is_ok()
+    }
+
     /// The bucket's name.
     pub fn bucket(&self) -> &str {
         &self.bucket
@@ -63,14 +81,25 @@ impl FromStr for S3Uri {
         let rest = text.strip_prefix(SCHEME).ok_or(S3UriError::Scheme)?;
         let (bucket, key) = rest.split_once('/').ok_or(S3UriError::NoKey)?;
         check_bucket(bucket)?;
-        if key.is_empty() {
-            return Err(S3UriError::NoKey);
-        }
-        if key.len() > KEY_LIMIT || key.chars().any(char::is_control) {
-            return Err(S3UriError::Key { limit: KEY_LIMIT, actual: key.len() });
-        }
+        check_key(key)?;
         Ok(Self { bucket: bucket.to_owned(), key: key.to_owned() })
     }
+}
+
+fn check_key(key: &str) -> Result<(), S3UriError> {
+    if key.is_empty() {
+        return Err(S3UriError::NoKey);
+    }
+    if key.len() > KEY_LIMIT || key.chars().any(char::is_control) {
+        return Err(S3UriError::Key { limit: KEY_LIMIT, actual: key.len() });
+    }
+    Ok(())
+}
+
+/// Whether `text` matches `^[a-zA-Z0-9\.\-_]{3,63}$` (B-32).
+pub(crate) fn is_old_bucket(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    BUCKET_LENGTH.contains(&text.len()) && text.bytes().all(allowed)
 }
 
 fn check_bucket(bucket: &str) -> Result<(), S3UriError> {
@@ -109,6 +138,16 @@ mod tests {
             "s3://my.bucket/model.zip".parse::<S3Uri>().map(|uri| uri.bucket().to_owned()),
             Ok("my.bucket".to_owned())
         );
+    }
+
+    #[test]
+    fn a_bucket_of_the_feedback_connector_may_have_an_old_name_b_32() {
+        let uri = S3Uri::in_any_bucket("My_Bucket.2016", "a/b").expect("a URI");
+        assert_eq!((uri.to_string().as_str(), uri.can_be_host()), ("s3://My_Bucket.2016/a/b", false));
+        assert!(S3Uri::in_any_bucket("bucket", "a").is_ok_and(|uri| uri.can_be_host()));
+        for (bucket, key) in [("ab", "k"), ("a/b", "k"), ("bück", "k"), ("bucket", ""), ("bucket", "a\nb")] {
+            assert!(S3Uri::in_any_bucket(bucket, key).is_err(), "{bucket} {key}");
+        }
     }
 
     #[test]

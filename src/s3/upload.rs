@@ -4,8 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, ETAG, IF_NONE_MATCH};
-use http::{HeaderValue, Method};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use reqwest::{Body, Request, Response};
 use sha2::{Digest, Sha256};
 use tokio::fs::File;
@@ -19,6 +19,7 @@ use super::file_body::FileBody;
 use super::sign::{Scope, SignError, SignableBody, sign_request};
 use super::{FRUITLESS_ATTEMPTS, Mended, Progress, S3Client};
 use crate::backoff::Backoff;
+use crate::config::{Addressing, S3};
 use crate::credentials::{Credentials, CredentialsError};
 use crate::http::TransportError;
 use crate::name::S3Uri;
@@ -38,6 +39,32 @@ pub struct Uploaded {
     pub etag: Option<String>,
     /// The version, in a bucket with versioning.
     pub version_id: Option<String>,
+    /// The HTTP status of the answer.
+    pub status: u16,
+    /// The answer's headers.
+    pub headers: HeaderMap,
+    /// How often it was tried before.
+    pub retries: u32,
+}
+
+/// What an object gets beside its content, and how much is done for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Details {
+    /// What the content is.
+    pub content_type: Option<HeaderValue>,
+    /// The object's metadata: headers that begin with `x-amz-meta-`.
+    pub metadata: Vec<(HeaderName, HeaderValue)>,
+    /// Whether it may take the place of another.
+    pub replace: Replace,
+    /// Attempts after which it is given up, at least 1.
+    pub attempts: u32,
+}
+
+impl Details {
+    /// Content alone, which may or may not replace an object.
+    pub fn plain(replace: Replace) -> Self {
+        Self { content_type: None, metadata: Vec::new(), replace, attempts: FRUITLESS_ATTEMPTS }
+    }
 }
 
 /// Why an upload failed.
@@ -124,7 +151,8 @@ impl UploadError {
         }
     }
 
-    fn refusal(&self) -> Option<&Refusal> {
+    /// S3's answer, if it was S3 that refused.
+    pub fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Refused { refusal, .. } => Some(refusal),
             _ => None,
@@ -147,7 +175,7 @@ struct Parcel<'a> {
     uri: &'a S3Uri,
     bytes: u64,
     sha256: Sha256Digest,
-    replace: Replace,
+    details: &'a Details,
 }
 
 impl S3Client {
@@ -161,16 +189,30 @@ impl S3Client {
         from: &Path,
         uri: &S3Uri,
         replace: Replace,
+        progress: impl FnMut(Progress) + Send,
+    ) -> Result<Uploaded, UploadError> {
+        self.upload_with(from, uri, &Details::plain(replace), progress).await
+    }
+
+    /// The same, with what the object gets beside its content.
+    ///
+    /// # Errors
+    /// As for [`S3Client::upload`].
+    pub async fn upload_with(
+        &self,
+        from: &Path,
+        uri: &S3Uri,
+        details: &Details,
         mut progress: impl FnMut(Progress) + Send,
     ) -> Result<Uploaded, UploadError> {
         let (bytes, sha256) = measure(from, uri).await?;
-        let parcel = Parcel { path: from, uri, bytes, sha256, replace };
+        let parcel = Parcel { path: from, uri, bytes, sha256, details };
         let mut pauses = Backoff::new(self.pauses.0, self.pauses.1);
         let mut mended = Mended::default();
         let mut attempts = 0;
         loop {
             let problem = match self.put(&parcel, &mut progress).await {
-                Ok(uploaded) => return Ok(uploaded),
+                Ok(uploaded) => return Ok(Uploaded { retries: attempts, ..uploaded }),
                 Err(problem) => problem,
             };
             attempts += 1;
@@ -179,7 +221,7 @@ impl S3Client {
             {
                 continue;
             }
-            if !problem.is_retryable() || attempts >= FRUITLESS_ATTEMPTS {
+            if !problem.is_retryable() || attempts >= details.attempts {
                 return Err(problem);
             }
             let pause = pauses.next().max(problem.refusal().map_or(Duration::ZERO, Refusal::asks_for));
@@ -198,7 +240,7 @@ impl S3Client {
         let credentials =
             credentials.map_err(|source| UploadError::NoCredentials { uri: uri.clone(), source: Box::new(source) })?;
         let region = self.regions.of(uri.bucket());
-        let url = ObjectUrl::of(Place { uri, version_id: None, region: &region }, &self.settings);
+        let url = ObjectUrl::of(Place { uri, version_id: None, region: &region }, &self.addressing_of(uri));
         let url = url.map_err(|error| unaddressable(uri, &error))?;
         let (sent, mut heard) = watch::channel(0);
         let request = self.put_request(parcel, &url, &credentials, sent).await?;
@@ -221,7 +263,20 @@ impl S3Client {
             sha256: parcel.sha256,
             etag: text(&response, &ETAG).map(str::to_owned),
             version_id: text(&response, &VERSION_ID).map(str::to_owned),
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            retries: 0,
         })
+    }
+
+    /// The settings by which the bucket can be addressed: in path style S3 takes names that no host can have, too.
+    fn addressing_of(&self, uri: &S3Uri) -> S3 {
+        let mut settings = self.settings.clone();
+        let is_covered = !settings.is_virtual_hosted_over_tls() || !uri.bucket().contains('.');
+        if !uri.can_be_host() || !is_covered {
+            settings.addressing = Addressing::Path;
+        }
+        settings
     }
 
     async fn put_request(
@@ -233,7 +288,13 @@ impl S3Client {
     ) -> Result<Request, UploadError> {
         let mut request = Request::new(Method::PUT, url.url.clone());
         request.headers_mut().insert(CONTENT_LENGTH, parcel.bytes.into());
-        if parcel.replace == Replace::Never {
+        for (name, value) in parcel.details.metadata.iter().cloned() {
+            request.headers_mut().insert(name, value);
+        }
+        if let Some(kind) = parcel.details.content_type.clone() {
+            request.headers_mut().insert(CONTENT_TYPE, kind);
+        }
+        if parcel.details.replace == Replace::Never {
             request.headers_mut().insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
         }
         let scope = Scope::s3(&url.region, self.http.clock().now());
@@ -249,7 +310,7 @@ impl S3Client {
 
 async fn refused(response: Response, url: &ObjectUrl, credentials: Credentials, parcel: &Parcel<'_>) -> UploadError {
     let uri = parcel.uri.clone();
-    if response.status() == http::StatusCode::PRECONDITION_FAILED && parcel.replace == Replace::Never {
+    if response.status() == http::StatusCode::PRECONDITION_FAILED && parcel.details.replace == Replace::Never {
         return UploadError::Exists { uri };
     }
     let refusal = Refusal::read(response, &url.endpoint, credentials, Action::Put).await;

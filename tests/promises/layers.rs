@@ -13,6 +13,7 @@ const ORDER: &[&[&str]] = &[
     &["deployment", "packing", "serving"],
     &["documents"],
     &["connector", "page"],
+    &["feedback", "inference_service"],
     &["classifier"],
     &["function"],
     &["router"],

@@ -1,9 +1,8 @@
 //! S3 as other servers speak it, over bad lines, and in little memory.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use margay::app::Services;
@@ -16,6 +15,7 @@ use serde_json::{Value, json};
 use crate::support::device::Device;
 use crate::support::python::{self, python_with};
 use crate::support::relay::Relay;
+use crate::support::server::{Server, free_port};
 use crate::support::{has_tool, scaled, skipped};
 
 /// Keys that a wrong encoding or signature would miss.
@@ -53,37 +53,6 @@ fn content(length: usize) -> Vec<u8> {
         state
     };
     (0..length.div_ceil(8)).flat_map(|_| next().to_le_bytes()).take(length).collect()
-}
-
-/// Another server of S3, ended when this is dropped.
-struct Server {
-    child: Child,
-    port: u16,
-}
-
-impl Server {
-    fn start(command: &mut Command, port: u16) -> Self {
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the server starts");
-        let server = Self { child, port };
-        for _ in 0..600 {
-            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return server;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        panic!("the server does not listen");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Makes a user, a role that may read the bucket `models` only, both buckets and their objects; prints the role's

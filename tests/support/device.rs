@@ -42,6 +42,8 @@ pub struct Device {
     /// The group's functions, and resources besides model and camera, to be changed before `write`.
     pub functions: Vec<Value>,
     pub resources: Vec<Value>,
+    /// Connectors besides the classifier, to be changed before `write`.
+    pub connectors: Vec<Value>,
     /// Variables of the spooler function, if the test sets any.
     pub spooler: Option<Value>,
 }
@@ -87,6 +89,7 @@ impl Device {
             config,
             functions: Vec::new(),
             resources: Vec::new(),
+            connectors: Vec::new(),
             spooler: None,
         };
         device.write();
@@ -132,6 +135,8 @@ impl Device {
             json!({ "Id": "camera", "Name": "camera", "ResourceDataContainer": self.camera_resource() }),
         ];
         resources.extend(self.resources.iter().cloned());
+        let classifier = json!({ "Id": "classifier", "ConnectorArn": CONNECTOR, "Parameters": self.parameters });
+        let connectors: Vec<&Value> = std::iter::once(&classifier).chain(&self.connectors).collect();
         let out = json!({ "Id": "out", "Source": CONNECTOR, "Target": "cloud", "Subject": self.subject });
         let subscriptions: Vec<&Value> = std::iter::once(&out).chain(&self.more_subscriptions).collect();
         json!({
@@ -140,8 +145,7 @@ impl Device {
                 "CertificateArn": "arn:aws:iot:eu-central-1:123456789012:cert/test", "SyncShadow": false }] },
             "FunctionDefinitionVersion": { "Functions": functions },
             "ResourceDefinitionVersion": { "Resources": resources },
-            "ConnectorDefinitionVersion": { "Connectors": [
-                { "Id": "classifier", "ConnectorArn": CONNECTOR, "Parameters": self.parameters } ] },
+            "ConnectorDefinitionVersion": { "Connectors": connectors },
             "SubscriptionDefinitionVersion": { "Subscriptions": subscriptions }
         })
     }

@@ -12,6 +12,7 @@ pub mod program;
 pub mod python;
 pub mod relay;
 pub mod schema;
+pub mod server;
 pub mod tables;
 pub mod v1_tree;
 pub mod viewer;

@@ -98,7 +98,7 @@ pub(super) async fn result(desk: &Desk, headers: &HeaderMap) -> Response {
     }
 }
 
-fn check_token(desk: &Desk, headers: &HeaderMap) -> Result<(), Box<Response>> {
+pub(super) fn check_token(desk: &Desk, headers: &HeaderMap) -> Result<(), Box<Response>> {
     let given = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
     if given.ct_eq(desk.token.expose().as_bytes()).into() {
         return Ok(());

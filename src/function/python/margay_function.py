@@ -91,6 +91,9 @@ def encoded(answer):
 
 
 def main():
+    # Before the function's own folder is on the path: packages of V1 have AWS's module of that name in them, which speaks to
+    # connectors that are not there.
+    importlib.import_module("greengrass_machine_learning_sdk")
     sys.path.insert(0, os.environ.get("LAMBDA_TASK_ROOT", "/lambda"))
     # Before the function's own module runs, which may ask for another level.
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="[%(levelname)s]-%(filename)s:%(lineno)d,%(message)s")
