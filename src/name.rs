@@ -7,9 +7,11 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 mod host;
+mod origin;
 mod s3_uri;
 
 pub use host::{Endpoint, Host};
+pub use origin::Origin;
 pub use s3_uri::{S3Uri, S3UriError};
 
 /// Why a text is not the name that it was meant to be.

@@ -42,6 +42,14 @@ mod exit_codes;
 mod functions;
 #[path = "promises/functions_contained.rs"]
 mod functions_contained;
+#[path = "promises/functions_node.rs"]
+mod functions_node;
+#[path = "promises/functions_packages.rs"]
+mod functions_packages;
+#[path = "promises/functions_s3.rs"]
+mod functions_s3;
+#[path = "promises/functions_uncontained.rs"]
+mod functions_uncontained;
 #[path = "promises/identity.rs"]
 mod identity;
 #[path = "promises/import.rs"]

@@ -23,7 +23,7 @@ use crate::classifier::{ActivationError, Classifier, ClassifierStatus, DeployedM
 use crate::config::Config;
 use crate::connector::image_classifier::ImageClassifier;
 use crate::deployment::{DeploymentError, GroupVersion, Runner, Staged};
-use crate::function::Functions;
+use crate::function::{FunctionStatus, Functions};
 use crate::group::{self, Party, Spooler, Subscription};
 use crate::mqtt::link::Link;
 use crate::mqtt::spool::{SpoolSettings, SpoolSettingsError, StorageType, WhenFull};
@@ -165,6 +165,10 @@ impl Runner for GroupRunner {
             classifiers.extend(camera.classifier.status().await);
         }
         classifiers
+    }
+
+    fn functions(&self) -> Vec<FunctionStatus> {
+        self.scene.functions.status()
     }
 }
 

@@ -69,11 +69,11 @@ fn process(worker: &FunctionWorker) -> String {
     let shown = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), mib);
     let uid = worker.uid.map_or_else(|| "?".to_owned(), |uid| uid.to_string());
     format!(
-        "pid {}, uid {uid}, {}, {} MiB now, {} at most, of {}",
+        "pid {}, uid {uid}, {}, {} MiB now, {} at most, {}",
         worker.pid,
         if worker.busy { "at work" } else { "waits" },
         shown(worker.memory),
         shown(worker.memory_peak),
-        mib(worker.memory_limit)
+        worker.memory_limit.map_or_else(|| "no limit".to_owned(), |limit| format!("of {}", mib(limit)))
     )
 }

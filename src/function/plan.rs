@@ -1,18 +1,18 @@
 //! What a function may see and do: the plan of its sandbox.
 //!
-//! The host's root, read-only below a private layer, with the core's files hidden; its code at `/lambda`; its resources
-//! where the group document says; the host's network, as in V1, unless `MARGAY_NETWORK` says `none`.
+//! In a container: the host's root, read-only below a private layer, with the core's files hidden; its code at `/lambda`; its
+//! resources where the group document says; the host's network, as in V1, unless `MARGAY_NETWORK` says `none`. Without
+//! one: the host's own root, and its machine learning resources as links (B-14).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use margay_sandbox::{
     Access, Bind, Calls, Content, Device, GroupRule, HostTree, Network, Plan, PlanError, PlanParts, Program, Tree,
 };
 
-use super::code::{Code, TASK_ROOT};
-use super::modules::PYTHON_FOLDER;
+use super::code::{Code, Language};
 use super::settings::{Attached, Settings};
 use crate::credentials::Lease;
 use crate::group::{Encoding, GroupOwner, ResourceData};
@@ -44,6 +44,9 @@ pub(super) enum FunctionPlanError {
     /// A model package is not there.
     #[error("its machine learning resource {resource} is not on this device")]
     NoPackage { resource: String },
+    /// No network is a namespace of its own.
+    #[error("{NETWORK} = none takes IsolationMode GreengrassContainer")]
+    NoNetwork,
     /// There is no secrets manager.
     #[error("its resource {resource} is a secret, and this version has no secrets manager")]
     Secret { resource: String },
@@ -69,7 +72,11 @@ pub(super) fn plan(
     interface: SocketAddr,
 ) -> Result<Plan, FunctionPlanError> {
     let function = &settings.function;
-    let mut binds = vec![of_code(&settings.code, TASK_ROOT), of_code(&settings.modules, PYTHON_FOLDER)];
+    let contained = settings.is_contained();
+    let mut binds = match contained {
+        true => vec![of_code(&settings.code, &code.places.code), of_code(&settings.modules, &code.places.modules)],
+        false => Vec::new(),
+    };
     let mut devices = Vec::new();
     for attached in &settings.resources {
         attach(attached, &mut binds, &mut devices)?;
@@ -78,7 +85,14 @@ pub(super) fn plan(
         binds.push(Bind::read_only(SYSFS, SYSFS));
     }
     let without_network = is_without_network(settings);
-    binds.extend(resolver().filter(|_| !without_network));
+    if without_network && !contained {
+        return Err(FunctionPlanError::NoNetwork);
+    }
+    binds.extend(resolver().filter(|_| contained && !without_network));
+    let tree = match contained {
+        true => Tree::Host(HostTree { hidden: settings.hidden.clone(), writable_bytes: WRITABLE }),
+        false => Tree::Shared,
+    };
     let own = function.exec_args.iter().flat_map(|text| text.split_whitespace()).map(str::to_owned);
     let parts = PlanParts {
         name: sandbox_name(function.arn.name()),
@@ -88,20 +102,20 @@ pub(super) fn plan(
         binds,
         devices,
         account: settings.account,
-        memory_bytes: Some(settings.memory_limit()),
+        memory_bytes: settings.memory_limit(),
         pids: Some(PIDS),
         open_files: Some(OPEN_FILES),
         temporary_bytes: WRITABLE,
         network: if without_network { Network::None } else { Network::Host },
-        tree: Tree::Host(HostTree { hidden: settings.hidden.clone(), writable_bytes: WRITABLE }),
+        tree,
         calls: Calls::Function,
-        folder: PathBuf::from(TASK_ROOT),
+        folder: code.places.code.clone(),
         ..PlanParts::default()
     };
     Ok(Plan::new(parts)?)
 }
 
-fn of_code(source: &Path, destination: &str) -> Bind {
+fn of_code(source: &Path, destination: &Path) -> Bind {
     Bind { content: Content::Code, ..Bind::read_only(source, destination) }
 }
 
@@ -159,15 +173,9 @@ fn environment(settings: &Settings, code: &Code, lease: &Lease, interface: Socke
         defaults.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     variables.extend(function.variables.clone());
     variables.remove(NETWORK);
-    if code.python {
-        let theirs = variables.get("PYTHONPATH").map(|path| format!("{path}:")).unwrap_or_default();
-        variables.insert("PYTHONPATH".to_owned(), format!("{theirs}{PYTHON_FOLDER}"));
-        // Its code cannot be written.
-        variables.insert("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned());
-        variables.insert("PYTHONUNBUFFERED".to_owned(), "1".to_owned());
-    }
+    add_search_path(&mut variables, code);
     let encoding = if function.encoding == Encoding::Binary { "binary" } else { "json" };
-    let memory = (settings.memory_limit() >> 20).to_string();
+    let memory = settings.memory_limit().map(|bytes| (bytes >> 20).to_string()).unwrap_or_default();
     let (arn, port) = (settings.arn(), interface.port().to_string());
     let ours = [
         ("MY_FUNCTION_ARN", arn),
@@ -182,13 +190,29 @@ fn environment(settings: &Settings, code: &Code, lease: &Lease, interface: Socke
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory),
         ("AWS_LAMBDA_LOG_GROUP_NAME", &format!("/aws/lambda/{}", function.arn.name())),
         ("AWS_LAMBDA_LOG_STREAM_NAME", function.arn.qualifier()),
-        ("LAMBDA_TASK_ROOT", TASK_ROOT),
+        ("LAMBDA_TASK_ROOT", &code.places.code.to_string_lossy()),
         ("_HANDLER", function.executable.as_deref().unwrap_or_default()),
     ];
     variables.extend(ours.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
     variables.extend(settings.environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
     variables.extend(lease.environment().map(|(name, value)| (name.to_owned(), value.to_owned())));
     variables
+}
+
+/// Where the interpreter finds our modules, after the function's own.
+fn add_search_path(variables: &mut BTreeMap<String, String>, code: &Code) {
+    let (name, folder) = match code.language {
+        Language::Executable => return,
+        Language::Python => ("PYTHONPATH", "python"),
+        Language::Node => ("NODE_PATH", "node"),
+    };
+    let theirs = variables.get(name).map(|path| format!("{path}:")).unwrap_or_default();
+    variables.insert(name.to_owned(), format!("{theirs}{}", code.places.modules.join(folder).display()));
+    if code.language == Language::Python {
+        // Its code cannot be written.
+        variables.insert("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned());
+        variables.insert("PYTHONUNBUFFERED".to_owned(), "1".to_owned());
+    }
 }
 
 #[cfg(test)]

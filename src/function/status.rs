@@ -74,8 +74,8 @@ pub struct FunctionWorker {
     pub memory: Option<u64>,
     /// The most of it.
     pub memory_peak: Option<u64>,
-    /// Its memory limit, in bytes.
-    pub memory_limit: u64,
+    /// Its memory limit, in bytes; none without a container.
+    pub memory_limit: Option<u64>,
     /// What contains it.
     pub containment: Containment,
 }

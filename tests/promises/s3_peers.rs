@@ -56,13 +56,13 @@ fn content(length: usize) -> Vec<u8> {
 }
 
 /// Another server of S3, ended when this is dropped.
-struct Server {
+pub struct Server {
     child: Child,
     port: u16,
 }
 
 impl Server {
-    fn start(command: &mut Command, port: u16) -> Self {
+    pub fn start(command: &mut Command, port: u16) -> Self {
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the server starts");
         let server = Self { child, port };
         for _ in 0..600 {
@@ -82,7 +82,7 @@ impl Drop for Server {
     }
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -298,7 +298,7 @@ fn against_s3s_fs_uploads_and_downloads_are_signed_and_hashed_as_it_checks() {
     assert_eq!(refused.problem(), Some(Problem::SignatureRefused), "{refused}");
 }
 
-fn has_s3s_fs() -> bool {
+pub fn has_s3s_fs() -> bool {
     has_tool("s3s-fs", "nothing; cargo install s3s-fs --version 0.14.1 --features binary --profile dev")
 }
 
