@@ -13,6 +13,7 @@
 
 mod board;
 mod engine;
+mod function_health;
 mod handle;
 mod health;
 mod opening;

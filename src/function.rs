@@ -11,7 +11,8 @@
 //! interface to publish and to invoke others (`interface`). The listener is the function's own, in its network
 //! namespace where it has one.
 //!
-//! Refuses to run what the host cannot contain, and functions outside containers; [`FunctionStatus`] says so.
+//! Refuses to run what the host cannot contain; [`FunctionStatus`] says so. A function without a container has the
+//! same lifecycle, and everything that it starts ends with it all the same.
 
 mod account;
 mod code;
@@ -25,19 +26,20 @@ mod log;
 mod modules;
 mod permission;
 mod plan;
+mod reach;
 mod settings;
 mod status;
 mod supervisor;
 mod worker;
 
 pub use account::default_account;
-pub use code::{Code, CodeError};
+pub use code::{Code, CodeError, Language, Places};
 pub use fleet::Functions;
 pub use hub::Hub;
 pub(crate) use invocation::draw_id;
 pub use invocation::{FunctionError, Invocation, Outcome};
 pub use learning::{Answering, FeedbackRequest, InferenceRequest, Learning, LearningError, MAX_INPUT_BYTES};
-pub use modules::{ModulesError, PYTHON_FOLDER, install as install_modules};
+pub use modules::{ModulesError, install as install_modules};
 pub use permission::{Miss, Misses, misses};
 pub use settings::{Attached, Settings};
 pub use status::{FunctionState, FunctionStatus, FunctionWorker};

@@ -12,6 +12,7 @@ use crate::name::ResourceId;
 use crate::problem::{Accepted, Document, Problems};
 
 mod access;
+mod code;
 mod connectors;
 mod execution;
 mod function;
@@ -30,6 +31,7 @@ mod subscription;
 mod tests;
 
 pub use access::{Attachment, Permission};
+pub use code::{CodePackage, FunctionCode};
 pub use connectors::Connector;
 pub use execution::{IsolationMode, RunAs};
 pub use function::{Encoding, Function, LEAST_MEMORY};
@@ -123,7 +125,7 @@ fn read(value: &Value, host: Host<'_>, notes: &Notes) -> Option<Group> {
     }
     let devices = member::read_devices(&mut top);
     let resources = resource::read_all(&mut top, host.virtual_hosted_s3);
-    let functions = functions::read(&mut top);
+    let functions = functions::read(&mut top, host.virtual_hosted_s3);
     functions::check(&functions, host, notes);
     access::check(&functions.users, &resources, notes);
     let connectors = connectors::read(&mut top);

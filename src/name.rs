@@ -7,9 +7,11 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 mod host;
+mod origin;
 mod s3_uri;
 
 pub use host::{Endpoint, Host};
+pub use origin::Origin;
 pub(crate) use s3_uri::is_old_bucket;
 pub use s3_uri::{S3Uri, S3UriError};
 

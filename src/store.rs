@@ -37,14 +37,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::disk;
-use crate::name::{ResourceId, S3Uri};
+use crate::name::{Origin, ResourceId};
 use crate::package::Sha256Digest;
 use archive::Archive;
 pub use archive::{ArchiveError, ArchiveKind};
 pub use compiled::CompiledPlace;
 pub use error::StoreError;
 pub use fuzz::fuzz_package;
-pub use installed::InstalledModel;
+pub use installed::{InstalledModel, Shape};
 pub use inventory::{Kept, Use, inventory};
 use layout::Layout;
 pub use record::{Record, Release};
@@ -111,16 +111,30 @@ impl Store {
     pub fn install(
         &self,
         download: DownloadPath,
-        origin: &S3Uri,
+        origin: impl Into<Origin>,
         fetched: &Download,
     ) -> Result<InstalledModel, StoreError> {
-        let release =
-            Release { digest: fetched.sha256, origin: origin.clone(), etag: fetched.etag.clone(), signed_by: None };
+        self.install_as(Shape::Model, download, origin.into(), fetched)
+    }
+
+    /// [`Store::install`] for an archive of another shape. One that is installed already keeps the shape that it has.
+    ///
+    /// # Errors
+    /// As for [`Store::install`].
+    pub fn install_as(
+        &self,
+        shape: Shape,
+        download: DownloadPath,
+        origin: Origin,
+        fetched: &Download,
+    ) -> Result<InstalledModel, StoreError> {
+        let name = origin.name();
+        let release = Release { digest: fetched.sha256, origin, etag: fetched.etag.clone(), signed_by: None };
         if let Some(installed) = self.find(&release)? {
             return Ok(installed);
         }
         download.admission().ask(fetched.bytes)?;
-        let archive = Archive::recognise(download.path(), origin.key())?;
+        let archive = Archive::recognise(download.path(), &name)?;
         let _pin = self.room.pin(&fetched.sha256);
         let home = self.layout.model(&fetched.sha256);
         if home.exists() {
@@ -128,8 +142,9 @@ impl Store {
             disk::remove_tree(&home).map_err(StoreError::io("removing the damaged", &home))?;
         }
         let staging = Scratch::directory_within(&self.layout.temporary())?;
-        let package = installed::stage(staging.path(), &archive, &self.limits, self.room.book())?;
+        let package = installed::stage(staging.path(), &archive, (&self.limits.of(shape), shape), self.room.book())?;
         disk::publish(staging.path(), &home).map_err(StoreError::io("publishing", &home))?;
+        let origin = &release.origin;
         tracing::info!(digest = %fetched.sha256, %origin, files = package.files(), bytes = package.bytes(), "model installed");
         self.find(&release)?.ok_or(StoreError::NotInstalled { digest: fetched.sha256 })
     }
@@ -236,6 +251,6 @@ pub fn unpack_for_a_look(path: &Path) -> Result<Unpacked, StoreError> {
     let archive = Archive::recognise(path, &name)?;
     let scratch = Scratch::directory_within(&std::env::temp_dir())?;
     let unbounded = Room::new(scratch.path(), None).book();
-    installed::stage(scratch.path(), &archive, &Limits::default(), unbounded)?;
+    installed::stage(scratch.path(), &archive, (&Limits::default(), Shape::Model), unbounded)?;
     Ok(Unpacked::new(scratch))
 }

@@ -54,6 +54,14 @@ mod functions;
 mod functions_contained;
 #[path = "promises/functions_inspected.rs"]
 mod functions_inspected;
+#[path = "promises/functions_node.rs"]
+mod functions_node;
+#[path = "promises/functions_packages.rs"]
+mod functions_packages;
+#[path = "promises/functions_s3.rs"]
+mod functions_s3;
+#[path = "promises/functions_uncontained.rs"]
+mod functions_uncontained;
 #[path = "promises/hostile.rs"]
 mod hostile;
 #[path = "promises/identity.rs"]

@@ -7,7 +7,7 @@ use margay_sandbox::Account;
 use crate::config::Config;
 use crate::deployment::GroupVersion;
 use crate::function::{Attached, ModulesError, Settings, default_account, install_modules};
-use crate::group::{Function, LogComponent, LogLevel, LogTarget, Logger, Permission};
+use crate::group::{CodePackage, Function, FunctionCode, LogComponent, LogLevel, LogTarget, Logger, Permission};
 
 /// V1's space for a function's log (contract E1), in bytes.
 const LOG_SPACE: u64 = 128 << 10;
@@ -30,7 +30,7 @@ impl<'c> FunctionSettings<'c> {
     }
 
     fn modules(&self) -> PathBuf {
-        self.config.directories.state.join("functions/python")
+        self.config.directories.state.join("functions")
     }
 
     /// The functions of `group`, in its order.
@@ -49,7 +49,7 @@ impl<'c> FunctionSettings<'c> {
         let log = directories.logs().join("user").join(region).join(account);
         Settings {
             function: function.clone(),
-            code: directories.function_code(function.arn.as_str()),
+            code: self.code(function, group),
             resources: resources(function, group),
             account: Account {
                 uid: function.run_as.uid.unwrap_or(default.uid),
@@ -62,6 +62,18 @@ impl<'c> FunctionSettings<'c> {
             log_space,
             log_level,
         }
+    }
+
+    /// The folder of its code: V1's place, unless the document names another. A package that is missing is missed there.
+    fn code(&self, function: &Function, group: &GroupVersion) -> PathBuf {
+        let installed =
+            |package: &CodePackage| Some(group.packages.get(&package.resource)?.installed.directory().to_owned());
+        let named = match &function.code {
+            Some(FunctionCode::Folder(folder)) => Some(folder.clone()),
+            Some(FunctionCode::Package(package)) => installed(package),
+            None => None,
+        };
+        named.unwrap_or_else(|| self.config.directories.function_code(function.arn.as_str()))
     }
 
     fn environment(&self, group: &GroupVersion) -> Vec<(&'static str, String)> {

@@ -25,7 +25,7 @@ use crate::classifier::{ActivationError, Classifier, ClassifierStatus, DeployedM
 use crate::config::Config;
 use crate::connector::image_classifier::ImageClassifier;
 use crate::deployment::{DeploymentError, GroupVersion, Runner, Staged};
-use crate::function::{self, Functions};
+use crate::function::{self, FunctionStatus, Functions};
 use crate::group::{self, Party, Spooler, Subscription};
 use crate::mqtt::link::Link;
 use crate::mqtt::spool::{SpoolSettings, SpoolSettingsError, StorageType, WhenFull};
@@ -179,6 +179,10 @@ impl Runner for GroupRunner {
             classifiers.extend(camera.classifier.status().await);
         }
         classifiers
+    }
+
+    fn functions(&self) -> Vec<FunctionStatus> {
+        self.scene.functions.status()
     }
 }
 

@@ -294,11 +294,14 @@ fn at<E: Into<TrialError>>(step: Step) -> impl Fn(E) -> TrialFailure {
 fn at_deployment(error: DeploymentError) -> TrialFailure {
     let step = match error {
         DeploymentError::Untrusted { .. }
+        | DeploymentError::Digest { .. }
+        | DeploymentError::Code { .. }
         | DeploymentError::Package { .. }
         | DeploymentError::Activation { .. }
         | DeploymentError::Test { .. } => Step::Model,
         DeploymentError::TrainingJob(_)
         | DeploymentError::Download { .. }
+        | DeploymentError::Read { .. }
         | DeploymentError::Replaced { .. }
         | DeploymentError::Store { .. } => Step::Download,
         DeploymentError::Resources(_) | DeploymentError::Plan(_) => Step::Sandbox,

@@ -73,11 +73,11 @@ fn process(worker: &FunctionWorker) -> String {
         count => format!("; {count} processes refused, it has as many as it may"),
     };
     format!(
-        "pid {}, uid {uid}, {}, {} MiB now, {} at most, of {}{refused}",
+        "pid {}, uid {uid}, {}, {} MiB now, {} at most, {}{refused}",
         worker.pid,
         if worker.busy { "at work" } else { "waits" },
         shown(worker.memory),
         shown(worker.memory_peak),
-        mib(worker.memory_limit)
+        worker.memory_limit.map_or_else(|| "no limit".to_owned(), |limit| format!("of {}", mib(limit)))
     )
 }

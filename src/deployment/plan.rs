@@ -202,8 +202,8 @@ fn package_changes(
     packages: &BTreeMap<String, String>,
     wanted: &GroupVersion,
 ) -> Vec<PackageChange> {
-    let old: BTreeMap<_, _> = running.models().into_iter().collect();
-    let new: BTreeMap<_, _> = wanted.models().into_iter().collect();
+    let old: BTreeMap<_, _> = running.sources().into_iter().collect();
+    let new: BTreeMap<_, _> = wanted.sources().into_iter().collect();
     let resources: BTreeSet<_> = old.keys().chain(new.keys()).collect();
     let change = |resource| {
         let (from, to) = (old.get(resource), new.get(resource));

@@ -95,6 +95,29 @@ impl Provenance {
     }
 }
 
+impl Provenance {
+    /// Holds `archive`, a copy of the file `package` of this device, against the signature that lies beside that file.
+    ///
+    /// # Errors
+    /// As for [`Provenance::check`].
+    pub fn check_beside(&self, package: &Path, archive: &Path) -> Result<Option<String>, ProvenanceError> {
+        if self.0.signatures == SignaturePolicy::Off {
+            return Ok(None);
+        }
+        let mut signature = package.as_os_str().to_owned();
+        signature.push(SIGNATURE_SUFFIX);
+        let signature = PathBuf::from(signature);
+        match (signature.exists(), self.0.signatures) {
+            (true, _) => verify(&self.0, archive, &signature),
+            (false, SignaturePolicy::Preferred) => {
+                tracing::warn!(package = %package.display(), "the package is not signed; it is taken, because signatures are only preferred");
+                Ok(None)
+            }
+            (false, _) => Err(SignatureError::Missing.into()),
+        }
+    }
+}
+
 fn verify(packages: &Packages, archive: &Path, signature: &Path) -> Result<Option<String>, ProvenanceError> {
     let read = |path: &Path| {
         let path = path.to_owned();

@@ -3,6 +3,7 @@
 use super::stager::DeploymentError;
 use super::version::GroupVersion;
 use crate::classifier::ClassifierStatus;
+use crate::function::FunctionStatus;
 
 /// Runs one group at a time.
 pub trait Runner: Send + Sync + 'static {
@@ -23,4 +24,7 @@ pub trait Runner: Send + Sync + 'static {
 
     /// The classifiers that run now.
     fn classifiers(&self) -> impl Future<Output = Vec<ClassifierStatus>> + Send;
+
+    /// The functions as they stand now.
+    fn functions(&self) -> Vec<FunctionStatus>;
 }

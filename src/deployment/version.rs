@@ -8,7 +8,7 @@ use super::stager::{Purpose, Staged};
 use crate::config::Config;
 use crate::connector::image_classifier::ImageClassifier;
 use crate::documents::{self, Deployable};
-use crate::group::{IsolationMode, ModelSource};
+use crate::group::{CodePackage, Function, ModelSource};
 use crate::name::ResourceId;
 use crate::problem::{Accepted, Problems};
 use crate::store::Release;
@@ -25,9 +25,10 @@ pub struct GroupVersion {
     pub deployable: Deployable,
     /// What it asks for and this version does not do.
     pub warnings: Vec<String>,
-    /// The packages of its models, as far as they are there.
+    /// The packages of its models and of its functions' code, as far as they are there.
     pub packages: BTreeMap<ResourceId, Staged>,
-    /// The functions whose code was on the device when the document was read; only their models are fetched.
+    /// The functions whose code was on the device when the document was read, or comes with it; only their models are
+    /// fetched.
     functions_here: BTreeSet<String>,
 }
 
@@ -39,9 +40,11 @@ impl GroupVersion {
     pub fn read(document: &str, config: &Config) -> Result<Self, Problems> {
         let Accepted { document: deployable, warnings } = documents::check_group(document, Some(config))?;
         let warnings = warnings.iter().map(ToString::to_string).collect();
-        let arns = deployable.group.functions.iter().map(|function| function.arn.as_str());
-        let functions_here =
-            arns.filter(|arn| config.directories.function_code(arn).is_dir()).map(str::to_owned).collect();
+        let functions = deployable.group.functions.iter();
+        let here = functions.filter(|function| {
+            function.code.is_some() || config.directories.function_code(function.arn.as_str()).is_dir()
+        });
+        let functions_here = here.map(|function| function.arn.as_str().to_owned()).collect();
         Ok(Self { document: document.into(), deployable, warnings, packages: BTreeMap::new(), functions_here })
     }
 
@@ -55,8 +58,8 @@ impl GroupVersion {
         self.deployable.image_classifiers.iter().any(|ours| ours.differs_only_in_model_source(wanted))
     }
 
-    /// The machine learning resources that something of the group runs, with their sources.
-    pub fn models(&self) -> Vec<(ResourceId, ModelSource)> {
+    /// The packages that something of the group runs, with their sources: machine learning resources and functions' code.
+    pub fn sources(&self) -> Vec<(ResourceId, ModelSource)> {
         let used = self.deployable.image_classifiers.iter();
         let mut models: Vec<_> = used.map(|c| (c.model_resource.clone(), c.model_source.clone())).collect();
         models.dedup();
@@ -67,34 +70,42 @@ impl GroupVersion {
                 models.push((resource, source));
             }
         }
+        models.extend(self.code().map(|(_, code)| (code.resource.clone(), code.source.clone())));
         models
+    }
+
+    /// The functions whose code is a package.
+    fn code(&self) -> impl Iterator<Item = (&Function, &CodePackage)> {
+        let functions = self.deployable.group.functions.iter();
+        functions.filter_map(|function| Some((function, function.code.as_ref()?.package()?)))
     }
 
     /// What the package of `resource` has to be.
     pub fn purpose_of(&self, resource: &ResourceId) -> Purpose {
+        if let Some((function, code)) = self.code().find(|(_, code)| code.resource == *resource) {
+            let (arn, handler) = (function.arn.to_string(), function.executable.clone());
+            return Purpose::Code { function: arn, handler, sha256: code.sha256 };
+        }
         let Deployable { image_classifiers, services, .. } = &self.deployable;
         let classified = image_classifiers.iter().any(|c| c.model_resource == *resource)
             || services.iter().any(|service| service.model_resource == *resource);
         if classified { Purpose::Model } else { Purpose::Files }
     }
 
-    /// The machine learning resources of functions that can run: in containers, with their code on the device.
+    /// The machine learning resources of functions that can run, with their code on the device.
     fn models_of_functions(&self) -> impl Iterator<Item = (ResourceId, ModelSource)> {
         let group = &self.deployable.group;
-        let contained = group.functions.iter().filter(|function| {
-            function.isolation == IsolationMode::GreengrassContainer
-                && self.functions_here.contains(function.arn.as_str())
-        });
-        let attached = contained.flat_map(|function| &function.attachments);
+        let here = group.functions.iter().filter(|function| self.functions_here.contains(function.arn.as_str()));
+        let attached = here.flat_map(|function| &function.attachments);
         attached.filter_map(|attachment| {
             let model = group.resource(&attachment.resource)?.model()?;
             Some((attachment.resource.clone(), model.source.clone()))
         })
     }
 
-    /// Whether every model has its package.
+    /// Whether every package is there.
     pub fn is_complete(&self) -> bool {
-        self.models().iter().all(|(resource, _)| self.packages.contains_key(resource))
+        self.sources().iter().all(|(resource, _)| self.packages.contains_key(resource))
     }
 
     /// Whether `other` runs the same document with the same packages.

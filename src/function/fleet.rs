@@ -10,14 +10,13 @@ use super::code::Code;
 use super::hub::Hub;
 use super::learning::Learning;
 use super::log::FunctionLog;
-use super::plan;
 use super::settings::{Access, Settings};
 use super::status::{FunctionState, FunctionStatus, Told};
 use super::supervisor::{FunctionTarget, Handle, Supervisor};
 use super::worker::{OWN_CREDENTIALS_PORT, Origin};
+use super::{plan, reach};
 use crate::clock::Clock;
 use crate::credentials::token_exchange::Lender;
-use crate::group::IsolationMode;
 use crate::router::{Endpoint, Inbox, Porter, Router};
 
 /// The functions that run.
@@ -139,16 +138,14 @@ impl Functions {
 
     /// What its processes are started from, or why there can be none.
     fn origin(&self, settings: &Arc<Settings>) -> Result<Origin, String> {
-        if settings.function.isolation == IsolationMode::NoContainer {
-            return Err(
-                "IsolationMode is NoContainer, which this version does not run; take GreengrassContainer".into()
-            );
-        }
         if let Some(missing) = plan::missing_package(settings) {
             return Err(format!("its machine learning resource {missing} is not on this device yet"));
         }
-        let code =
-            Code::find(&settings.code, settings.function.executable.as_deref()).map_err(|error| error.to_string())?;
+        let code = Code::find(&settings.code, settings.function.executable.as_deref(), settings.places())
+            .map_err(|error| error.to_string())?;
+        if !settings.is_contained() {
+            reach::check(&[&code.places.code, &code.places.modules], settings.account)?;
+        }
         let lease = match plan::is_without_network(settings) {
             true => self.lender.lend_on(([127, 0, 0, 1], OWN_CREDENTIALS_PORT).into(), settings.arn()),
             false => self.lender.lend(settings.arn()),

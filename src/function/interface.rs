@@ -82,6 +82,8 @@ pub(super) struct Desk {
 struct DeskState {
     /// The invocation that the process works on.
     in_hand: Option<String>,
+    /// Requests for work that wait for an answer: a process may have asked twice.
+    asking: usize,
     awaited: HashMap<String, oneshot::Receiver<Outcome>>,
 }
 
@@ -108,10 +110,26 @@ impl Desk {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts a request for work until the guard is dropped, also by its client's going away.
+    fn ask(&self) -> Asking<'_> {
+        self.state().asking += 1;
+        Asking(self)
+    }
+
     async fn say(&self, said: Said) {
         // A supervisor that is gone has no more use for it.
         let (process, events) = &self.events;
         let _ = events.send((*process, Event::Said(said))).await;
+    }
+}
+
+/// A request for work that waits.
+#[derive(Debug)]
+struct Asking<'d>(&'d Desk);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.state().asking -= 1;
     }
 }
 

@@ -1,37 +1,47 @@
-//! The Python modules that functions find beside their own: `greengrass_common` and `greengrass_ipc_python_sdk`, which
-//! greengrasssdk imports and which no registry has, `greengrass_machine_learning_sdk`, and what runs a handler. Written by us; nothing of V1's is in them.
+//! The modules that functions find beside their own: those that V1's SDKs for Python and Node import and that no registry
+//! has, V1's machine learning SDK, and what runs a handler. Written by us; nothing of V1's is in them.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Where functions find them.
-pub const PYTHON_FOLDER: &str = "/margay/python";
-
-const FILES: [(&str, &str); 11] = [
-    ("margay_function.py", include_str!("python/margay_function.py")),
-    ("greengrass_common/__init__.py", include_str!("python/greengrass_common/__init__.py")),
-    ("greengrass_common/env_vars.py", include_str!("python/greengrass_common/env_vars.py")),
-    ("greengrass_common/function_arn_fields.py", include_str!("python/greengrass_common/function_arn_fields.py")),
-    ("greengrass_ipc_python_sdk/__init__.py", include_str!("python/greengrass_ipc_python_sdk/__init__.py")),
-    ("greengrass_ipc_python_sdk/ipc_client.py", include_str!("python/greengrass_ipc_python_sdk/ipc_client.py")),
-    ("greengrass_machine_learning_sdk/__init__.py", include_str!("python/greengrass_machine_learning_sdk/__init__.py")),
-    ("greengrass_machine_learning_sdk/core.py", include_str!("python/greengrass_machine_learning_sdk/core.py")),
+const FILES: [(&str, &str); 15] = [
+    ("python/margay_function.py", include_str!("python/margay_function.py")),
+    ("python/greengrass_common/__init__.py", include_str!("python/greengrass_common/__init__.py")),
+    ("python/greengrass_common/env_vars.py", include_str!("python/greengrass_common/env_vars.py")),
     (
-        "greengrass_machine_learning_sdk/exceptions.py",
+        "python/greengrass_common/function_arn_fields.py",
+        include_str!("python/greengrass_common/function_arn_fields.py"),
+    ),
+    ("python/greengrass_ipc_python_sdk/__init__.py", include_str!("python/greengrass_ipc_python_sdk/__init__.py")),
+    ("python/greengrass_ipc_python_sdk/ipc_client.py", include_str!("python/greengrass_ipc_python_sdk/ipc_client.py")),
+    (
+        "python/greengrass_machine_learning_sdk/__init__.py",
+        include_str!("python/greengrass_machine_learning_sdk/__init__.py"),
+    ),
+    ("python/greengrass_machine_learning_sdk/core.py", include_str!("python/greengrass_machine_learning_sdk/core.py")),
+    (
+        "python/greengrass_machine_learning_sdk/exceptions.py",
         include_str!("python/greengrass_machine_learning_sdk/exceptions.py"),
     ),
-    ("greengrass_machine_learning_sdk/feedback.py", include_str!("python/greengrass_machine_learning_sdk/feedback.py")),
     (
-        "greengrass_machine_learning_sdk/inference.py",
+        "python/greengrass_machine_learning_sdk/feedback.py",
+        include_str!("python/greengrass_machine_learning_sdk/feedback.py"),
+    ),
+    (
+        "python/greengrass_machine_learning_sdk/inference.py",
         include_str!("python/greengrass_machine_learning_sdk/inference.py"),
     ),
+    ("node/margay_function.js", include_str!("node/margay_function.js")),
+    ("node/aws-greengrass-common-js.js", include_str!("node/aws-greengrass-common-js.js")),
+    ("node/aws-greengrass-ipc-sdk-js.js", include_str!("node/aws-greengrass-ipc-sdk-js.js")),
+    ("node/aws-greengrass-core-sdk.js", include_str!("node/aws-greengrass-core-sdk.js")),
 ];
 
 /// The modules could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("writing functions' Python modules to {}", path.display())]
+#[error("writing functions' modules to {}", path.display())]
 pub struct ModulesError {
     /// The file or folder.
     pub path: PathBuf,
@@ -73,7 +83,7 @@ mod tests {
     fn the_modules_are_written_whole_over_those_of_another_version() {
         let folder = tempfile::tempdir().unwrap();
         install(folder.path()).unwrap();
-        let file = folder.path().join("greengrass_common/env_vars.py");
+        let file = folder.path().join("python/greengrass_common/env_vars.py");
         fs::write(&file, "another version").unwrap();
         install(folder.path()).unwrap();
         assert!(fs::read_to_string(&file).unwrap().contains("ROUTER_FUNCTION_ARN"));

@@ -1,20 +1,19 @@
 //! What a function may see and do: the plan of its sandbox.
 //!
-//! The host's root, read-only below a private layer, with the core's files hidden; its code at `/lambda`; its resources
-//! where the group document says; the host's network, as in V1, unless the group document
-//! asks for less.
+//! In a container: the host's root, read-only below a private layer, with the core's files hidden; its code at `/lambda`; its
+//! resources where the group document says; the host's network, as in V1, unless the group document asks for less. Without
+//! one: the host's own root, and its machine learning resources as links (B-14).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use margay_sandbox::{
     Access, Bind, Calls, Content, Cpu, Device, GroupRule, HostTree, NamedBy, Network, Plan, PlanError, PlanParts,
     Program, Tree,
 };
 
-use super::code::{Code, TASK_ROOT};
-use super::modules::PYTHON_FOLDER;
+use super::code::{Code, Language};
 use super::settings::{Attached, Settings};
 use crate::credentials::Lease;
 use crate::group::{Encoding, FunctionNetwork, FunctionRoot, GroupOwner, ResourceData};
@@ -68,7 +67,11 @@ pub(super) fn plan(
     interface: SocketAddr,
 ) -> Result<Plan, FunctionPlanError> {
     let function = &settings.function;
-    let mut binds = vec![of_code(&settings.code, TASK_ROOT), of_code(&settings.modules, PYTHON_FOLDER)];
+    let contained = settings.is_contained();
+    let mut binds = match contained {
+        true => vec![of_code(&settings.code, &code.places.code), of_code(&settings.modules, &code.places.modules)],
+        false => Vec::new(),
+    };
     let mut devices = Vec::new();
     for attached in &settings.resources {
         attach(attached, &mut binds, &mut devices)?;
@@ -77,7 +80,15 @@ pub(super) fn plan(
         binds.push(Bind::read_only(SYSFS, SYSFS));
     }
     let without_network = is_without_network(settings);
-    binds.extend(resolver().filter(|_| !without_network));
+    binds.extend(resolver().filter(|_| contained && !without_network));
+    let tree = match contained {
+        true => Tree::Host(HostTree {
+            hidden: settings.hidden.clone(),
+            writable_bytes: WRITABLE,
+            read_only: function.own.root == FunctionRoot::ReadOnly,
+        }),
+        false => Tree::Shared,
+    };
     let own = function.exec_args.iter().flat_map(|text| text.split_whitespace()).map(str::to_owned);
     let parts = PlanParts {
         name: sandbox_name(function.arn.name()),
@@ -87,25 +98,21 @@ pub(super) fn plan(
         binds,
         devices,
         account: settings.account,
-        memory_bytes: Some(settings.memory_limit()),
+        memory_bytes: settings.memory_limit(),
         cpu: Cpu { weight: function.own.cpu.weight, quota: function.own.cpu.quota },
         pids: Some(PIDS),
         open_files: Some(OPEN_FILES),
         temporary_bytes: WRITABLE,
         network: if without_network { Network::None } else { Network::Host },
-        tree: Tree::Host(HostTree {
-            hidden: settings.hidden.clone(),
-            writable_bytes: WRITABLE,
-            read_only: function.own.root == FunctionRoot::ReadOnly,
-        }),
+        tree,
         calls: Calls::Function,
-        folder: PathBuf::from(TASK_ROOT),
+        folder: code.places.code.clone(),
         ..PlanParts::default()
     };
     Ok(Plan::new(parts)?)
 }
 
-fn of_code(source: &Path, destination: &str) -> Bind {
+fn of_code(source: &Path, destination: &Path) -> Bind {
     Bind { content: Content::Code, ..Bind::read_only(source, destination) }
 }
 
@@ -163,15 +170,9 @@ fn environment(settings: &Settings, code: &Code, lease: &Lease, interface: Socke
     let mut variables: BTreeMap<String, String> =
         defaults.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     variables.extend(function.variables.clone());
-    if code.python {
-        let theirs = variables.get("PYTHONPATH").map(|path| format!("{path}:")).unwrap_or_default();
-        variables.insert("PYTHONPATH".to_owned(), format!("{theirs}{PYTHON_FOLDER}"));
-        // Its code cannot be written.
-        variables.insert("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned());
-        variables.insert("PYTHONUNBUFFERED".to_owned(), "1".to_owned());
-    }
+    add_search_path(&mut variables, code);
     let encoding = if function.encoding == Encoding::Binary { "binary" } else { "json" };
-    let memory = (settings.memory_limit() >> 20).to_string();
+    let memory = settings.memory_limit().map(|bytes| (bytes >> 20).to_string()).unwrap_or_default();
     let (arn, port) = (settings.arn(), interface.port().to_string());
     let ours = [
         ("MY_FUNCTION_ARN", arn),
@@ -186,13 +187,29 @@ fn environment(settings: &Settings, code: &Code, lease: &Lease, interface: Socke
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory),
         ("AWS_LAMBDA_LOG_GROUP_NAME", &format!("/aws/lambda/{}", function.arn.name())),
         ("AWS_LAMBDA_LOG_STREAM_NAME", function.arn.qualifier()),
-        ("LAMBDA_TASK_ROOT", TASK_ROOT),
+        ("LAMBDA_TASK_ROOT", &code.places.code.to_string_lossy()),
         ("_HANDLER", function.executable.as_deref().unwrap_or_default()),
     ];
     variables.extend(ours.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
     variables.extend(settings.environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
     variables.extend(lease.environment().map(|(name, value)| (name.to_owned(), value.to_owned())));
     variables
+}
+
+/// Where the interpreter finds our modules, after the function's own.
+fn add_search_path(variables: &mut BTreeMap<String, String>, code: &Code) {
+    let (name, folder) = match code.language {
+        Language::Executable => return,
+        Language::Python => ("PYTHONPATH", "python"),
+        Language::Node => ("NODE_PATH", "node"),
+    };
+    let theirs = variables.get(name).map(|path| format!("{path}:")).unwrap_or_default();
+    variables.insert(name.to_owned(), format!("{theirs}{}", code.places.modules.join(folder).display()));
+    if code.language == Language::Python {
+        // Its code cannot be written.
+        variables.insert("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned());
+        variables.insert("PYTHONUNBUFFERED".to_owned(), "1".to_owned());
+    }
 }
 
 #[cfg(test)]

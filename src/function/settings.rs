@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use margay_sandbox::Account;
 
+use super::code::Places;
 use crate::credentials::Lease;
-use crate::group::{Function, LEAST_MEMORY, LogLevel, Resource};
+use crate::group::{Function, IsolationMode, LEAST_MEMORY, LogLevel, Resource};
 
 /// A function as it is to run. Two that are equal are the same function: a deployment lets it go on.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,11 +60,27 @@ impl Settings {
         self.function.arn.as_str()
     }
 
-    /// Its memory limit, in bytes.
-    pub fn memory_limit(&self) -> u64 {
-        let Some(memory) = self.function.memory else { return DEFAULT_MEMORY };
-        let bytes = memory.bytes();
-        // The group document's reader has said so.
-        if bytes < LEAST_MEMORY { bytes * 1024 } else { bytes }
+    /// Whether it runs in a container.
+    pub fn is_contained(&self) -> bool {
+        self.function.isolation == IsolationMode::GreengrassContainer
+    }
+
+    /// Where it finds code.
+    pub fn places(&self) -> Places {
+        if self.is_contained() {
+            return Places::contained();
+        }
+        Places { code: self.code.clone(), modules: self.modules.clone() }
+    }
+
+    /// Its memory limit, in bytes; none without a container.
+    pub fn memory_limit(&self) -> Option<u64> {
+        let memory = match self.function.memory {
+            None => DEFAULT_MEMORY,
+            // The group document's reader has said so.
+            Some(memory) if memory.bytes() < LEAST_MEMORY => memory.bytes() * 1024,
+            Some(memory) => memory.bytes(),
+        };
+        self.is_contained().then_some(memory)
     }
 }

@@ -80,8 +80,8 @@ pub struct FunctionWorker {
     /// Processes and threads that it was refused because it had as many as it may have.
     #[serde(default)]
     pub refused_processes: u64,
-    /// Its memory limit, in bytes.
-    pub memory_limit: u64,
+    /// Its memory limit, in bytes; none without a container.
+    pub memory_limit: Option<u64>,
     /// What contains it.
     pub containment: Containment,
 }

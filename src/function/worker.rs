@@ -78,7 +78,7 @@ pub(super) struct Origin {
 pub(super) struct Worker {
     sandboxed: Arc<Sandboxed>,
     pub(super) work: mpsc::Sender<Work>,
-    memory_limit: u64,
+    memory_limit: Option<u64>,
     serving: Vec<AbortHandle>,
 }
 
@@ -187,8 +187,8 @@ impl Drop for Worker {
 /// The user that the host sees: the function's own, unless a user namespace keeps the core's.
 fn user_of(sandboxed: &Sandboxed, settings: &Settings) -> u32 {
     match sandboxed.confinement() {
-        margay_sandbox::Confinement::Privileged => settings.account.uid,
-        _ => rustix::process::geteuid().as_raw(),
+        margay_sandbox::Confinement::Privileged | margay_sandbox::Confinement::Process => settings.account.uid,
+        margay_sandbox::Confinement::UserNamespace => rustix::process::geteuid().as_raw(),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::name::EntityId;
 use crate::units::ByteSize;
 
 use super::access::Attachment;
+use super::code::FunctionCode;
 use super::execution::{Execution, IsolationMode, RunAs};
 use super::own::{self, Own};
 
@@ -32,6 +33,8 @@ pub struct Function {
     pub pinned: bool,
     /// Its handler, or the name of its executable.
     pub executable: Option<String>,
+    /// Where its code comes from; without it, V1's place.
+    pub code: Option<FunctionCode>,
     /// What its executable is started with.
     pub exec_args: Option<String>,
     /// The memory that it may use in a container; `MemorySize` in V1's KB, as it was written.
@@ -108,6 +111,7 @@ impl Function {
         object: &mut Object<'_>,
         (id, arn): (Option<EntityId>, Option<FunctionArn>),
         default: Execution,
+        virtual_hosted_s3: bool,
     ) -> Option<Self> {
         let name = arn.as_ref().map_or("<function-arn>", FunctionArn::as_str);
         let mut places = Places::of(object);
@@ -123,6 +127,8 @@ impl Function {
         let pinned = places.field("Pinned").boolean().unwrap_or(false);
         let encoding = places.field("EncodingType").choice(&Encoding::NAMES).unwrap_or(Encoding::Json);
         let executable = places.field("Executable").text().map(str::to_owned);
+        let code = places.field("Code");
+        let code = code.is_present().then(|| FunctionCode::read(&code, id.as_ref(), virtual_hosted_s3));
         let exec_args = places.field("ExecArgs").text().map(str::to_owned);
         let mut variables = places.environment.field("Variables").section();
         let own_settings = Own::read(&mut variables, isolation);
@@ -133,6 +139,7 @@ impl Function {
             arn: arn?,
             pinned,
             executable,
+            code: code.map_or(Some(None), |code| code.map(Some))?,
             exec_args,
             memory,
             timeout: Duration::from_secs(timeout),

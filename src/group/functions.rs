@@ -19,7 +19,7 @@ pub(super) struct Functions {
     pub(super) spooler: Spooler,
 }
 
-pub(super) fn read(top: &mut Object<'_>) -> Functions {
+pub(super) fn read(top: &mut Object<'_>, virtual_hosted_s3: bool) -> Functions {
     let mut definition = top.field("FunctionDefinitionVersion").section();
     let default = read_default(&mut definition);
     let mut declared = Declared::new();
@@ -36,7 +36,7 @@ pub(super) fn read(top: &mut Object<'_>) -> Functions {
             read_system(object, system, &mut spooler);
             return None;
         }
-        Function::read(object, (id, arn), default)
+        Function::read(object, (id, arn), default, virtual_hosted_s3)
     });
     definition.finish(Unknown::Warn);
     refuse_repeated(&users, ("Id", |function: &Function| Some(&function.id)), top.notes());
@@ -103,11 +103,6 @@ pub(super) fn check(functions: &Functions, host: Host<'_>, notes: &Notes) {
         );
         let hint = "set runtime.allowFunctionsToRunAsRoot to \"yes\" in config.json, or change Uid and Gid";
         notes.error("FunctionDefinitionVersion.Functions", None, rule, hint);
-    }
-    for placed in functions.users.iter().filter(|placed| placed.entity.isolation == IsolationMode::NoContainer) {
-        let rule = "runs as a plain process (NoContainer), which this version checks and does not do";
-        let shown = Some(format!("\"{}\"", placed.entity.arn));
-        notes.warning(&format!("{}.FunctionArn", placed.path), shown, rule, "run it in a GreengrassContainer");
     }
     for placed in &functions.users {
         let Some(memory) = placed.entity.memory.filter(|memory| memory.bytes() < function::LEAST_MEMORY) else {

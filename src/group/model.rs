@@ -21,6 +21,8 @@ pub enum ModelSource {
     S3(S3Uri),
     /// Whatever this training job of SageMaker left in S3.
     TrainingJob(TrainingJobArn),
+    /// An archive on this device; only of functions' code.
+    File(PathBuf),
 }
 
 impl fmt::Display for ModelSource {
@@ -28,6 +30,7 @@ impl fmt::Display for ModelSource {
         match self {
             Self::S3(uri) => uri.fmt(f),
             Self::TrainingJob(job) => job.fmt(f),
+            Self::File(path) => path.display().fmt(f),
         }
     }
 }
@@ -73,10 +76,10 @@ impl S3Model {
     }
 }
 
-fn read_uri(field: &Field<'_>, virtual_hosted_s3: bool) -> Option<S3Uri> {
+pub(super) fn read_uri(field: &Field<'_>, virtual_hosted_s3: bool) -> Option<S3Uri> {
     let uri = field.parsed::<S3Uri>()?;
     if !uri.key().ends_with(".tar.gz") && !uri.key().ends_with(".zip") {
-        field.refuse("is a package of the format .tar.gz or .zip, and its key says so", "pack the model again");
+        field.refuse("is a package of the format .tar.gz or .zip, and its key says so", "pack it again");
         return None;
     }
     if virtual_hosted_s3 && uri.bucket().contains('.') {

@@ -3,6 +3,7 @@
 use crate::document::{Field, Object, Unknown};
 use crate::name::{ResourceId, ResourceName};
 
+use super::code::refuse_resources;
 use super::local::{LocalDevice, LocalVolume};
 use super::model::{ModelSource, S3Model};
 use super::placed::{Declared, Placed, read_list, refuse_repeated};
@@ -89,6 +90,7 @@ pub(super) fn read_all(top: &mut Object<'_>, virtual_hosted_s3: bool) -> Resourc
     let mut declared = Declared::new();
     let valid = read_list(&mut definition, "Resources", |object| {
         let id = object.field("Id").required("write an id, by which functions refer to it").parsed::<ResourceId>();
+        refuse_resources(object);
         declared.extend(id.clone());
         let name = object.field("Name").required("write a name").parsed::<ResourceName>();
         let container = object.field("ResourceDataContainer").required("write what the resource is");

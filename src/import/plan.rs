@@ -159,6 +159,7 @@ impl Draft<'_> {
                 let bucket = core.map(|core| format!("sagemaker-{}-{}", job.region(), core.thing_arn.account()));
                 (bucket, job.name().to_owned())
             }
+            ModelSource::File(path) => (None, path.to_string_lossy().into_owned()),
         };
         let stem = [".tar.gz", ".zip"].iter().find_map(|ending| key.strip_suffix(ending)).unwrap_or(&key);
         let stem = stem.strip_suffix(KEY_SUFFIX).unwrap_or(stem);

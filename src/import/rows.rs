@@ -42,23 +42,23 @@ pub(super) fn group(survey: &Survey, chosen: Option<&Candidate>, findings: &mut 
 }
 
 fn of_function(survey: &Survey, chosen: Option<&Candidate>, function: &Function) -> Finding {
-    let life = if function.pinned { "long-lived" } else { "on demand" };
+    let life = match (function.pinned, function.isolation) {
+        (true, IsolationMode::GreengrassContainer) => "long-lived, in a container",
+        (true, IsolationMode::NoContainer) => "long-lived, without a container",
+        (false, IsolationMode::GreengrassContainer) => "on demand, in a container",
+        (false, IsolationMode::NoContainer) => "on demand, without a container",
+    };
     let subject = format!("function {}:{}", function.arn.name(), function.arn.qualifier());
-    match (function.isolation, code_of(survey, function)) {
-        (IsolationMode::NoContainer, _) => {
-            let says = "without a container: read and checked, and not run by this version; its code stays where it is";
-            Finding::will_not(subject, format!("{life}, {says}"))
-        }
-        (_, Some(code)) if stands_in(chosen, function) => {
-            let says =
-                format!("{life}, in a container: the classifier takes its place; its code in {code} stays there");
+    match code_of(survey, function) {
+        Some(code) if stands_in(chosen, function) => {
+            let says = format!("{life}: the classifier takes its place; its code in {code} stays there");
             Finding::will_not(subject, says)
         }
-        (_, Some(code)) => {
-            let says = format!("{life}, in a container: runs once a copy of {code} lies in ggc/deployment/lambda");
+        Some(code) => {
+            let says = format!("{life}: runs once a copy of {code} lies in ggc/deployment/lambda");
             Finding::decision(subject, says)
         }
-        (_, None) => Finding::will_not(subject, format!("{life}, in a container: no code of it lies on the disk")),
+        None => Finding::will_not(subject, format!("{life}: no code of it lies on the disk")),
     }
 }
 
@@ -78,9 +78,8 @@ fn can_run(survey: &Survey, chosen: Option<&Candidate>, party: &Party) -> bool {
     match party {
         Party::Cloud => true,
         Party::Function(arn) => survey.group.functions.iter().any(|function| {
-            let contained = function.isolation == IsolationMode::GreengrassContainer;
             let here = code_of(survey, function).is_some() && !stands_in(chosen, function);
-            function.arn == *arn && contained && here
+            function.arn == *arn && here
         }),
         _ => false,
     }

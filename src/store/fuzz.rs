@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::archive::{Archive, ArchiveKind};
 use super::error::StoreError;
-use super::installed;
+use super::installed::{self, Shape};
 use super::room::Room;
 use super::scratch::Scratch;
 use super::unpack::Limits;
@@ -35,8 +35,8 @@ pub fn fuzz_package(bytes: &[u8]) -> bool {
     let name = if ArchiveKind::of_content(bytes) == Some(ArchiveKind::Zip) { "m.zip" } else { "m.tar.gz" };
 
     let room = Room::new(outer.path(), None).book();
-    let outcome =
-        Archive::recognise(&path, name).and_then(|archive| installed::stage(&staging, &archive, &LIMITS, room));
+    let outcome = Archive::recognise(&path, name)
+        .and_then(|archive| installed::stage(&staging, &archive, (&LIMITS, Shape::Model), room));
     let written = look(&staging);
     assert!(written <= LIMITS.bytes + bytes.len() as u64 * LIMITS.ratio, "{written} bytes were written");
     fs::remove_dir_all(&staging).expect("the staging directory is still there");

@@ -15,7 +15,7 @@ use super::room::{Booking, Pin};
 use super::unpack::{Limits, UnpackError, Unpacker, Written};
 use super::{compiled, format, tar_gz, zip_file};
 use crate::disk;
-use crate::name::S3Uri;
+use crate::name::{Origin, S3Uri};
 use crate::package::{PackagePath, Sha256Digest};
 
 /// The directory of the package's files, beside the document.
@@ -82,7 +82,7 @@ impl InstalledModel {
     }
 
     /// Where the archive came from.
-    pub fn origin(&self) -> &S3Uri {
+    pub fn origin(&self) -> &Origin {
         &self.release.origin
     }
 
@@ -163,8 +163,22 @@ impl InstalledModel {
     }
 }
 
+/// What an archive's top is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// The files themselves, or the one folder that holds them (B-12, V11).
+    Model,
+    /// What a function's handler names from there on: a folder may be a Python package.
+    Code,
+}
+
 /// Unpacks `archive` into `home`/package and writes the document beside it; everything is synced on return.
-pub(super) fn stage(home: &Path, archive: &Archive<'_>, limits: &Limits, room: Booking) -> Result<Staged, StoreError> {
+pub(super) fn stage(
+    home: &Path,
+    archive: &Archive<'_>,
+    (limits, shape): (&Limits, Shape),
+    room: Booking,
+) -> Result<Staged, StoreError> {
     let unpacked = home.join("unpacked");
     disk::create_directory(&unpacked).map_err(StoreError::io("making", &unpacked))?;
     let files = unpack(archive, &unpacked, limits, room).map_err(|error| match error {
@@ -174,7 +188,10 @@ pub(super) fn stage(home: &Path, archive: &Archive<'_>, limits: &Limits, room: B
     if files.is_empty() {
         return Err(archive.refused(ArchiveError::Empty));
     }
-    let (top, files) = without_parent(&unpacked, files)?;
+    let (top, files) = match shape {
+        Shape::Model => without_parent(&unpacked, files)?,
+        Shape::Code => (unpacked.clone(), files),
+    };
     let package = home.join(PACKAGE);
     disk::publish(&top, &package).map_err(StoreError::io("naming", &package))?;
     if top != unpacked {

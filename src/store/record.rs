@@ -10,7 +10,7 @@ use super::error::StoreError;
 use super::format;
 use super::scratch::Scratch;
 use crate::disk;
-use crate::name::S3Uri;
+use crate::name::Origin;
 use crate::package::Sha256Digest;
 
 /// The version of the document.
@@ -23,7 +23,7 @@ pub struct Release {
     /// The archive's digest.
     pub digest: Sha256Digest,
     /// Where the archive came from.
-    pub origin: S3Uri,
+    pub origin: Origin,
     /// The object's version there.
     pub etag: Option<String>,
     /// Number of the key that signed the archive, where that was asked for.

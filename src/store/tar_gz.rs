@@ -36,7 +36,9 @@ pub(super) fn unpack(mut archive: File, into: &mut Unpacker) -> Result<(), Unpac
         }
         let name = long_name.take().unwrap_or_else(|| entry.header().path_bytes().into_owned());
         last = shown(&name);
-        place(kind, &name, &mut entry, into)?;
+        // What has no readable mode is no program.
+        let mode = entry.header().mode().unwrap_or(0);
+        place(kind, (&name, mode), &mut entry, into)?;
     }
     let padding = io::copy(&mut tar.into_inner().take(MAX_PADDING + 1), &mut io::sink());
     match padding.map_err(|source| damaged("its end", source))? {
@@ -58,7 +60,12 @@ fn announced_bytes(archive: &mut File) -> io::Result<u64> {
     Ok(u32::from_le_bytes(size).into())
 }
 
-fn place(kind: EntryType, name: &[u8], entry: &mut impl Read, into: &mut Unpacker) -> Result<(), UnpackError> {
+fn place(
+    kind: EntryType,
+    (name, mode): (&[u8], u32),
+    entry: &mut impl Read,
+    into: &mut Unpacker,
+) -> Result<(), UnpackError> {
     let is_directory = kind.is_dir() || (kind.is_file() && name.ends_with(b"/"));
     if !is_directory && !kind.is_file() && !kind.is_contiguous() {
         return Err(ArchiveError::Kind { entry: shown(name), kind: describe(kind) }.into());
@@ -66,7 +73,7 @@ fn place(kind: EntryType, name: &[u8], entry: &mut impl Read, into: &mut Unpacke
     match path_of(name)? {
         None => Ok(()),
         Some(path) if is_directory => into.directory(&path),
-        Some(path) => into.file(&path, entry),
+        Some(path) => into.file(&path, mode, entry),
     }
 }
 

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::archive::Archive;
 use super::room::Room;
-use super::{ArchiveError, Download, InstalledModel, Limits, Store, StoreError, installed, unpack_for_a_look};
+use super::{ArchiveError, Download, InstalledModel, Limits, Shape, Store, StoreError, installed, unpack_for_a_look};
 use crate::disk::crash;
 use crate::name::{ResourceId, S3Uri};
 use crate::package::Sha256Digest;
@@ -126,8 +126,8 @@ fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
             let path = entry.unwrap().path();
             let metadata = fs::symlink_metadata(&path).unwrap();
             assert!(metadata.is_dir() || metadata.is_file(), "{}", path.display());
-            let expected = if metadata.is_dir() { 0o755 } else { 0o644 };
-            assert_eq!(metadata.permissions().mode() & 0o7777, expected, "{}", path.display());
+            let mode = metadata.permissions().mode() & 0o7777;
+            assert!(mode == 0o755 || (mode == 0o644 && metadata.is_file()), "{}: {mode:o}", path.display());
             match metadata.is_dir() {
                 true => open.push(path),
                 false => {
@@ -230,6 +230,22 @@ fn archives_that_reach_outside_are_refused_whole() {
         let error = refused(&zip(&[("m/model.onnx", b"weights", 0o644), (name, b"evil", 0o644)]), "m.zip");
         assert!(matches!(error, ArchiveError::Path { .. }), "{name}: {error:?}");
     }
+}
+
+#[test]
+fn code_keeps_its_top_and_its_programs_and_nothing_else_of_its_modes() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory);
+    let archive = zip(&[("run/main", b"#!/bin/sh", 0o4_775), ("run/data", b"1", 0o666)]);
+    let download = store.download_path().unwrap();
+    fs::write(download.path(), &archive).unwrap();
+    let fetched = Download { bytes: archive.len() as u64, sha256: Sha256Digest::of(&archive), etag: None };
+    let origin = Path::new("/opt/run.zip").into();
+    let installed = store.install_as(Shape::Code, download, origin, &fetched).unwrap();
+    let mode = |name: &str| installed.directory().join(name).metadata().unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode("run/main"), mode("run/data")), (0o755, 0o644));
+    let again = store.installed(installed.release()).unwrap().unwrap();
+    assert_eq!(again.origin().to_string(), "/opt/run.zip");
 }
 
 #[test]
@@ -541,7 +557,8 @@ fn stage(directory: &Path, archive: &[u8], name: &str) -> Result<(), StoreError>
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(&file, archive).unwrap();
     let archive = Archive::recognise(file.path(), name)?;
-    installed::stage(directory, &archive, &Limits::default(), Room::new(directory, None).book()).map(|_| ())
+    installed::stage(directory, &archive, (&Limits::default(), Shape::Model), Room::new(directory, None).book())
+        .map(|_| ())
 }
 
 proptest! {

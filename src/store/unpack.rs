@@ -2,8 +2,8 @@
 //! business of [`tar_gz`](super::tar_gz) and [`zip_file`](super::zip_file).
 //!
 //! The directory is made by this process and holds nothing but what this process wrote: no link is ever created in
-//! it, so a checked path cannot lead outside. Modes, owners and times of the archive are ignored; files are 0644,
-//! directories 0755.
+//! it, so a checked path cannot lead outside. Owners and times of the archive are ignored, and of modes everything but
+//! whether a file may be executed; files are 0644 or 0755, directories 0755.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
@@ -13,12 +13,23 @@ use sha2::{Digest, Sha256};
 
 use super::archive::{self, ArchiveError, shown};
 use super::error::StoreError;
+use super::installed::Shape;
 use super::room::Booking;
 use super::space;
 use crate::disk::{self, FillError};
 use crate::package::{PackagePath, Sha256Digest};
 
 const FILE_MODE: u32 = 0o644;
+const PROGRAM_MODE: u32 = 0o755;
+
+/// The permissions to execute (stat(2)).
+const EXECUTE: u32 = 0o111;
+
+/// A function brings what it depends on: boto3 alone has 2,000 files. AWS Lambda bounds the bytes, to 250 MB, and not the
+/// files.
+const CODE_ENTRIES: u64 = 32 * 1024;
+/// Packages of Node lie in one another.
+const CODE_DEPTH: u64 = 32;
 
 /// What an archive may ask of the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +50,16 @@ impl Default for Limits {
     /// Ten times the largest model of the guide (ResNet-50, 200 MB); quantised weights compress by less than ten.
     fn default() -> Self {
         Self { entries: 4096, bytes: 2 << 30, ratio: 100, free_bytes: 64 << 20, depth: 16 }
+    }
+}
+
+impl Limits {
+    /// These limits for an archive of `shape`.
+    pub(super) fn of(self, shape: Shape) -> Self {
+        match shape {
+            Shape::Model => self,
+            Shape::Code => Self { entries: self.entries.max(CODE_ENTRIES), depth: self.depth.max(CODE_DEPTH), ..self },
+        }
     }
 }
 
@@ -116,14 +137,15 @@ impl Unpacker {
         self.directories_down_to(path.as_str(), path)
     }
 
-    /// Writes a file with `content` to its end.
-    pub(super) fn file(&mut self, path: &PackagePath, content: &mut dyn Read) -> Result<(), UnpackError> {
+    /// Writes a file with `content` to its end; of `mode` it keeps whether the file may be executed.
+    pub(super) fn file(&mut self, path: &PackagePath, mode: u32, content: &mut dyn Read) -> Result<(), UnpackError> {
         self.check_depth(path)?;
         if let Some((parent, _)) = path.as_str().rsplit_once('/') {
             self.directories_down_to(parent, path)?;
         }
         let target = self.root.join(path.as_str());
-        let mut file = disk::create_file(&target, FILE_MODE).map_err(|error| obstacle(error, path, &target))?;
+        let mut file = disk::create_file(&target, if mode & EXECUTE == 0 { FILE_MODE } else { PROGRAM_MODE })
+            .map_err(|error| obstacle(error, path, &target))?;
         let mut digest = Sha256::new();
         // One byte more than allowed, to tell the limit from the end.
         let mut bounded = content.take(self.budget.saturating_add(1));

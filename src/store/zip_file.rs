@@ -66,7 +66,7 @@ fn place(file: &mut ZipFile<'_, BufReader<File>>, into: &mut Unpacker) -> Result
     match (kind, path_of(&name)?) {
         (REGULAR | DIRECTORY, None) => Ok(()),
         (DIRECTORY, Some(path)) if file.is_dir() => into.directory(&path),
-        (REGULAR, Some(path)) if !file.is_dir() => into.file(&path, file),
+        (REGULAR, Some(path)) if !file.is_dir() => into.file(&path, file.unix_mode().unwrap_or(0), file),
         _ => Err(ArchiveError::Kind { entry: shown(&name), kind: describe(kind) }.into()),
     }
 }

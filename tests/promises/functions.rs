@@ -97,6 +97,52 @@ fn greengrasssdk_publishes_reads_its_topic_and_invokes_other_functions_with_thei
     assert!(table.contains("KeyError"), "{table}");
 }
 
+/// Hands bytes that are no text to another function, and does not wait for it.
+const HANDER: &str = r#"
+import base64, json, os
+import greengrasssdk
+
+def handler(event, context):
+    assert isinstance(event, bytes), type(event)
+    custom = {"custom": {"subject": context.client_context.custom["subject"].replace("/in", "/out")}}
+    greengrasssdk.client("lambda").invoke(
+        FunctionName=os.environ["TAKER"], InvocationType="Event", Payload=event + bytes([0, 159, 146, 150]),
+        ClientContext=base64.b64encode(json.dumps(custom).encode()))
+"#;
+
+const TAKER: &str = r#"
+import greengrasssdk
+
+def handler(event, context):
+    greengrasssdk.client("iot-data").publish(topic=context.client_context.custom["subject"], payload=event[::-1])
+"#;
+
+#[test]
+fn greengrasssdk_hands_bytes_to_a_function_that_takes_them_as_they_are_without_waiting() {
+    let Some(clients) = clients() else { return };
+    let mut device = Device::new();
+    let binary = |variables: Value| json!({ "EncodingType": "binary", "Environment": { "Variables": variables } });
+    add(&mut device, "hander", HANDER, binary(json!({ "TAKER": arn("taker") })));
+    add(&mut device, "taker", TAKER, binary(json!({})));
+    for name in ["hander", "taker"] {
+        bring(&device, name, &clients, &["greengrasssdk"]);
+    }
+    connect(&mut device, "hander");
+    let subject = format!("{}/#", topic("hander"));
+    device
+        .more_subscriptions
+        .push(json!({ "Id": "taken", "Source": arn("taker"), "Target": "cloud", "Subject": subject }));
+    device.write();
+    let _core = device.start();
+    device.wait_for("functions", listens);
+    let mut viewer = Viewer::connect(&device, "functions-viewer", &format!("{}/out", topic("hander")));
+    send(&device, "hander", "ab");
+    assert_eq!(viewer.next_bytes(), [150, 146, 159, 0, b'b', b'a']);
+    device.wait_for("both", |status| {
+        ["hander", "taker"].into_iter().all(|name| of(status, name).is_some_and(|f| (f.succeeded, f.failed) == (1, 0)))
+    });
+}
+
 const LAMBDA: &str = r#"
 import json
 import greengrasssdk

@@ -200,14 +200,6 @@ fn functions_that_misbehave_are_named_and_limited_while_the_classifier_goes_on()
     }
     add(&mut device, "greedy", GREEDY, json!({}));
     add(&mut device, "slow", SLOW, json!({ "Timeout": 1 }));
-    add(
-        &mut device,
-        "uncontained",
-        SLOW,
-        json!({ "Environment": { "Execution": { "IsolationMode": "NoContainer" } } }),
-    );
-    let last = device.functions.last_mut().unwrap();
-    last["FunctionConfiguration"].as_object_mut().unwrap().remove("MemorySize");
     connect(&mut device, "greedy");
     connect(&mut device, "slow");
     device.write();
@@ -221,14 +213,12 @@ fn functions_that_misbehave_are_named_and_limited_while_the_classifier_goes_on()
         is("crashes", &|f| f.state == FunctionState::CrashLoop)
             && is("greedy", &|f| f.out_of_memory == 1 && f.failed == 1)
             && is("slow", &|f| f.timed_out == 1 && f.failed == 1)
-            && is("uncontained", &|f| f.state == FunctionState::Broken)
             && is("floods", &|f| f.state == FunctionState::Running)
     });
     let why = |name: &str| of(&status, name).unwrap().last_error.clone().unwrap();
     assert!(why("crashes").contains("exited with code 3"), "{}", why("crashes"));
     assert!(why("greedy").contains("reached its memory limit of 64 MiB"), "{}", why("greedy"));
     assert!(why("slow").contains("longer than its Timeout of 1 s"), "{}", why("slow"));
-    assert!(why("uncontained").contains("NoContainer"), "{}", why("uncontained"));
     let pids = |name: &str| of(&status, name).unwrap().workers.iter().map(|worker| worker.pid).collect::<Vec<_>>();
     let before = status.cameras[0].classifier.as_ref().unwrap().ledger.inferred();
     let status = device.wait_for("more frames", |status| classifies_on(status, before + 40));
@@ -269,4 +259,51 @@ fn nothing_of_a_function_outlives_a_core_that_is_killed() {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     panic!("process {pid} outlives its core");
+}
+
+/// Two threads that ask for work at any time, as runtimes with several handlers do; each says who got what.
+const TWO_AT_A_TIME: &str = r#"#!/usr/bin/python3
+import base64, http.client, json, os, threading
+host = os.environ["AWS_LAMBDA_RUNTIME_API"]
+both = threading.Barrier(2)
+
+def work():
+    api = http.client.HTTPConnection(host)
+    both.wait()
+    while True:
+        api.request("GET", "/2018-06-01/runtime/invocation/next")
+        response = api.getresponse()
+        number = json.loads(response.read())["number"]
+        subject = json.loads(response.headers["Lambda-Runtime-Client-Context"])["custom"]["subject"].replace("/in", "/out")
+        context = base64.b64encode(json.dumps({"custom": {"subject": subject}}).encode()).decode()
+        api.request("POST", "/2016-11-01/functions/" + os.environ["ROUTER_FUNCTION_ARN"], json.dumps({"number": number}),
+                    {"Authorization": os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"], "X-Amz-Client-Context": context,
+                     "X-Amz-Invocation-Type": "Event"})
+        api.getresponse().read()
+        api.request("POST", "/2018-06-01/runtime/invocation/" + response.headers["Lambda-Runtime-Aws-Request-Id"] + "/response", "{}")
+        api.getresponse().read()
+
+threading.Thread(target=work).start()
+work()
+"#;
+
+#[test]
+fn a_runtime_that_asks_for_work_twice_at_a_time_gets_one_piece_after_the_other() {
+    if !has_python() {
+        return;
+    }
+    let mut device = Device::new();
+    add(&mut device, "two", TWO_AT_A_TIME, json!({ "Pinned": true }));
+    connect(&mut device, "two");
+    device.write();
+    let _core = device.start();
+    device.wait_for("functions", listens);
+    let mut viewer = Viewer::connect(&device, "functions-viewer", &format!("{}/out", topic("two")));
+    for number in 0..6 {
+        send(&device, "two", &json!({ "number": number }).to_string());
+    }
+    let numbers: Vec<Value> = (0..6).map(|_| viewer.next_payload()["number"].clone()).collect();
+    assert_eq!(json!(numbers), json!([0, 1, 2, 3, 4, 5]));
+    let status = device.wait_for("six answers", |status| of(status, "two").is_some_and(|f| f.succeeded == 6));
+    assert_eq!(of(&status, "two").unwrap().starts, 1);
 }

@@ -267,7 +267,7 @@ fn against_s3s_fs_uploads_and_downloads_are_signed_and_hashed_as_it_checks() {
     assert_eq!(refused.problem(), Some(Problem::SignatureRefused), "{refused}");
 }
 
-fn has_s3s_fs() -> bool {
+pub fn has_s3s_fs() -> bool {
     has_tool("s3s-fs", "nothing; cargo install s3s-fs --version 0.14.1 --features binary --profile dev")
 }
 

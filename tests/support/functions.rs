@@ -1,6 +1,7 @@
 //! Users' functions on a device: their code at V1's place, their entries in the group, what became of them.
 
 use std::fs::{self, Permissions};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -49,6 +50,37 @@ pub fn add(device: &mut Device, name: &str, text: &str, more: Value) {
 pub fn volume(device: &mut Device, id: &str, source: &Path, destination: &str) {
     device.resources.push(json!({ "Id": id, "Name": id, "ResourceDataContainer": { "LocalVolumeResourceData": {
         "SourcePath": source, "DestinationPath": destination, "GroupOwnerSetting": { "AutoAddGroupOwner": true } } } }));
+}
+
+/// Adds a function without a container, by the rules that hold there: no memory limit (contract G3).
+pub fn add_uncontained(device: &mut Device, name: &str, text: &str, more: Value) {
+    add(device, name, text, more);
+    let configuration = &mut device.functions.last_mut().unwrap()["FunctionConfiguration"];
+    configuration.as_object_mut().unwrap().remove("MemorySize");
+    configuration["Environment"]["Execution"]["IsolationMode"] = "NoContainer".into();
+    open_to_others(device.folder.path());
+}
+
+/// Lets other users through a folder of the test, to what they may read in it.
+pub fn open_to_others(folder: &Path) {
+    fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Adds a function whose code is where `code` says, with the handler `executable`.
+pub fn add_with_code(device: &mut Device, name: &str, code: Value, executable: &str) {
+    device.functions.push(json!({ "Id": name, "FunctionArn": arn(name), "FunctionConfiguration": {
+        "Executable": executable, "Code": code, "MemorySize": 65536, "Timeout": 20, "Pinned": false } }));
+}
+
+/// A zip of files with their modes.
+pub fn zip_of(files: &[(&str, &str, u32)]) -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content, mode) in files {
+        let options = zip::write::SimpleFileOptions::default().unix_permissions(*mode);
+        writer.start_file(*name, options).unwrap();
+        writer.write_all(content.as_bytes()).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
 }
 
 /// Lets messages of the cloud on `topic(name)/in` reach the function, and its own on `topic(name)/#` the cloud.

@@ -11,6 +11,8 @@ mod mounts;
 pub(crate) use group::Group;
 pub(crate) use home::Home;
 
+use std::path::PathBuf;
+
 use crate::exit::MemoryVerdict;
 use crate::order::ProcessLimits;
 use crate::plan::{Cpu, Plan};
@@ -140,6 +142,24 @@ impl Groups {
     /// The limits that the process has to carry itself.
     pub fn process_limits(&self) -> ProcessLimits {
         ProcessLimits { data: self.memory.refused_limit(), processes: self.pids.refused_limit() }
+    }
+
+    /// The file that holds the limit on processes.
+    pub fn process_limit_file(&self) -> Option<PathBuf> {
+        match &self.pids {
+            Seat::Taken { group, .. } => Some(group.limit_file(Controller::Pids)),
+            Seat::NotAsked | Seat::Refused { .. } => None,
+        }
+    }
+
+    /// Kills whatever is in the groups now, and lets nothing more come.
+    pub fn kill_members(&self) {
+        self.made.iter().for_each(Group::kill_members);
+    }
+
+    /// Ends whatever is in the groups.
+    pub fn end_members(&self) {
+        self.made.iter().for_each(Group::end_members);
     }
 
     /// What the kernel counted about memory, to be asked when the worker is gone.

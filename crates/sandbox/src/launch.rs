@@ -61,6 +61,12 @@ pub enum LaunchError {
         /// Why not.
         why: String,
     },
+    /// The plan asks for the host's own tree, in which only its user keeps the worker from the core's files.
+    #[error("worker {worker}: to run in the host's own tree as a user of its own takes a core that runs as root")]
+    NoUser {
+        /// The worker's name.
+        worker: String,
+    },
     /// The process could not be started at all.
     #[error("worker {worker}: {attempt} failed")]
     Start {
@@ -105,7 +111,7 @@ impl LaunchError {
                 Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::EBUSY | libc::ENODEV)
             ),
             Self::Silent { .. } => true,
-            Self::Descriptor { .. } | Self::Group { .. } | Self::NoTree { .. } => false,
+            Self::Descriptor { .. } | Self::Group { .. } | Self::NoTree { .. } | Self::NoUser { .. } => false,
         }
     }
 }
@@ -149,6 +155,9 @@ fn launch_by(
 ) -> Result<Sandboxed, LaunchError> {
     check_targets(plan, &descriptors)?;
     let attempt = Attempt { program, plan, supplementary: groups::resolve(plan)?, descriptors, prepare };
+    if plan.tree == Tree::Shared {
+        return launch_shared(&attempt);
+    }
     loop {
         let rung = ladder::current();
         if plan.tree != Tree::Bare && rung.confinement != Confinement::Privileged {
@@ -165,6 +174,18 @@ fn launch_by(
             Err(Refusal::Final(error)) => return Err(error),
         }
     }
+}
+
+/// Starts a worker that is to have no namespace: there is no weaker attempt.
+fn launch_shared(attempt: &Attempt<'_>) -> Result<Sandboxed, LaunchError> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(LaunchError::NoUser { worker: attempt.plan.name.clone() });
+    }
+    let refusal = Some("the plan asks for none".to_owned());
+    attempt.run(&ladder::Rung { confinement: Confinement::Process, refusal }).map_err(|refusal| match refusal {
+        Refusal::ByHost(failure) => attempt::set_up_failed(attempt.plan, &failure),
+        Refusal::Final(error) => error,
+    })
 }
 
 fn check_targets(plan: &Plan, descriptors: &[(OwnedFd, RawFd)]) -> Result<(), LaunchError> {

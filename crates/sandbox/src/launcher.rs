@@ -7,6 +7,7 @@ mod identity;
 mod init;
 mod landlock;
 mod limits;
+mod others;
 mod program;
 mod root;
 mod seccomp;

@@ -65,6 +65,8 @@ pub(crate) struct Order {
     pub process_limits: ProcessLimits,
     /// Stands in for the file tree where there is no mount namespace.
     pub resource_prefix: Option<PathBuf>,
+    /// The file of the limit on processes, in the worker's control group.
+    pub process_limit: Option<PathBuf>,
 }
 
 /// Limits of `setrlimit(2)`, used where no control group can be.

@@ -138,6 +138,9 @@ pub enum Tree {
     Bare,
     /// The host's own root below a private layer that takes what is written. Only where the core runs as root.
     Host(HostTree),
+    /// The host's own, with every right of the worker's user: no namespace at all, which V1 calls `NoContainer`. Each bind
+    /// is a link below `AWS_GG_RESOURCE_PREFIX` (B-14). Only where the core runs as root.
+    Shared,
 }
 
 /// The host's root as users' functions see it (B-13): what is written stays in the sandbox and ends with it. Mounts below

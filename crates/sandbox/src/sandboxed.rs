@@ -121,12 +121,18 @@ impl Sandboxed {
         if self.confinement.has_namespaces() {
             // PID 1 takes its whole namespace with it. Without one it has to live on to end the others itself.
             self.init.kill();
+        } else {
+            self.groups.kill_members();
         }
     }
 
     fn wait_for_end(&self) -> Exit {
         let reported = self.reported_status();
         let init = self.init.reap();
+        if !self.confinement.has_namespaces() {
+            // Only what outlived a PID 1 that was killed itself; without a PID namespace nothing else ends it.
+            self.groups.end_members();
+        }
         let status = reported.or(init).unwrap_or(Status::Signal(libc::SIGKILL));
         Exit::new(&self.name, status, self.memory_limit, self.groups.memory_verdict())
     }

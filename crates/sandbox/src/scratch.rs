@@ -48,7 +48,8 @@ impl Scratch {
 
     fn add_temporary(&self, plan: &Plan) -> io::Result<()> {
         let temporary = self.temporary();
-        fs::create_dir(&temporary)?;
+        // There already where something is linked below it.
+        fs::create_dir_all(&temporary)?;
         fs::set_permissions(&temporary, Permissions::from_mode(0o700))?;
         // Refused to a core that may not change the worker's user either; then the folder is the worker's already.
         let _ = chown(&temporary, Some(plan.account.uid), Some(plan.account.gid));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Done, Engine, Task, Wanted};
 use crate::classifier::one_shot::OneShot;
 use crate::classifier::{CaptureState, Engines, explain};
+use crate::deployment::function_health::FunctionWatch;
 use crate::deployment::health::{HealthWatch, Verdict};
 use crate::deployment::report::{Failure, FailureKind, Fetching, Step};
 use crate::deployment::runner::Runner;
@@ -53,6 +54,7 @@ impl<R: Runner> Engine<R> {
         self.board.set_yields(false);
         self.step(Step::Activating);
         let excused = self.cameras_that_fail_anyway(&group).await;
+        let functions = FunctionWatch::after(&self.runner.functions());
         if let Err(error) = self.runner.switch(&group).await {
             self.go_back().await;
             return Err(error.into());
@@ -64,7 +66,7 @@ impl<R: Runner> Engine<R> {
             // There is nothing to go back to, and a restart without a network must find this.
             self.confirm(task, &group)?;
         }
-        let mut outcome = self.watch(task, excused).await;
+        let mut outcome = self.watch(task, excused, &functions).await;
         if first {
             return outcome.map(|()| Done::Changed).map_err(Failed::from);
         }
@@ -84,7 +86,7 @@ impl<R: Runner> Engine<R> {
     /// runs is touched. A classifier that goes on tests its new model by itself before it takes it over.
     async fn stage(&self, wanted: &Wanted) -> Result<GroupVersion, DeploymentError> {
         let mut group = wanted.group.clone();
-        for (resource, source) in group.models() {
+        for (resource, source) in group.sources() {
             let name = resource.to_string();
             let arriving = |received| self.board.tell(|report| report.fetching = Some(Fetching::of(&name, received)));
             let pin = wanted.pins.as_ref().and_then(|pins| pins.get(&resource));
@@ -127,7 +129,12 @@ impl<R: Runner> Engine<R> {
     }
 
     /// Watches the new group for the window.
-    async fn watch(&mut self, task: &Task, excused: BTreeSet<String>) -> Result<(), Failure> {
+    async fn watch(
+        &mut self,
+        task: &Task,
+        excused: BTreeSet<String>,
+        functions: &FunctionWatch,
+    ) -> Result<(), Failure> {
         let window = self.parts.config.deployments.health_window;
         if window.is_zero() {
             return Ok(());
@@ -139,6 +146,9 @@ impl<R: Runner> Engine<R> {
             tokio::select! {
                 () = tokio::time::sleep(LOOK.min(window)) => {}
                 failure = self.board.cancellation(&task.request.id) => return Err(failure),
+            }
+            if let Some(why) = functions.judge(&self.runner.functions()) {
+                return Err(Failure::new(FailureKind::Unhealthy, why));
             }
             match health.judge(&self.runner.classifiers().await, begun.elapsed()) {
                 Verdict::Healthy => return Ok(()),

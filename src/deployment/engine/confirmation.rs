@@ -38,7 +38,7 @@ impl<R: Runner> Engine<R> {
     /// `group` with the packages that its resources ran last: those of a device that ran before there were records of
     /// deployments.
     pub(super) fn with_current(&self, mut group: GroupVersion) -> GroupVersion {
-        for (resource, _) in group.models() {
+        for (resource, _) in group.sources() {
             if let Some(staged) = self.parts.stager.current(&resource, group.purpose_of(&resource)) {
                 group.packages.insert(resource, staged);
             }

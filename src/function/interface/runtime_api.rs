@@ -17,8 +17,11 @@ const ACCEPTED: &str = "{\"status\":\"OK\"}";
 
 /// `GET invocation/next`: waits for work for as long as it takes.
 pub(super) async fn next(desk: &Desk) -> Response {
+    let asking = desk.ask();
     desk.say(Said::Ready).await;
-    let Some(work) = desk.work.lock().await.recv().await else {
+    let work = desk.work.lock().await.recv().await;
+    drop(asking);
+    let Some(work) = work else {
         return refused(StatusCode::GONE, "the core ends this process");
     };
     desk.state().in_hand = Some(work.id.clone());
@@ -87,6 +90,11 @@ async fn done(desk: &Desk, id: &str, outcome: Outcome) -> Response {
         return refused(StatusCode::BAD_REQUEST, "this process does not work on an invocation of that number");
     }
     desk.say(Said::Done(id.to_owned(), outcome)).await;
+    let asks_already = desk.state().asking > 0;
+    if asks_already {
+        // It asked while it worked, and need not ask again.
+        desk.say(Said::Ready).await;
+    }
     answered(StatusCode::ACCEPTED, ACCEPTED)
 }
 

@@ -1,11 +1,13 @@
 //! One control group of one worker: its limits, its members, its counters.
 
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::home::Place;
 use super::{Controller, Version};
@@ -43,6 +45,21 @@ impl Group {
     /// Moves a process into it.
     pub(super) fn enter(&self, process: u32) -> Result<(), String> {
         self.write("cgroup.procs", &process.to_string())
+    }
+
+    /// The file of a controller's limit.
+    pub(super) fn limit_file(&self, controller: Controller) -> PathBuf {
+        self.directory.join(self.version.limit_file(controller))
+    }
+
+    /// Kills its members.
+    pub(super) fn kill_members(&self) {
+        kill_members_of(&self.directory);
+    }
+
+    /// Ends its members.
+    pub(super) fn end_members(&self) {
+        end_members_of(&self.directory);
     }
 
     /// Sets a controller's limit.
@@ -152,6 +169,31 @@ impl Group {
 fn read_counter(text: &str, key: Option<&str>) -> Option<u64> {
     let Some(key) = key else { return text.trim().parse().ok() };
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// Ends the members of the group in `directory`. Gives up on what the kernel does not let go of.
+pub(super) fn end_members_of(directory: &Path) {
+    const ATTEMPTS: u32 = 50;
+    const PAUSE: Duration = Duration::from_millis(2);
+    for _ in 0..ATTEMPTS {
+        if kill_members_of(directory) == 0 {
+            return;
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Kills the members of the group in `directory`, which can start no others from here on; how many there were.
+fn kill_members_of(directory: &Path) -> usize {
+    // Absent where this hierarchy does not limit processes.
+    let _ = OpenOptions::new().write(true).open(directory.join("pids.max")).and_then(|mut file| file.write_all(b"0"));
+    let members = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    let members: Vec<i32> = members.lines().filter_map(|line| line.trim().parse().ok()).collect();
+    for member in members.iter().copied().filter_map(Pid::from_raw) {
+        // It may have ended meanwhile.
+        let _ = kill_process(member, Signal::KILL);
+    }
+    members.len()
 }
 
 /// Removes an empty group; gives up quietly, because the next start of a core sweeps what is left.

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 
 use rustix::fs::{Access, access, statfs};
 
-use super::group::remove_folder;
+use super::group::{end_members_of, remove_folder};
 use super::mounts::{Hierarchy, hierarchies};
 use super::{Controller, Version};
 use crate::leftover;
@@ -49,8 +49,11 @@ impl Home {
         HOME.get_or_init(|| {
             let home = Self::find(claim_unified);
             for place in [&home.memory, &home.pids, &home.cpu].into_iter().flatten() {
-                // One that still has processes is refused by the kernel, and stays.
-                leftover::left_in(&place.directory).for_each(|folder| remove_folder(&folder));
+                // Nothing outlives the core that started it, not even where both were killed at once.
+                for folder in leftover::left_in(&place.directory) {
+                    end_members_of(&folder);
+                    remove_folder(&folder);
+                }
             }
             home
         })

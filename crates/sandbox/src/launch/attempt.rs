@@ -119,6 +119,7 @@ impl Attempt<'_> {
             targets: self.targets(),
             process_limits: groups.process_limits(),
             resource_prefix: scratch.map(|scratch| scratch.path().to_owned()),
+            process_limit: groups.process_limit_file(),
         };
         let descriptors: Vec<_> = self.descriptors.iter().map(|(descriptor, _)| descriptor.as_fd()).collect();
         match channel.send(&order, &descriptors) {

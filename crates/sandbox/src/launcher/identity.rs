@@ -11,7 +11,7 @@ use rustix::thread::{
 };
 
 use crate::order::{Confinement, During, Failure, Order, Step};
-use crate::plan::Account;
+use crate::plan::{Account, Tree};
 
 /// More than any kernel has (41 in Linux 6.x); the set is 64 bits wide.
 const MOST_CAPABILITIES: u32 = 64;
@@ -35,7 +35,7 @@ pub(super) fn own_account() -> Account {
 ///
 /// Without namespaces each step is tried and its refusal ignored: the containment table is read back from the worker.
 pub(super) fn drop_privileges(order: &Order) -> Result<(), Failure> {
-    let strict = order.confinement.has_namespaces();
+    let strict = order.confinement.has_namespaces() || order.plan.tree == Tree::Shared;
     let check = |result: Result<(), Failure>| if strict { result } else { Ok(()) };
     check(lock_secure_bits())?;
     check(empty_bounding_set())?;
@@ -64,6 +64,16 @@ fn give_up() -> Result<(), Failure> {
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
         .during(Step::Privileges)?;
     set_no_new_privs().during(Step::Privileges)
+}
+
+/// Keeps, of the core's privileges, the right to end the worker's processes. PID 1 of a worker without a PID namespace
+/// stays another user than the worker's, which otherwise could end it first and live on.
+pub(super) fn keep_only_kill() -> Result<(), Failure> {
+    let kill = CapabilitySet::KILL;
+    set_capabilities(None, CapabilitySets { effective: kill, permitted: kill, inheritable: CapabilitySet::empty() })
+        .during(Step::Privileges)?;
+    set_no_new_privs().during(Step::Privileges)?;
+    set_dumpable(false).during(Step::Privileges)
 }
 
 /// User id 0 shall mean nothing, also after an exec, and no ambient capability shall be raised (capabilities(7)).

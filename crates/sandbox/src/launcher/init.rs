@@ -12,18 +12,19 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
 use nix::sys::prctl::set_child_subreaper;
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, pipe2, setsid};
-use rustix::process::{WaitOptions, wait, waitpgid};
+use rustix::process::{WaitOptions, wait};
 
 use super::landlock::Allowance;
+use super::others::Others;
 use super::program::Executable;
 use super::{forwarded_and_child, identity, landlock, limits, program, root, seccomp, worker};
 use crate::channel::Channel;
 use crate::exit::Status;
 use crate::order::{Confinement, During, Failure, Order, Report, Request, Step};
-use crate::plan::Account;
+use crate::plan::{Account, Tree};
 use crate::raw;
 
 /// Exit code of PID 1 when the core let go of it.
@@ -74,14 +75,21 @@ fn set_up(task: &Task) -> Result<Prepared, Failure> {
     let prepared = if order.confinement.has_namespaces() {
         root::enter(order, program)?
     } else {
-        let allowances = landlock::of_host(order, &program);
+        let allowances = if is_shared(order) { Vec::new() } else { landlock::of_host(order, &program) };
         let inside = program.executable.host.clone();
         Prepared { executable: Executable { inside, ..program.executable }, allowances }
     };
     raw::leave_keyring();
     limits::apply(order)?;
-    identity::drop_privileges(order)?;
+    if !is_shared(order) {
+        identity::drop_privileges(order)?;
+    }
     Ok(prepared)
+}
+
+/// Whether PID 1 keeps its user, because the worker is to be among the host's processes and could reach it.
+fn is_shared(order: &Order) -> bool {
+    order.plan.tree == Tree::Shared
 }
 
 /// Starts the worker, and lets go of everything that only it needs.
@@ -98,16 +106,26 @@ fn start(channel: &Channel, task: Task, prepared: Prepared) -> Result<Watch, Fai
         None => worker::run(channel, &executing, task, prepared),
         Some(pid) => Pid::from_raw(pid),
     };
+    let tree = task.order.plan.tree.clone();
+    let others = match (alone, &tree) {
+        (true, _) => Others::None,
+        (false, Tree::Shared) => Others::anywhere(task.order.process_limit.as_deref()),
+        (false, _) => Others::OfTheGroup,
+    };
     drop((task, prepared, executing));
-    let kept = [channel.as_fd().as_raw_fd(), signals.as_fd().as_raw_fd(), executed.as_raw_fd()];
+    let mut kept = vec![channel.as_fd().as_raw_fd(), signals.as_fd().as_raw_fd(), executed.as_raw_fd()];
+    kept.extend(others.descriptor());
     raw::close_all_except(&kept).during(Step::Fork)?;
-    let watch = Watch { worker, signals, alone };
+    if tree == Tree::Shared {
+        identity::keep_only_kill()?;
+    }
+    let watch = Watch { worker, signals, others };
     watch.until_it_runs(channel, executed)?;
     // All that it does from here on is wait.
     raw::release();
     channel.send(&Report::Running, &[]).during(Step::Fork)?;
     // Without a list of its own PID 1 still has no privileges; nothing depends on it.
-    let _ = seccomp::restrict_init();
+    let _ = seccomp::restrict_init(&tree);
     Ok(watch)
 }
 
@@ -115,8 +133,7 @@ fn start(channel: &Channel, task: Task, prepared: Prepared) -> Result<Watch, Fai
 struct Watch {
     worker: Pid,
     signals: SignalFd,
-    /// The worker's processes are all in this PID namespace, and end with it.
-    alone: bool,
+    others: Others,
 }
 
 impl Watch {
@@ -212,16 +229,8 @@ impl Watch {
         let _ = kill(self.worker, signal);
     }
 
-    /// Ends what the worker left behind where no PID namespace does it.
+    /// Ends what the worker left behind.
     fn end_the_others(&self) {
-        if self.alone {
-            return;
-        }
-        // The worker leads a process group that the system call list keeps its children from leaving.
-        let _ = killpg(self.worker, Signal::SIGKILL);
-        let group = rustix::process::Pid::from_raw(self.worker.as_raw());
-        while let Some(group) = group
-            && waitpgid(group, WaitOptions::empty()).is_ok()
-        {}
+        self.others.end(self.worker);
     }
 }

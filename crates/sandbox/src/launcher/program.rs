@@ -68,7 +68,7 @@ pub(super) fn own_path() -> Result<PathBuf, Failure> {
 pub(super) fn resolve(plan: &PlanParts, own: &Path) -> Result<Resolved, Failure> {
     match &plan.program {
         Program::This => this(own.to_owned(), &plan.libraries),
-        Program::Path(path) if matches!(plan.tree, Tree::Host(_)) => Ok(in_host_tree(path)),
+        Program::Path(path) if plan.tree != Tree::Bare => Ok(in_host_tree(path)),
         Program::Path(path) => other(path),
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn enter(order: &Order, program: Resolved) -> Result<Prepared, Failur
     umask(Mode::from_bits_truncate(0o022));
     let staging = staging();
     let root = match &order.plan.tree {
-        Tree::Bare => new_root(staging)?,
+        Tree::Bare | Tree::Shared => new_root(staging)?,
         Tree::Host(tree) => host_tree::build(tree, staging)?,
     };
     // First: something of the host may appear in the sandbox's own /tmp.
@@ -59,7 +59,7 @@ pub(super) fn enter(order: &Order, program: Resolved) -> Result<Prepared, Failur
     }
     for mounting in &mountings {
         let place = match &order.plan.tree {
-            Tree::Bare => within(&root, &mounting.destination),
+            Tree::Bare | Tree::Shared => within(&root, &mounting.destination),
             Tree::Host(_) => host_tree::resolve(&root, &mounting.destination)?,
         };
         mounting.attach(&place)?;

@@ -11,7 +11,7 @@ mod calls;
 mod filter;
 
 use crate::containment::Finding;
-use crate::plan::{Calls, Listeners};
+use crate::plan::{Calls, Listeners, Tree};
 
 /// Whether there are lists for this architecture.
 pub(crate) fn supported() -> Result<(), String> {
@@ -35,8 +35,9 @@ pub(super) fn restrict_worker(calls: Calls, listeners: Listeners) -> Finding {
 
 /// Restricts PID 1, from now on, to watching.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub(super) fn restrict_init() -> Finding {
-    finding(filter::restrict(&[calls::INIT], &[], &[]))
+pub(super) fn restrict_init(tree: &Tree) -> Finding {
+    let more = if *tree == Tree::Shared { calls::INIT_AMONG_OTHERS } else { &[] };
+    finding(filter::restrict(&[calls::INIT, more], &[], &[]))
 }
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -53,6 +54,6 @@ pub(super) fn restrict_worker(_calls: Calls, _listeners: Listeners) -> Finding {
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub(super) fn restrict_init() -> Finding {
+pub(super) fn restrict_init(_tree: &Tree) -> Finding {
     restrict_worker(Calls::Worker, Listeners::None)
 }

@@ -14,9 +14,9 @@ use super::descriptors::Links;
 use super::init::{Prepared, Task};
 use super::landlock::{Allowance, Grant};
 use super::program::Executable;
-use super::{descriptors, landlock, limits, program, seccomp};
+use super::{descriptors, identity, landlock, limits, program, seccomp};
 use crate::channel::Channel;
-use crate::containment::Aspect;
+use crate::containment::{Aspect, Finding};
 use crate::order::{During, Failure, Order, Report, Request, Step};
 use crate::plan::Tree;
 use crate::raw;
@@ -44,6 +44,11 @@ fn tell(channel: &Channel, failure: Failure) {
 
 fn become_program(links: &Links, task: Task, prepared: Prepared) -> Result<Infallible, Failure> {
     let Prepared { executable, mut allowances } = prepared;
+    let shared = task.order.plan.tree == Tree::Shared;
+    if shared {
+        // PID 1 has kept its user.
+        identity::drop_privileges(&task.order)?;
+    }
     let arguments = arguments(&task.order, &executable)?;
     let environment = environment(&task.order)?;
     // A group of its own, by which everything it starts can be ended where there is no PID namespace.
@@ -61,7 +66,10 @@ fn become_program(links: &Links, task: Task, prepared: Prepared) -> Result<Infal
     allowances.push(Allowance { path: path.clone(), grant: Grant::Execute });
     // Lets a core of the same user look at it in /proc.
     set_dumpable(true).during(Step::Execute)?;
-    let landlocked = landlock::restrict(&allowances, calls);
+    let landlocked = match shared {
+        true => Finding::Absent("the plan gives it the host's files".to_owned()),
+        false => landlock::restrict(&allowances, calls),
+    };
     let filtered = seccomp::restrict_worker(calls, listeners);
     // Sent through the filter: a list that kept the worker from reporting would keep it from working, too.
     let statements = vec![(Aspect::Landlock, landlocked), (Aspect::Seccomp, filtered)];

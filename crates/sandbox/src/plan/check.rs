@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
-use super::{GroupRule, PlanParts, Program, Tree};
+use super::{Access, GroupRule, Network, PlanParts, Program, Tree};
 
 /// Longest name: with a prefix and a counter it still fits `HOST_NAME_MAX` (64).
 const LONGEST_NAME: usize = 48;
@@ -87,6 +87,14 @@ pub enum PlanError {
         /// The path as given.
         path: PathBuf,
     },
+    /// The plan asks for what takes namespaces, and for none.
+    #[error("worker {worker}: in the host's own tree there is no {what}")]
+    Shared {
+        /// The worker's name.
+        worker: String,
+        /// What it asks for.
+        what: &'static str,
+    },
     /// A limit that no worker could live with.
     #[error("worker {worker}: {what} is {actual}, the least is {least}")]
     Limit {
@@ -116,6 +124,9 @@ pub(super) fn check(parts: &PlanParts) -> Result<(), PlanError> {
             check_path(parts, "hidden path", hidden)?;
         }
     }
+    if parts.tree == Tree::Shared {
+        check_shared(parts)?;
+    }
     for library in &parts.libraries {
         check_path(parts, "library", library)?;
         if let Some(reserved) = RESERVED.into_iter().find(|folder| library.starts_with(folder)) {
@@ -129,6 +140,21 @@ pub(super) fn check(parts: &PlanParts) -> Result<(), PlanError> {
         }
     }
     check_destinations(parts)
+}
+
+/// What only namespaces give.
+fn check_shared(parts: &PlanParts) -> Result<(), PlanError> {
+    let refuse = |what| Err(PlanError::Shared { worker: parts.name.clone(), what });
+    if parts.network == Network::None {
+        return refuse("network of the worker's own");
+    }
+    if !parts.devices.is_empty() {
+        return refuse("device of the worker's own");
+    }
+    match parts.binds.iter().any(|bind| bind.access == Access::ReadWrite) {
+        true => refuse("writable bind"),
+        false => Ok(()),
+    }
 }
 
 fn check_name(name: &str) -> Result<(), PlanError> {
@@ -191,7 +217,7 @@ fn check_limits(parts: &PlanParts) -> Result<(), PlanError> {
 
 fn writable(parts: &PlanParts) -> Option<u64> {
     match &parts.tree {
-        Tree::Bare => None,
+        Tree::Bare | Tree::Shared => None,
         Tree::Host(tree) => Some(tree.writable_bytes),
     }
 }
@@ -343,6 +369,17 @@ mod tests {
         refused(PlanParts { folder: "lambda".into(), ..parts() });
         let plan = Plan::new(PlanParts { tree: tree("/greengrass", 1 << 20), folder: "/lambda".into(), ..parts() });
         assert!(plan.is_ok());
+    }
+
+    #[test]
+    fn the_hosts_own_tree_has_nothing_of_the_workers_own() {
+        let shared = |parts: PlanParts| PlanParts { tree: Tree::Shared, network: Network::Host, ..parts };
+        assert!(Plan::new(shared(with_destinations(&["/models/a"]))).is_ok());
+        refused(PlanParts { network: Network::None, ..shared(parts()) });
+        let device = Device { path: "/dev/video0".into(), access: Default::default(), group: GroupRule::None };
+        refused(shared(PlanParts { devices: vec![device], ..parts() }));
+        let writable = Bind { access: Access::ReadWrite, ..Bind::read_only("/srv/data", "/data") };
+        refused(shared(PlanParts { binds: vec![writable], ..parts() }));
     }
 
     #[test]

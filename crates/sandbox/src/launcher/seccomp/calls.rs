@@ -500,3 +500,12 @@ pub(super) const INIT: &[Group] = &[
     #[cfg(target_arch = "x86_64")]
     Group { reason: "an older form of waiting", calls: &[SYS_poll] },
 ];
+
+/// What PID 1 calls besides where it has no PID namespace, and has to find what the worker left behind.
+pub(super) const INIT_AMONG_OTHERS: &[Group] = &[
+    Group {
+        reason: "looking for its children in /proc",
+        calls: &[SYS_getpid, SYS_openat, SYS_getdents64, SYS_fstat, SYS_newfstatat, SYS_statx, SYS_lseek],
+    },
+    Group { reason: "lowering the limit on processes to none", calls: &[SYS_write] },
+];
