@@ -154,7 +154,7 @@ fn assert_limited(device: &Device, status: &CoreStatus) {
             function.workers.first().map(|w| (w.memory, w.refused_processes))
         );
         for worker in &function.workers {
-            assert!(worker.memory.unwrap() <= worker.memory_limit, "{name}: {worker:?}");
+            assert!(worker.memory <= worker.memory_limit, "{name}: {worker:?}");
         }
         let bytes: u64 = log(device, name).iter().filter_map(|path| Some(path.metadata().ok()?.len())).sum();
         assert!(bytes <= 128 << 10, "{name}: {bytes} bytes of log");

@@ -72,7 +72,7 @@ pub(super) fn enter(order: &Order, program: Resolved) -> Result<Prepared, Failur
     }
     pivot(&root)?;
     match &order.plan.tree {
-        Tree::Bare => make_read_only(GUARDED)?,
+        Tree::Bare | Tree::Shared => make_read_only(GUARDED)?,
         Tree::Host(tree) if tree.read_only => make_read_only(host_tree::FLAGS)?,
         Tree::Host(_) => {}
     }
@@ -111,7 +111,7 @@ fn open_sources(order: &Order, program: &Resolved) -> Result<Vec<Mounting>, Fail
 
 fn allowances(order: &Order, mountings: &[Mounting]) -> Vec<Allowance> {
     let own = match &order.plan.tree {
-        Tree::Bare => vec![("/".into(), Grant::Read), ("/tmp".into(), Grant::ReadWrite)],
+        Tree::Bare | Tree::Shared => vec![("/".into(), Grant::Read), ("/tmp".into(), Grant::ReadWrite)],
         Tree::Host(_) => host_tree::grants(&order.plan.devices),
     };
     let own = own.into_iter().map(|(path, grant)| Allowance { path, grant });
