@@ -28,7 +28,7 @@ echo "== machine"
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 put_busybox "$root" sh mount insmod poweroff mkdir sed ip echo cp touch sleep grep kill ls cat wc tail head switch_root id \
-    mknod mkfifo chmod env test su
+    mknod mkfifo chmod env test su true
 put_program "$root" "$target/debug/margay" /bin/margay
 put_program "$root" "$promises" /bin/promises
 put_program "$root" "$sandbox" /bin/sandbox-promises
