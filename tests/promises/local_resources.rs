@@ -269,7 +269,7 @@ fn a_device_is_there_for_the_function_that_it_is_granted_to_and_for_no_other() {
     grant(&mut device, "stranger", &[], json!({}));
     deploy(&device, 0);
     device.wait_for("the functions", listens);
-    let questions = json!({ "read": [both.path(), read.path(), kept.path()], "write": [both.path()],
+    let questions = json!({ "read": [both.path(), read.path(), kept.path()], "write": [both.path(), read.path()],
         "mknod": ["/dev/own", "/tmp/own"] });
     let found = touch(&device, "touch", &questions);
     assert_eq!(
@@ -277,6 +277,7 @@ fn a_device_is_there_for_the_function_that_it_is_granted_to_and_for_no_other() {
         (&json!("\0".repeat(16)), &json!("\0".repeat(16)))
     );
     assert_eq!(found["write"][both.path()], 1);
+    assert_eq!(found["write"][read.path()], "EACCES", "whatever its mode says");
     assert_eq!(found["read"][kept.path()], "ENOENT", "one that nobody grants is not there");
     assert!(found["mknod"].as_object().unwrap().values().all(|said| said == "EPERM" || said == "EACCES"), "{found}");
     let found = touch(&device, "stranger", &questions);

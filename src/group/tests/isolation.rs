@@ -118,7 +118,7 @@ fn what_margay_adds_stands_among_the_variables_and_is_not_one_of_the_functions()
         assert_eq!(function.variables.keys().collect::<Vec<_>>(), ["MINE"]);
         function.own
     };
-    assert_eq!(own("OTHER", "1").network, FunctionNetwork::Host);
+    assert_eq!(own("MARGAY_NETWORK", "host"), Own::default());
     assert_eq!(own("MARGAY_NETWORK", "none").network, FunctionNetwork::None);
     assert_eq!(own("MARGAY_ROOT", "read-only").root, FunctionRoot::ReadOnly);
     assert_eq!(own("MARGAY_CPU_WEIGHT", "50").cpu, CpuShare { weight: Some(50), quota: None });
