@@ -9,7 +9,8 @@
 # --target aarch64-unknown-linux-gnu.2.27); NETWORKS a folder with the ONNX files (benches/peers/networks/export.py writes
 # them); CPU cortex-a72 and cortex-a76 by default. MARGAY_ARM_ENGINES says which engines are counted, "compiled tract" by
 # default; "compiled:direct" is the compiled one without Winograd's method. Needs qemu-system-arm and cpio; fetches kernel,
-# busybox and glibc for arm64 from Debian's mirror. Three minutes a CPU where nothing else runs.
+# busybox and glibc for arm64 from Debian's mirror. arm/caches.c follows loads and stores through simulated caches, under
+# qemu-user: what more runs of the bench add to its report is theirs. Three minutes a CPU where nothing else runs.
 set -euo pipefail
 engines=$(realpath "$1") networks=$(realpath "$2")
 shift 2

@@ -9,18 +9,20 @@
 //! The planes of one batch of patches lie in a thread's own scratch memory and are small enough for the second cache.
 //! Results differ from the direct sum in the sixth digit.
 
+use std::ops::Range;
+
 use super::arena::Floats;
 use super::convolution::Convolution;
 use super::region::Region;
 use super::shelf::{Shelf, Weights};
 use super::step::{Step, Worker, proven};
-use super::tiles::{Tile, cut, even};
+use super::tiles::{Tile, cut, even, of_one_size};
 use super::window::Window;
 use crate::activation::Activation;
 use crate::bounds::Touched;
 use crate::error::PlanError;
 use crate::kernel::set::KernelSet;
-use crate::kernel::tile::{Run, TileCall, TileKernel};
+use crate::kernel::tile::{Run, TileCall, TileKernel, TilePlace};
 use crate::kernel::winograd::{Ends, PatchCall, Size, SumCall};
 use crate::layout::{LANES, MAX_FLOATS, Shape};
 
@@ -32,7 +34,12 @@ const BATCH_FLOATS: usize = 150 << 10;
 
 /// Input channels for which it is faster: with fewer the transforms outweigh the products, with more the weights do not stay
 /// in a cache.
-const CHANNELS: std::ops::RangeInclusive<usize> = 16..=256;
+const LEAST_CHANNELS: usize = 16;
+const MOST_CHANNELS: usize = 256;
+
+/// Instead of [`MOST_CHANNELS`], and always by larger patches, where vectors are narrow: four times the weights are read
+/// from memory in less time than a third of the products is computed.
+const MOST_CHANNELS_OF_NARROW: usize = 512;
 
 /// Input channels up to which larger patches are faster.
 const FEW_CHANNELS: usize = 128;
@@ -47,15 +54,16 @@ pub(crate) fn suits(
     set: &'static KernelSet,
 ) -> Option<&'static Ends> {
     let window = Window { padding: layer.window.padding, ..Window::square(3, 1, 0) };
+    let most = if set.is_narrow { MOST_CHANNELS_OF_NARROW } else { MOST_CHANNELS };
     let suits = layer.window == window
         && layer.groups == 1
-        && CHANNELS.contains(&input.channels)
+        && (LEAST_CHANNELS..=most).contains(&input.channels)
         && input.channels.is_multiple_of(LANES)
         && output.channels >= LANES
         && output.height >= set.four.size.output
         && output.width >= set.four.size.output
         && matches!(layer.activation, Activation::Identity | Activation::Clamp { .. });
-    let is_small = input.channels > FEW_CHANNELS || output.pixels() <= SMALL_PICTURE;
+    let is_small = !set.is_narrow && (input.channels > FEW_CHANNELS || output.pixels() <= SMALL_PICTURE);
     suits.then_some(if is_small { &set.two } else { &set.four })
 }
 
@@ -172,8 +180,13 @@ fn transformed(filter: &[f32; 9], size: &Size, plane: usize) -> f32 {
 struct Batch {
     patches: usize,
     runs: Vec<Run>,
+    /// Those of one size after each other.
     tiles: Vec<Tile>,
-    /// For each band, the kernel of each tile.
+    /// Where each lies in its plane.
+    places: Vec<TilePlace>,
+    /// Tiles of one size.
+    groups: Vec<Range<usize>>,
+    /// For each band, the kernel of each group.
     kernels: Vec<Vec<TileKernel>>,
 }
 
@@ -264,24 +277,26 @@ impl WinogradStep {
         let strides = [0, 1].map(|end| self.packed.stride(end, batch.patches));
         for plane in 0..self.packed.planes() {
             for (band, kernels) in self.packed.bands.iter().zip(&batch.kernels) {
-                for (tile, kernel) in batch.tiles.iter().zip(kernels) {
-                    let places = tile.halves.map(|(_, x)| x * LANES);
-                    let to = sums + plane * strides[1] + band.block * batch.patches * LANES;
+                let to = sums + plane * strides[1] + band.block * batch.patches * LANES;
+                for (group, kernel) in batch.groups.iter().zip(kernels) {
                     // SAFETY: check() has proven every place that the kernel reaches.
                     unsafe {
                         kernel(&TileCall {
-                            pixels: tile.pixels,
+                            tiles: &batch.places[group.clone()],
+                            pixels: batch.tiles[group.start].pixels,
                             channels: band.blocks * LANES,
-                            input: places.map(|place| worker.at(planes + plane * strides[0] + place).cast_const()),
+                            input: worker.at(planes + plane * strides[0]),
                             runs: &batch.runs,
+                            whole: batch.runs.len(),
+                            reads_on: false,
                             step: LANES,
                             weights: self.packed.weights.as_ptr().add(plane * self.packed.plane() + band.weights),
                             bias: self.packed.zeros.as_ptr(),
-                            output: places.map(|place| worker.at(to + place)),
+                            output: worker.at(to),
                             output_block: batch.patches * LANES,
                             residual: None,
                             residual_block: 0,
-                            clamp: None,
+                            activation: Activation::Identity,
                         });
                     }
                 }
@@ -319,12 +334,19 @@ impl WinogradStep {
 impl Batch {
     fn new(packed: &PackedWinograd, patches: usize, set: &KernelSet) -> Option<Self> {
         let run = |block: usize| Run { offset: (block * patches * LANES) as u32, length: LANES as u32 };
-        let tiles = cut(1, patches, set.pixels);
-        let of_band = |band: &Band| {
-            tiles.iter().map(|tile| (set.tile)(band.blocks * LANES, tile.pixels, LANES)).collect::<Option<Vec<_>>>()
+        let mut tiles = cut(1, patches, set.pixels);
+        tiles.sort_by_key(|tile| tile.pixels);
+        let place = |tile: &Tile| {
+            let place = tile.halves.map(|(_, x)| x * LANES);
+            TilePlace { input: place, output: place, residual: [0; 2] }
         };
+        let places = tiles.iter().map(place).collect();
+        let groups = of_one_size(tiles.iter().map(|tile| tile.pixels), tiles.len());
+        let kernel =
+            |band: &Band, group: &Range<usize>| (set.tile)(band.blocks * LANES, tiles[group.start].pixels, LANES);
+        let of_band = |band: &Band| groups.iter().map(|group| kernel(band, group)).collect::<Option<Vec<_>>>();
         let kernels = packed.bands.iter().map(of_band).collect::<Option<Vec<_>>>()?;
-        Some(Self { patches, runs: (0..packed.blocks[0]).map(run).collect(), tiles, kernels })
+        Some(Self { patches, runs: (0..packed.blocks[0]).map(run).collect(), tiles, places, groups, kernels })
     }
 }
 
