@@ -34,12 +34,7 @@ const BATCH_FLOATS: usize = 150 << 10;
 
 /// Input channels for which it is faster: with fewer the transforms outweigh the products, with more the weights do not stay
 /// in a cache.
-const LEAST_CHANNELS: usize = 16;
-const MOST_CHANNELS: usize = 256;
-
-/// Instead of [`MOST_CHANNELS`], and always by larger patches, where vectors are narrow: four times the weights are read
-/// from memory in less time than a third of the products is computed.
-const MOST_CHANNELS_OF_NARROW: usize = 512;
+const CHANNELS: std::ops::RangeInclusive<usize> = 16..=256;
 
 /// Input channels up to which larger patches are faster.
 const FEW_CHANNELS: usize = 128;
@@ -54,15 +49,15 @@ pub(crate) fn suits(
     set: &'static KernelSet,
 ) -> Option<&'static Ends> {
     let window = Window { padding: layer.window.padding, ..Window::square(3, 1, 0) };
-    let most = if set.is_narrow { MOST_CHANNELS_OF_NARROW } else { MOST_CHANNELS };
     let suits = layer.window == window
         && layer.groups == 1
-        && (LEAST_CHANNELS..=most).contains(&input.channels)
+        && CHANNELS.contains(&input.channels)
         && input.channels.is_multiple_of(LANES)
         && output.channels >= LANES
         && output.height >= set.four.size.output
         && output.width >= set.four.size.output
         && matches!(layer.activation, Activation::Identity | Activation::Clamp { .. });
+    // Narrow vectors multiply so slowly that larger patches pay there, too.
     let is_small = !set.is_narrow && (input.channels > FEW_CHANNELS || output.pixels() <= SMALL_PICTURE);
     suits.then_some(if is_small { &set.two } else { &set.four })
 }
