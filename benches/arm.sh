@@ -5,9 +5,12 @@
 #
 #   benches/arm.sh ENGINES NETWORKS [CPU...]
 #
-# ENGINES is the bench, built for aarch64-unknown-linux-gnu (cargo build --release --example engines --target …); NETWORKS
-# a folder with the ONNX files (benches/peers/networks/export.py writes them); CPU cortex-a72 and cortex-a76 by default.
-# Needs qemu-system-arm and cpio; fetches kernel, busybox and glibc for arm64 from Debian's mirror. A minute or two a CPU.
+# ENGINES is the bench, built for aarch64-unknown-linux-gnu (cargo zigbuild --release -p margay-inference --example engines
+# --target aarch64-unknown-linux-gnu.2.27); NETWORKS a folder with the ONNX files (benches/peers/networks/export.py writes
+# them); CPU cortex-a72 and cortex-a76 by default. MARGAY_ARM_ENGINES says which engines are counted, "compiled tract" by
+# default; "compiled:direct" is the compiled one without Winograd's method. Needs qemu-system-arm and cpio; fetches kernel,
+# busybox and glibc for arm64 from Debian's mirror. arm/caches.c follows loads and stores through simulated caches, under
+# qemu-user: what more runs of the bench add to its report is theirs. Three minutes a CPU where nothing else runs.
 set -euo pipefail
 engines=$(realpath "$1") networks=$(realpath "$2")
 shift 2
@@ -16,44 +19,55 @@ cd "$(dirname "$0")/.."
 . tests/artefacts/debian.sh
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+names=(mobilenet_v3_small mobilenet_v2 squeezenet1_1 resnet18)
+read -ra counted <<<"${MARGAY_ARM_ENGINES:-compiled tract}"
 
-# What ncnn 1.0.20261020 takes, fp32 with Winograd's method, in millions, measured in the same way (Cortex-A72).
+# What Python's wheels take, in millions, counted in the same machine (Cortex-A72; A76 differs by less than 0.1 %), with the
+# same graphs and random weights: ncnn 1.0.20261020, fp32 with Winograd's method, LiteRT 2.3.0, ONNX Runtime 1.31.1.
 declare -A ncnn=([mobilenet_v3_small]=24.2 [mobilenet_v2]=101.6 [squeezenet1_1]=75.9 [resnet18]=241.6)
+declare -A litert=([mobilenet_v3_small]=28.7 [mobilenet_v2]=124.1 [squeezenet1_1]=137.1 [resnet18]=666.8)
+declare -A onnxruntime=([mobilenet_v3_small]=80.5 [mobilenet_v2]=180.9 [squeezenet1_1]=136.5 [resnet18]=665.9)
 
 download arm64 "$work/debs" linux-image busybox-static libc6 libgcc-s1
 root=$work/root
 mkdir -p "$root"/{proc,sys,dev,tmp,bin,m}
 for package in "$work"/debs/{busybox-static,libc6,libgcc-s1}*; do dpkg-deb -x "$package" "$root"; done
+rm -rf "$root/usr/share"
 dpkg-deb --fsys-tarfile "$work"/debs/linux-image* | tar -C "$work" -xf - --wildcards './boot/vmlinuz-*'
 cp "$engines" "$root/engines"
-for name in "${!ncnn[@]}"; do cp "$networks/$name.onnx" "$root/m/"; done
-cat >"$root/init" <<'EOF'
+for name in "${names[@]}"; do cp "$networks/$name.onnx" "$root/m/"; done
+cat >"$root/init" <<EOF2
 #!/bin/busybox sh
 /bin/busybox mount -t proc p /proc
-for engine in compiled compiled:direct; do
-    for model in /m/*.onnx; do
-        # The least of three runs: interrupts add some thousand instructions.
-        echo "COUNT $engine $(/bin/busybox basename $model .onnx) $(echo 3 | /engines $engine $model 224 | /bin/busybox tail -n 1)"
+for model in ${names[*]}; do
+    for engine in ${counted[*]}; do
+        # The second of two warm runs: interrupts add some thousand instructions.
+        echo "COUNT \$engine \$model \$(echo 1 | /engines \$engine /m/\$model.onnx 224 | /bin/busybox tail -n 1)"
     done
 done
 /bin/busybox poweroff -f
-EOF
+EOF2
 chmod 755 "$root/init"
 (cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) >"$work/initrd"
 
 for cpu in "$@"; do
-    timeout "${MARGAY_VM_TIMEOUT:-900}" qemu-system-aarch64 -M virt -cpu "$cpu" -smp 1 -m 2048 -icount shift=0,sleep=off -nographic \
-        -no-reboot -nodefaults -serial stdio -kernel "$work"/boot/vmlinuz-* -initrd "$work/initrd" \
-        -append "console=ttyAMA0 panic=-1 quiet rdinit=/init" </dev/null | tr -d '\r' >"$work/$cpu" || true
-    if ! grep -q COUNT "$work/$cpu"; then cat "$work/$cpu" >&2 && exit 1; fi
+    timeout "${MARGAY_VM_TIMEOUT:-3000}" qemu-system-aarch64 -M virt -cpu "$cpu" -smp 1 -m 2048 -icount shift=0,sleep=off \
+        -nographic -no-reboot -nodefaults -serial stdio -kernel "$work"/boot/vmlinuz-* -initrd "$work/initrd" \
+        -append "console=ttyAMA0 panic=-1 quiet rdinit=/init" </dev/null | tr -d '\r' | tee "$work/$cpu" >&2 || true
+    if [ "$(grep -c '^COUNT .* [0-9]' "$work/$cpu")" != $((${#names[@]} * ${#counted[@]})) ]; then
+        echo "arm.sh: $cpu did not count all of them" >&2 && exit 1
+    fi
 done
 
-echo "| network | $(printf '%s | ' "$@")without Winograd, $1 | ncnn | ratio |"
-echo "|---|$(printf -- '---|%.0s' "$@")---|---|---|"
-for name in mobilenet_v3_small mobilenet_v2 squeezenet1_1 resnet18; do
+# count ENGINE NETWORK CPU
+count() { awk -v e="$1" -v n="$2" '$1 == "COUNT" && $2 == e && $3 == n { printf "%.1f", $4 }' "$work/$3"; }
+columns=()
+for engine in "${counted[@]}"; do for cpu in "$@"; do columns+=("$engine, $cpu"); done; done
+echo "| network | $(printf '%s | ' "${columns[@]}")ncnn | LiteRT | ONNX Runtime | ${counted[0]} / ncnn |"
+echo "|---|$(printf -- '---|%.0s' "${columns[@]}")---|---|---|---|"
+for name in "${names[@]}"; do
     row="| $name |"
-    for cpu in "$@"; do row+=" $(awk -v n="$name" '$2 == "compiled" && $3 == n { printf "%.1f", $4 }' "$work/$cpu") |"; done
-    first=$(awk -v n="$name" '$2 == "compiled" && $3 == n { print $4 }' "$work/$1")
-    row+=" $(awk -v n="$name" '$2 == "compiled:direct" && $3 == n { printf "%.1f", $4 }' "$work/$1") | ${ncnn[$name]} |"
-    echo "$row $(awk -v a="$first" -v b="${ncnn[$name]}" 'BEGIN { printf "%.2f", a / b }') |"
+    for engine in "${counted[@]}"; do for cpu in "$@"; do row+=" $(count "$engine" "$name" "$cpu") |"; done; done
+    ratio=$(awk -v a="$(count "${counted[0]}" "$name" "$1")" -v b="${ncnn[$name]}" 'BEGIN { printf "%.2f", a / b }')
+    echo "$row ${ncnn[$name]} | ${litert[$name]} | ${onnxruntime[$name]} | $ratio |"
 done

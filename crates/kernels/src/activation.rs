@@ -42,6 +42,12 @@ impl Activation {
     /// `max(x, 0)`
     pub const RELU: Self = Self::Clamp { low: 0.0, high: f32::INFINITY };
 
+    /// Whether the kernels of convolutions apply it to their sums. The others cost so much that a pass of their own, over
+    /// pixels that are in the first cache, does not count.
+    pub(crate) fn is_applied_by_kernels(self) -> bool {
+        matches!(self, Self::Identity | Self::Clamp { .. } | Self::HardSwish { .. })
+    }
+
     /// The function of one number, in plain arithmetic.
     #[must_use]
     pub fn of(self, x: f32) -> f32 {

@@ -12,12 +12,13 @@ use super::depthwise::DepthwiseCall;
 use super::pointwise::{PointwiseCall, pointwise};
 use super::pool::{PoolCall, pool};
 use super::set::KernelSet;
-use super::tile::TileCall;
+use super::tile::{TileCall, TilePlace};
 use super::winograd::{Ends, FOUR, Four, PatchCall, SumCall, TWO, Two, transform_patch, transform_sums};
+use crate::activation::Activation;
 use crate::isa::Isa;
 use crate::layout::LANES;
-use crate::vector::Vector;
 use crate::vector::scalar::Scalar;
+use crate::vector::{Vector, activate};
 
 /// The interpreter in place of an instruction set, with its sizes.
 pub(crate) fn set(isa: Isa) -> &'static KernelSet {
@@ -40,7 +41,9 @@ fn of<const FUSED: bool>(sizes: &KernelSet) -> KernelSet {
         pixels: sizes.pixels,
         tile: |_, _, _| Some(with_fma::tile::<FUSED>),
         depthwise_pixels: sizes.depthwise_pixels,
+        depthwise_pixels_of_five: sizes.depthwise_pixels_of_five,
         depthwise: |_, _, _| Some(with_fma::depthwise::<FUSED>),
+        is_narrow: sizes.is_narrow,
         pool: with_fma::pool_of::<FUSED>,
         average: with_fma::average_of::<FUSED>,
         pointwise: with_fma::pointwise_of::<FUSED>,
@@ -53,30 +56,42 @@ fn of<const FUSED: bool>(sizes: &KernelSet) -> KernelSet {
 /// None that a caller could break: what the call must not touch ends the run. The pointers' memory must exist.
 #[inline(always)]
 unsafe fn tile<V: Vector>(call: &TileCall<'_>) {
-    let half = call.pixels / 2;
-    for pixel in 0..call.pixels {
-        let (side, of_half) = if pixel < half { (0, pixel) } else { (1, pixel - half) };
-        for channel in 0..call.channels {
-            let lane = channel / LANES;
-            let place = |block: usize| lane * block + of_half * LANES + channel % LANES;
-            // SAFETY: every access is asked for.
-            unsafe {
-                let mut sum = V::load(call.bias.add(channel));
-                let mut weight = call.weights.add(channel);
-                for run in call.runs {
-                    let input = call.input[side].add(run.offset as usize + of_half * call.step);
-                    for element in 0..run.length as usize {
-                        sum = V::load(input.add(element)).fma(V::load(weight), sum);
-                        // Past the last there may be no float.
-                        weight = weight.wrapping_add(call.channels);
-                    }
-                }
-                if let Some(residual) = call.residual {
-                    sum = sum.add(V::load(residual[side].add(place(call.residual_block))));
-                }
-                clamped(sum, call.clamp).store(call.output[side].add(place(call.output_block)));
+    for tile in call.tiles {
+        for pixel in 0..call.pixels {
+            for channel in 0..call.channels {
+                // SAFETY: every access is asked for.
+                unsafe { element::<V>(call, tile, pixel, channel) };
             }
         }
+    }
+}
+
+/// One channel of one pixel of a tile.
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+unsafe fn element<V: Vector>(call: &TileCall<'_>, tile: &TilePlace, pixel: usize, channel: usize) {
+    let half = call.pixels / 2;
+    let (side, of_half) = if pixel < half { (0, pixel) } else { (1, pixel - half) };
+    let lane = channel / LANES;
+    let place = |block: usize| lane * block + of_half * LANES + channel % LANES;
+    // SAFETY: every access is asked for.
+    unsafe {
+        let mut sum = V::load(call.bias.add(channel));
+        let mut weight = call.weights.add(channel);
+        for run in call.runs {
+            let input = call.input.add(tile.input[side] + run.offset as usize + of_half * call.step);
+            for element in 0..run.length as usize {
+                sum = V::load(input.add(element)).fma(V::load(weight), sum);
+                // Past the last there may be no float.
+                weight = weight.wrapping_add(call.channels);
+            }
+        }
+        if let Some(residual) = call.residual {
+            sum = sum.add(V::load(residual.add(tile.residual[side] + place(call.residual_block))));
+        }
+        activated(sum, call.activation).store(call.output.add(tile.output[side] + place(call.output_block)));
     }
 }
 
@@ -93,7 +108,7 @@ unsafe fn depthwise<V: Vector>(call: &DepthwiseCall<'_>) {
                     let input = V::load(call.input.add(offset as usize + pixel * call.step + lane));
                     sum = input.fma(V::load(call.weights.add(tap * LANES + lane)), sum);
                 }
-                clamped(sum, call.clamp).store(call.output.add(pixel * LANES + lane));
+                activated(sum, call.activation).store(call.output.add(pixel * LANES + lane));
             }
         }
     }
@@ -102,12 +117,9 @@ unsafe fn depthwise<V: Vector>(call: &DepthwiseCall<'_>) {
 /// # Safety
 /// As for [`Vector`].
 #[inline(always)]
-unsafe fn clamped<V: Vector>(sum: V, clamp: Option<(f32, f32)>) -> V {
-    match clamp {
-        // SAFETY: the caller's promise.
-        Some((low, high)) => unsafe { V::splat(high).min(V::splat(low).max(sum)) },
-        None => sum,
-    }
+unsafe fn activated<V: Vector>(sum: V, activation: Activation) -> V {
+    // SAFETY: the caller's promise.
+    if activation.is_applied_by_kernels() { unsafe { activate(activation, sum) } } else { sum }
 }
 
 /// Wrappers in which a fused multiplication is an instruction where the machine has it, and a function call elsewhere.

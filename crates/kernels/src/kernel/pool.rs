@@ -53,6 +53,14 @@ pub(crate) unsafe fn pool<V: Vector>(call: &PoolCall) {
         let from = pixel * call.stride;
         let first = from.saturating_sub(call.padding);
         let last = (from + call.window).saturating_sub(call.padding).min(call.width);
+        if !call.is_average && last - first == THREE && call.rows.1 - call.rows.0 == THREE {
+            // SAFETY: the caller's promise; the window is whole.
+            unsafe {
+                let corner = call.input.add(call.rows.0 * call.row + first * LANES);
+                greatest_of_three::<V>(corner, call.row, call.output.add(pixel * LANES));
+            }
+            continue;
+        }
         let inside = ((last - first) * (call.rows.1 - call.rows.0)) as f32;
         for lane in (0..LANES).step_by(V::LANES) {
             // SAFETY: the caller's promise; the window is clipped to the picture.
@@ -69,6 +77,39 @@ pub(crate) unsafe fn pool<V: Vector>(call: &PoolCall) {
                     result = result.div(V::splat(call.divisor.unwrap_or(inside)));
                 }
                 result.store(call.output.add(pixel * LANES + lane));
+            }
+        }
+    }
+}
+
+/// The side of most windows, which have a kernel of their own.
+const THREE: usize = 3;
+
+/// The greatest elements of a window of 3 × 3, of sixteen channels.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn greatest_of_three<V: Vector>(corner: *const f32, row: usize, output: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        // Two vectors side by side, where there are as many, are loaded at once.
+        let vectors = if LANES > V::LANES { 2 } else { 1 };
+        for lane in (0..LANES).step_by(vectors * V::LANES) {
+            let mut results = [V::load(corner.add(lane)); 2];
+            for vector in 0..vectors {
+                results[vector] = V::load(corner.add(lane + vector * V::LANES));
+            }
+            for y in 0..THREE {
+                for x in 0..THREE {
+                    for vector in 0..vectors {
+                        let place = y * row + x * LANES + lane + vector * V::LANES;
+                        results[vector] = results[vector].max(V::load(corner.add(place)));
+                    }
+                }
+            }
+            for vector in 0..vectors {
+                results[vector].store(output.add(lane + vector * V::LANES));
             }
         }
     }

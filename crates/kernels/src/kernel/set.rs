@@ -8,6 +8,7 @@ use super::tile::{TileCall, TileKernel, tile};
 use super::winograd::{Ends, FOUR, Four, Method, PatchCall, SumCall, TWO, Two, transform_patch, transform_sums};
 use crate::isa::Isa;
 use crate::layout::LANES;
+use crate::vector::Vector;
 
 /// Pixels of a tile whose step is none of [`TILE_STEPS`]: without a constant, every pixel holds a register of its own.
 pub(crate) const LOOSE_PIXELS: usize = 2;
@@ -30,10 +31,13 @@ pub(crate) struct KernelSet {
     pub(crate) pixels: usize,
     /// The tile of so many channels ([`HALF`], or whole blocks), pixels, and floats of step.
     pub(crate) tile: fn(usize, usize, usize) -> Option<TileKernel>,
-    /// Pixels of a depthwise call at most.
+    /// Pixels of a depthwise call at most; of one whose window is 5 × 5.
     pub(crate) depthwise_pixels: usize,
+    pub(crate) depthwise_pixels_of_five: usize,
     /// The depthwise kernel of a side (0: any window), pixels, and floats of step.
     pub(crate) depthwise: fn(usize, usize, usize) -> Option<DepthwiseKernel>,
+    /// Whether vectors are so narrow that products take the time, and not the memory that the factors come from.
+    pub(crate) is_narrow: bool,
     pub(crate) pool: PoolKernel,
     pub(crate) average: AverageKernel,
     pub(crate) pointwise: PointwiseKernel,
@@ -70,7 +74,7 @@ macro_rules! kernel_set {
         blocks: [$($blocks:literal => $vectors:literal),*], tall: [$($tall:literal => $tall_vectors:literal),*],
         half: $half:ty => $half_vectors:literal,
         pixels: [$($pixels:literal),*] up to $most:literal,
-        depthwise: [$($depthwise:literal),*] up to $most_depthwise:literal
+        depthwise: [$($depthwise:literal),*] up to $most_depthwise:literal, of five: $most_of_five:literal
     ) => {
         mod $name {
             use super::*;
@@ -196,7 +200,9 @@ macro_rules! kernel_set {
                 pixels: $most,
                 tile: tile_of_channels,
                 depthwise_pixels: $most_depthwise,
+                depthwise_pixels_of_five: $most_of_five,
                 depthwise: depthwise_of_side,
+                is_narrow: <$vector as Vector>::BY_LANE,
                 pool: pool_kernel,
                 average: average_kernel,
                 pointwise: pointwise_kernel,
@@ -213,7 +219,7 @@ kernel_set!(
     blocks: [2 => 2, 1 => 1], tall: [8 => 8, 4 => 4],
     half: crate::vector::avx2::Avx2 => 1,
     pixels: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] up to 14,
-    depthwise: [1, 2, 3, 4, 5, 6, 7, 8] up to 8
+    depthwise: [1, 2, 3, 4, 5, 6, 7, 8] up to 8, of five: 8
 );
 
 #[cfg(target_arch = "x86_64")]
@@ -222,7 +228,7 @@ kernel_set!(
     blocks: [1 => 2], tall: [4 => 8],
     half: crate::vector::avx2::Avx2 => 1,
     pixels: [1, 2, 3, 4, 5, 6] up to 6,
-    depthwise: [1, 2, 3, 4] up to 4
+    depthwise: [1, 2, 3, 4] up to 4, of five: 4
 );
 
 #[cfg(target_arch = "aarch64")]
@@ -231,7 +237,7 @@ kernel_set!(
     blocks: [1 => 4], tall: [4 => 16],
     half: crate::vector::neon::Neon => 2,
     pixels: [1, 2, 3, 4, 5] up to 5,
-    depthwise: [1, 2, 3, 4, 5, 6, 7, 8] up to 8
+    depthwise: [1, 2, 3, 4, 5, 6, 7, 8] up to 8, of five: 4
 );
 
 kernel_set!(
@@ -239,5 +245,5 @@ kernel_set!(
     blocks: [1 => 4], tall: [2 => 8],
     half: crate::vector::portable::Portable => 2,
     pixels: [1, 2] up to 2,
-    depthwise: [1, 2] up to 2
+    depthwise: [1, 2] up to 2, of five: 2
 );

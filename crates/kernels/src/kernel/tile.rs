@@ -10,8 +10,9 @@
 //! layers differ in their runs only. The sums stay in registers; the weights are read once, in the order in which they
 //! are packed.
 
+use crate::activation::Activation;
 use crate::layout::LANES;
-use crate::vector::Vector;
+use crate::vector::{Vector, activate};
 
 /// Neighbouring input floats that a pixel's window covers, from the window's first float on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,30 +24,46 @@ pub(crate) struct Run {
 /// The places of a tile's two halves: the first `PIXELS / 2` pixels, and the others. They may lie in two rows.
 pub(crate) type Halves<T> = [T; 2];
 
-/// What one call computes.
+/// Where a tile lies, in floats from where its call begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TilePlace {
+    /// Each half's first window.
+    pub(crate) input: Halves<usize>,
+    /// Each half's first pixel, in the first of the tile's blocks.
+    pub(crate) output: Halves<usize>,
+    /// As `output`, where there is a residual.
+    pub(crate) residual: Halves<usize>,
+}
+
+/// What one call computes: some tiles of one size.
 #[derive(Debug)]
 pub(crate) struct TileCall<'a> {
-    /// Pixels and channels of the tile, for which kernels have constants.
+    pub(crate) tiles: &'a [TilePlace],
+    /// Pixels and channels of a tile, for which kernels have constants.
     pub(crate) pixels: usize,
     pub(crate) channels: usize,
-    /// Each half's first window.
-    pub(crate) input: Halves<*const f32>,
+    /// Where the tiles' windows are counted from.
+    pub(crate) input: *const f32,
     pub(crate) runs: &'a [Run],
+    /// How many runs, from the first on, are of a whole block.
+    pub(crate) whole: usize,
+    /// Whether the float behind each run's last may be read, too, and is ignored.
+    pub(crate) reads_on: bool,
     /// Floats between the windows of neighbouring pixels, where the kernel has no constant for it.
     pub(crate) step: usize,
     /// For each element of the runs, the channels of the tile.
     pub(crate) weights: *const f32,
     /// The channels of the tile.
     pub(crate) bias: *const f32,
-    /// Each half's first pixel, in the first of the tile's blocks.
-    pub(crate) output: Halves<*mut f32>,
+    /// Where the tiles' pixels are counted from.
+    pub(crate) output: *mut f32,
     /// Floats from a block to the next.
     pub(crate) output_block: usize,
-    /// Added before the clamp; as `output`.
-    pub(crate) residual: Option<Halves<*const f32>>,
+    /// Added before the activation; where it is counted from.
+    pub(crate) residual: Option<*const f32>,
     pub(crate) residual_block: usize,
-    /// Least and greatest result.
-    pub(crate) clamp: Option<(f32, f32)>,
+    /// What follows; only clamps and `HardSwish` are applied ([`Activation::is_applied_by_kernels`]).
+    pub(crate) activation: Activation,
 }
 
 /// A compiled tile kernel.
@@ -60,52 +77,107 @@ pub(crate) type TileKernel = unsafe fn(&TileCall<'_>);
 pub(crate) unsafe fn tile<V: Vector, const VECTORS: usize, const PIXELS: usize, const STEP: usize>(
     call: &TileCall<'_>,
 ) {
-    let half = PIXELS / 2;
-    let step = if STEP == 0 { call.step } else { STEP };
-    // SAFETY: the caller's promise; offsets follow the call's own geometry.
+    for place in call.tiles {
+        // SAFETY: the caller's promise; offsets follow the call's own geometry.
+        unsafe {
+            let mut sums = [[V::splat(0.0); PIXELS]; VECTORS];
+            for vector in 0..VECTORS {
+                sums[vector] = [V::load(call.bias.add(vector * V::LANES)); PIXELS];
+            }
+            let input = place.input.map(|floats| call.input.add(floats));
+            let (mut weights, mut runs) = (call.weights, call.runs.as_ptr());
+            let end = runs.add(call.runs.len());
+            if V::BY_LANE {
+                let whole = runs.add(call.whole);
+                while runs < whole {
+                    block::<V, VECTORS, PIXELS, STEP>(
+                        call,
+                        &mut sums,
+                        input.map(|at| at.add((*runs).offset as usize)),
+                        &mut weights,
+                    );
+                    runs = runs.add(1);
+                }
+            }
+            while runs < end {
+                rest::<V, VECTORS, PIXELS, STEP>(call, &mut sums, (input, *runs), &mut weights);
+                runs = runs.add(1);
+            }
+            finish(call, place, &mut sums);
+        }
+    }
+}
+
+/// Floats from a window to the next.
+#[inline(always)]
+fn step_of<const STEP: usize>(call: &TileCall<'_>) -> usize {
+    if STEP == 0 { call.step } else { STEP }
+}
+
+/// Adds the products with a run of a whole block.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn block<V: Vector, const VECTORS: usize, const PIXELS: usize, const STEP: usize>(
+    call: &TileCall<'_>,
+    sums: &mut [[V; PIXELS]; VECTORS],
+    places: Halves<*const f32>,
+    weights: &mut *const f32,
+) {
+    let step = step_of::<STEP>(call);
+    // SAFETY: the caller's promise.
     unsafe {
-        let mut sums = [[V::splat(0.0); PIXELS]; VECTORS];
-        for vector in 0..VECTORS {
-            sums[vector] = [V::load(call.bias.add(vector * V::LANES)); PIXELS];
+        quad::<V, VECTORS, PIXELS>(sums, places, step, weights);
+        quad::<V, VECTORS, PIXELS>(sums, places.map(|at| at.add(QUAD)), step, weights);
+        quad::<V, VECTORS, PIXELS>(sums, places.map(|at| at.add(2 * QUAD)), step, weights);
+        quad::<V, VECTORS, PIXELS>(sums, places.map(|at| at.add(3 * QUAD)), step, weights);
+    }
+}
+
+/// Adds the products with a run of any length.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn rest<V: Vector, const VECTORS: usize, const PIXELS: usize, const STEP: usize>(
+    call: &TileCall<'_>,
+    sums: &mut [[V; PIXELS]; VECTORS],
+    (input, run): (Halves<*const f32>, Run),
+    weights: &mut *const f32,
+) {
+    let (half, step) = (PIXELS / 2, step_of::<STEP>(call));
+    // SAFETY: the caller's promise.
+    unsafe {
+        let [mut first, mut second] = input.map(|at| at.add(run.offset as usize));
+        let mut length = run.length;
+        while V::BY_LANE && length >= QUAD as u32 {
+            quad::<V, VECTORS, PIXELS>(sums, [first, second], step, weights);
+            (first, second, length) = (first.add(QUAD), second.add(QUAD), length - QUAD as u32);
         }
-        let mut weights = call.weights;
-        for run in call.runs {
-            let mut first = call.input[0].add(run.offset as usize);
-            let mut second = call.input[1].add(run.offset as usize);
-            let mut length = run.length;
-            while V::BY_LANE && length >= QUAD as u32 {
-                let mut inputs = [V::splat(0.0); PIXELS];
-                for pixel in 0..PIXELS {
-                    let input = if pixel < half { first.add(pixel * step) } else { second.add((pixel - half) * step) };
-                    inputs[pixel] = V::load(input);
-                }
-                accumulate::<V, VECTORS, PIXELS, 0>(&mut sums, &inputs, weights);
-                accumulate::<V, VECTORS, PIXELS, 1>(&mut sums, &inputs, weights.add(VECTORS * V::LANES));
-                accumulate::<V, VECTORS, PIXELS, 2>(&mut sums, &inputs, weights.add(2 * VECTORS * V::LANES));
-                accumulate::<V, VECTORS, PIXELS, 3>(&mut sums, &inputs, weights.add(3 * VECTORS * V::LANES));
-                weights = weights.add(QUAD * VECTORS * V::LANES);
-                first = first.add(QUAD);
-                second = second.add(QUAD);
-                length -= QUAD as u32;
+        if V::BY_LANE && call.reads_on && length == QUAD as u32 - 1 {
+            let inputs = windows::<V, PIXELS>([first, second], step);
+            accumulate::<V, VECTORS, PIXELS, 0>(sums, &inputs, weights);
+            accumulate::<V, VECTORS, PIXELS, 1>(sums, &inputs, weights);
+            accumulate::<V, VECTORS, PIXELS, 2>(sums, &inputs, weights);
+            return;
+        }
+        for _ in 0..length {
+            let mut row = [V::splat(0.0); VECTORS];
+            for vector in 0..VECTORS {
+                row[vector] = V::load(weights.add(vector * V::LANES));
             }
-            for _ in 0..length {
-                let mut row = [V::splat(0.0); VECTORS];
+            for pixel in 0..PIXELS {
+                let input = if pixel < half { first.add(pixel * step) } else { second.add((pixel - half) * step) };
+                let input = V::splat(*input);
                 for vector in 0..VECTORS {
-                    row[vector] = V::load(weights.add(vector * V::LANES));
+                    sums[vector][pixel] = input.fma(row[vector], sums[vector][pixel]);
                 }
-                for pixel in 0..PIXELS {
-                    let input = if pixel < half { first.add(pixel * step) } else { second.add((pixel - half) * step) };
-                    let input = V::splat(*input);
-                    for vector in 0..VECTORS {
-                        sums[vector][pixel] = input.fma(row[vector], sums[vector][pixel]);
-                    }
-                }
-                weights = weights.add(VECTORS * V::LANES);
-                first = first.add(1);
-                second = second.add(1);
             }
+            *weights = weights.add(VECTORS * V::LANES);
+            first = first.add(1);
+            second = second.add(1);
         }
-        finish(call, &mut sums);
     }
 }
 
@@ -116,32 +188,52 @@ pub(crate) unsafe fn tile<V: Vector, const VECTORS: usize, const PIXELS: usize, 
 #[inline(always)]
 unsafe fn finish<V: Vector, const VECTORS: usize, const PIXELS: usize>(
     call: &TileCall<'_>,
+    tile: &TilePlace,
     sums: &mut [[V; PIXELS]; VECTORS],
 ) {
     let half = PIXELS / 2;
     // SAFETY: the caller's promise.
     unsafe {
         if let Some(residual) = call.residual {
-            for vector in 0..VECTORS {
-                for pixel in 0..PIXELS {
+            let residual = tile.residual.map(|floats| residual.add(floats));
+            for pixel in 0..PIXELS {
+                for vector in 0..VECTORS {
                     let from =
                         residual[usize::from(pixel >= half)].add(place::<V>(vector, pixel, half, call.residual_block));
                     sums[vector][pixel] = sums[vector][pixel].add(V::load(from));
                 }
             }
         }
-        if let Some((low, high)) = call.clamp {
-            let (low, high) = (V::splat(low), V::splat(high));
-            for vector in 0..VECTORS {
-                for pixel in 0..PIXELS {
-                    sums[vector][pixel] = high.min(low.max(sums[vector][pixel]));
+        match call.activation {
+            Activation::Clamp { low, high } => {
+                let low = V::splat(low);
+                for vector in 0..VECTORS {
+                    for pixel in 0..PIXELS {
+                        sums[vector][pixel] = low.max(sums[vector][pixel]);
+                    }
+                }
+                if high < f32::INFINITY {
+                    let high = V::splat(high);
+                    for vector in 0..VECTORS {
+                        for pixel in 0..PIXELS {
+                            sums[vector][pixel] = high.min(sums[vector][pixel]);
+                        }
+                    }
                 }
             }
+            Activation::HardSwish { alpha, beta } => {
+                for vector in 0..VECTORS {
+                    for pixel in 0..PIXELS {
+                        sums[vector][pixel] = activate(Activation::HardSwish { alpha, beta }, sums[vector][pixel]);
+                    }
+                }
+            }
+            _ => {}
         }
-        for vector in 0..VECTORS {
-            for pixel in 0..PIXELS {
-                let to =
-                    call.output[usize::from(pixel >= half)].add(place::<V>(vector, pixel, half, call.output_block));
+        let output = tile.output.map(|floats| call.output.add(floats));
+        for pixel in 0..PIXELS {
+            for vector in 0..VECTORS {
+                let to = output[usize::from(pixel >= half)].add(place::<V>(vector, pixel, half, call.output_block));
                 sums[vector][pixel].store(to);
             }
         }
@@ -151,6 +243,45 @@ unsafe fn finish<V: Vector, const VECTORS: usize, const PIXELS: usize>(
 /// Input floats that a vector holds whose lanes are taken one by one.
 const QUAD: usize = 4;
 
+/// Adds the products with four neighbouring inputs of each pixel.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn quad<V: Vector, const VECTORS: usize, const PIXELS: usize>(
+    sums: &mut [[V; PIXELS]; VECTORS],
+    places: Halves<*const f32>,
+    step: usize,
+    weights: &mut *const f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let inputs = windows::<V, PIXELS>(places, step);
+        accumulate::<V, VECTORS, PIXELS, 0>(sums, &inputs, weights);
+        accumulate::<V, VECTORS, PIXELS, 1>(sums, &inputs, weights);
+        accumulate::<V, VECTORS, PIXELS, 2>(sums, &inputs, weights);
+        accumulate::<V, VECTORS, PIXELS, 3>(sums, &inputs, weights);
+    }
+}
+
+/// A vector from each pixel's window.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn windows<V: Vector, const PIXELS: usize>(places: Halves<*const f32>, step: usize) -> [V; PIXELS] {
+    let half = PIXELS / 2;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut inputs = [V::splat(0.0); PIXELS];
+        for pixel in 0..PIXELS {
+            let place = if pixel < half { places[0].add(pixel * step) } else { places[1].add((pixel - half) * step) };
+            inputs[pixel] = V::load(place);
+        }
+        inputs
+    }
+}
+
 /// Adds the products with one lane of the inputs.
 ///
 /// # Safety
@@ -159,7 +290,7 @@ const QUAD: usize = 4;
 unsafe fn accumulate<V: Vector, const VECTORS: usize, const PIXELS: usize, const LANE: i32>(
     sums: &mut [[V; PIXELS]; VECTORS],
     inputs: &[V; PIXELS],
-    weights: *const f32,
+    weights: &mut *const f32,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
@@ -169,6 +300,7 @@ unsafe fn accumulate<V: Vector, const VECTORS: usize, const PIXELS: usize, const
                 sums[vector][pixel] = row.fma_lane::<LANE>(inputs[pixel], sums[vector][pixel]);
             }
         }
+        *weights = weights.add(VECTORS * V::LANES);
     }
 }
 

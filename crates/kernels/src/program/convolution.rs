@@ -1,19 +1,20 @@
 //! A dense convolution, tile by tile, and the proof that its tiles stay inside.
 
 use std::ops::Range;
+use std::ptr;
 
 use super::builder::View;
 use super::packed::{Band, Packed, runs};
 use super::region::Region;
 use super::step::{Step, Worker, proven};
-use super::tiles::{Tile, cut};
+use super::tiles::{Tile, cut, of_one_size};
 use super::window::Window;
 use crate::activation::Activation;
 use crate::bounds::Touched;
 use crate::error::PlanError;
 use crate::kernel::pointwise::{Operand, PointwiseCall};
 use crate::kernel::set::{KernelSet, LOOSE_PIXELS, TILE_STEPS};
-use crate::kernel::tile::{Run, TileCall, TileKernel};
+use crate::kernel::tile::{Run, TileCall, TileKernel, TilePlace};
 use crate::layout::LANES;
 
 pub(crate) const CONVOLUTION: &str = "convolution";
@@ -44,17 +45,18 @@ pub struct Convolution<'a> {
     pub activation: Activation,
 }
 
-/// A tile with its places in the arena.
+/// Tiles of one size that are computed with one call, for each band.
 #[derive(Debug)]
-struct Placed {
-    tile: Tile,
-    input: [usize; 2],
-    /// Of the output's first block.
-    output: [usize; 2],
-    residual: Option<[usize; 2]>,
-    /// Its kernel, among those of its band.
+struct Group {
+    /// Among all tiles.
+    tiles: Range<usize>,
+    pixels: usize,
+    /// Their kernel, among those of a band.
     kernel: usize,
 }
+
+/// Tiles among which those of one size are put together, where calls count: what they read stays in the first cache.
+const NEIGHBOURS: usize = 16;
 
 /// A band with its runs and a kernel for each size of tile.
 #[derive(Debug)]
@@ -62,6 +64,11 @@ struct Planned {
     band: Band,
     runs: Range<usize>,
     kernels: Vec<TileKernel>,
+    /// Leading runs of a whole block.
+    whole: usize,
+    /// Floats from the output's, and the residual's, first block to the band's.
+    output: usize,
+    residual: usize,
 }
 
 /// A convolution with every offset settled.
@@ -71,15 +78,24 @@ pub(crate) struct ConvolutionStep {
     input: Region,
     output: Region,
     residual: Option<Region>,
-    tiles: Vec<Placed>,
+    /// In the order in which they are computed.
+    tiles: Vec<Tile>,
+    /// Where each lies in the arena: in the first blocks of output and residual.
+    places: Vec<TilePlace>,
+    groups: Vec<Group>,
     bands: Vec<Planned>,
     runs: Vec<Run>,
     /// Floats between the windows of neighbouring pixels.
     step: usize,
+    /// Whether tiles may read the float behind each run.
+    reads_on: bool,
+    /// Whether the activation is none that tiles apply.
+    activates: bool,
     set: &'static KernelSet,
 }
 
 impl ConvolutionStep {
+    #[allow(clippy::too_many_lines, reason = "each offset is settled once, from those before it")]
     pub(crate) fn new(
         packed: Packed,
         input: Region,
@@ -90,22 +106,32 @@ impl ConvolutionStep {
         let step = packed.window.stride[1] * input.layout.pixel();
         let most = if TILE_STEPS.contains(&step) { set.pixels } else { LOOSE_PIXELS };
         let shape = output.shape();
-        let cut = cut(shape.height, shape.width, most);
-        let mut sizes: Vec<usize> = cut.iter().map(|tile| tile.pixels).collect();
+        let mut tiles = cut(shape.height, shape.width, most);
+        let neighbours = if set.is_narrow { NEIGHBOURS } else { 1 };
+        for part in tiles.chunks_mut(neighbours) {
+            part.sort_by_key(|tile| tile.pixels);
+        }
+        let mut sizes: Vec<usize> = tiles.iter().map(|tile| tile.pixels).collect();
         sizes.sort_unstable();
         sizes.dedup();
-        let place = |tile: Tile| -> Option<Placed> {
+        let place = |tile: &Tile| -> Option<TilePlace> {
             let [top, left] = packed.window.padding;
             let window = |(y, x): (usize, usize)| {
                 input.window(y * packed.window.stride[0], x * packed.window.stride[1], top, left)
             };
             let at = |region: &Region| tile.halves.map(|(y, x)| region.at(0, y, x));
             let input = [window(tile.halves[0])?, window(tile.halves[1])?];
-            let kernel = sizes.binary_search(&tile.pixels).ok()?;
-            Some(Placed { tile, input, output: at(&output), residual: residual.as_ref().map(at), kernel })
+            Some(TilePlace { input, output: at(&output), residual: residual.as_ref().map_or([0; 2], at) })
         };
-        let tiles: Option<Vec<Placed>> = cut.into_iter().map(place).collect();
-        let tiles = tiles.ok_or(PlanError::Extent { step: STEP, access: "a window begins before the halo" })?;
+        let places: Option<Vec<TilePlace>> = tiles.iter().map(place).collect();
+        let places = places.ok_or(PlanError::Extent { step: STEP, access: "a window begins before the halo" })?;
+        let of_one_size = of_one_size(tiles.iter().map(|tile| tile.pixels), neighbours);
+        let group = |range: Range<usize>| {
+            let pixels = tiles[range.start].pixels;
+            Some(Group { tiles: range, pixels, kernel: sizes.binary_search(&pixels).ok()? })
+        };
+        let groups: Option<Vec<Group>> = of_one_size.into_iter().map(group).collect();
+        let groups = groups.ok_or(PlanError::Extent { step: STEP, access: "there is no kernel of its size" })?;
         let (mut all, mut bands) = (Vec::new(), Vec::new());
         for band in &packed.bands {
             let first = all.len();
@@ -121,57 +147,118 @@ impl ConvolutionStep {
             let kernels: Option<Vec<TileKernel>> =
                 sizes.iter().map(|&pixels| (set.tile)(band.lanes, pixels, step)).collect();
             let kernels = kernels.ok_or(PlanError::Extent { step: STEP, access: "there is no kernel of its size" })?;
-            bands.push(Planned { band: band.clone(), runs: range, kernels });
+            let first = |region: &Region| band.block * region.layout.block();
+            let (output, residual) = (first(&output), residual.as_ref().map_or(0, first));
+            let whole = whole(&all[range.clone()]);
+            bands.push(Planned { band: band.clone(), runs: range, kernels, whole, output, residual });
         }
-        Ok(Self { packed, input, output, residual, tiles, bands, runs: all, step, set })
+        let activates = !packed.activation.is_applied_by_kernels();
+        let (runs, reads_on) = (all, false);
+        let mut step = Self {
+            packed,
+            input,
+            output,
+            residual,
+            tiles,
+            places,
+            groups,
+            bands,
+            runs,
+            step,
+            reads_on,
+            activates,
+            set,
+        };
+        let mut all = step.bands.iter().flat_map(|planned| (0..step.tiles.len()).map(move |tile| (planned, tile)));
+        step.reads_on = all.all(|(planned, tile)| step.holds_input(planned, tile, 1));
+        Ok(step)
     }
 
     /// Pieces of work, and those of the inner loop: bands by tiles, in the better order for the caches.
     fn is_band_by_band(&self) -> bool {
-        self.packed.weights.len() * size_of::<f32>() > CACHED_BYTES || self.tiles.len() == 1
+        self.packed.weights.len() * size_of::<f32>() > CACHED_BYTES || self.groups.len() == 1
+    }
+
+    /// Whether a band's runs, and so many floats behind each, are the input's at all pixels of a tile.
+    fn holds_input(&self, planned: &Planned, tile: usize, behind: usize) -> bool {
+        let runs = self.runs.get(planned.runs.clone()).unwrap_or_default();
+        let reach = runs.iter().map(|run| run.offset as usize + run.length as usize).max().unwrap_or(0);
+        (0..2).all(|half| match self.tiles[tile].length(half).checked_sub(1) {
+            Some(last) => {
+                let first = self.places[tile].input[half];
+                self.input.holds(first, first + last * self.step + reach + behind)
+            }
+            None => true,
+        })
+    }
+
+    /// A call with what all tiles have in common.
+    ///
+    /// # Safety
+    /// As for [`Step::run`].
+    unsafe fn call(&self, worker: &Worker<'_>) -> TileCall<'_> {
+        // SAFETY: the arena's first float is in the arena.
+        let arena = unsafe { worker.at(0) };
+        TileCall {
+            tiles: &[],
+            pixels: 0,
+            channels: 0,
+            input: arena,
+            runs: &[],
+            whole: 0,
+            reads_on: self.reads_on,
+            step: self.step,
+            weights: ptr::null(),
+            bias: ptr::null(),
+            output: arena,
+            output_block: self.output.layout.block(),
+            residual: None,
+            residual_block: self.residual.as_ref().map_or(0, |residual| residual.layout.block()),
+            activation: self.packed.activation,
+        }
     }
 
     /// # Safety
     /// As for [`Step::run`].
-    unsafe fn compute(&self, worker: &Worker<'_>, planned: &Planned, placed: &Placed) {
-        let band = &planned.band;
-        let blocks = |layout: &Region| band.block * layout.layout.block();
+    unsafe fn compute<'a>(&'a self, worker: &Worker<'_>, planned: &Planned, group: &Group, call: &mut TileCall<'a>) {
+        call.tiles = &self.places[group.tiles.clone()];
+        call.pixels = group.pixels;
+        call.channels = planned.band.lanes;
+        call.runs = &self.runs[planned.runs.clone()];
+        call.whole = planned.whole;
         // SAFETY: the arena is the one that the regions lie in; check() has proven every place that the kernel reaches.
         unsafe {
-            let call = TileCall {
-                pixels: placed.tile.pixels,
-                channels: band.lanes,
-                input: placed.input.map(|place| worker.at(place).cast_const()),
-                runs: &self.runs[planned.runs.clone()],
-                step: self.step,
-                weights: self.packed.weights.as_ptr().add(band.weights),
-                bias: self.packed.bias.as_ptr().add(band.block * LANES),
-                output: placed.output.map(|place| worker.at(place + blocks(&self.output))),
-                output_block: self.output.layout.block(),
-                residual: placed
-                    .residual
-                    .zip(self.residual.as_ref())
-                    .map(|(places, residual)| places.map(|place| worker.at(place + blocks(residual)).cast_const())),
-                residual_block: self.residual.as_ref().map_or(0, |residual| residual.layout.block()),
-                clamp: clamp_of(self.packed.activation),
-            };
-            planned.kernels[placed.kernel](&call);
-            for block in 0..band.blocks() {
+            call.weights = self.packed.weights.as_ptr().add(planned.band.weights);
+            call.bias = self.packed.bias.as_ptr().add(planned.band.block * LANES);
+            call.output = worker.at(planned.output);
+            call.residual = self.residual.as_ref().map(|_| worker.at(planned.residual).cast_const());
+            planned.kernels[group.kernel](call);
+            if self.activates {
+                self.activate(planned, group, call);
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Step::run`], after the call.
+    unsafe fn activate(&self, planned: &Planned, group: &Group, call: &TileCall<'_>) {
+        for (place, tile) in call.tiles.iter().zip(&self.tiles[group.tiles.clone()]) {
+            for block in 0..planned.band.blocks() {
                 for half in 0..2 {
-                    let row = call.output[half].add(block * call.output_block);
-                    activate_rows(self.set, self.packed.activation, row, placed.tile.length(half));
+                    // SAFETY: these are the pixels that the call has just written.
+                    unsafe {
+                        let row = call.output.add(place.output[half] + block * call.output_block);
+                        activate_rows(self.set, self.packed.activation, row, tile.length(half));
+                    }
                 }
             }
         }
     }
 }
 
-/// The part of an activation that tile and depthwise kernels apply.
-pub(super) fn clamp_of(activation: Activation) -> Option<(f32, f32)> {
-    match activation {
-        Activation::Clamp { low, high } => Some((low, high)),
-        _ => None,
-    }
+/// Leading runs of a whole block.
+pub(super) fn whole(runs: &[Run]) -> usize {
+    runs.iter().take_while(|run| run.length as usize == LANES).count()
 }
 
 /// Applies what those kernels have not to pixels that were just written, while they are in the first cache.
@@ -179,7 +266,7 @@ pub(super) fn clamp_of(activation: Activation) -> Option<(f32, f32)> {
 /// # Safety
 /// `row` is the first of so many pixels of a block, which nobody else reads or writes.
 pub(super) unsafe fn activate_rows(set: &KernelSet, activation: Activation, row: *mut f32, pixels: usize) {
-    if clamp_of(activation).is_some() || activation == Activation::Identity {
+    if activation.is_applied_by_kernels() {
         return;
     }
     // SAFETY: the caller's promise; the machine has the set's instructions, or the program would not have been built.
@@ -190,30 +277,30 @@ pub(super) unsafe fn activate_rows(set: &KernelSet, activation: Activation, row:
 
 impl Step for ConvolutionStep {
     fn check(&self) -> Result<(), PlanError> {
-        for Planned { band, runs, kernels: _ } in &self.bands {
-            let runs = self.runs.get(runs.clone()).unwrap_or_default();
-            let reach = runs.iter().map(|run| run.offset as usize + run.length as usize).max().unwrap_or(0);
+        for planned in &self.bands {
+            let band = &planned.band;
+            let runs = self.runs.get(planned.runs.clone()).unwrap_or_default();
             let elements: usize = runs.iter().map(|run| run.length as usize).sum();
             let weights = band.weights + elements * band.lanes;
             proven(weights <= self.packed.weights.len(), STEP, "weights")?;
             proven(band.block * LANES + band.lanes <= self.packed.bias.len(), STEP, "bias")?;
             proven(band.block + band.blocks() <= self.output.blocks(), STEP, "output blocks")?;
-            for placed in &self.tiles {
+            proven(planned.whole <= runs.len(), STEP, "runs")?;
+            for (number, (tile, placed)) in self.tiles.iter().zip(&self.places).enumerate() {
+                proven(self.holds_input(planned, number, usize::from(self.reads_on)), STEP, "input")?;
                 for half in 0..2 {
-                    let length = placed.tile.length(half);
+                    let length = tile.length(half);
                     if length == 0 {
                         continue;
                     }
-                    let last = placed.input[half] + (length - 1) * self.step;
-                    proven(self.input.holds(placed.input[half], last + reach), STEP, "input")?;
-                    let holds = |region: &Region, first: usize| {
-                        let first = first + band.block * region.layout.block();
+                    let holds = |region: &Region, first: usize, band_at: usize| {
+                        let first = first + band_at;
                         let last = first + (band.blocks() - 1) * region.layout.block() + length * LANES;
                         region.holds(first, last)
                     };
-                    proven(holds(&self.output, placed.output[half]), STEP, "output")?;
-                    if let (Some(region), Some(places)) = (&self.residual, placed.residual) {
-                        proven(holds(region, places[half]), STEP, "residual")?;
+                    proven(holds(&self.output, placed.output[half], planned.output), STEP, "output")?;
+                    if let Some(region) = &self.residual {
+                        proven(holds(region, placed.residual[half], planned.residual), STEP, "residual")?;
                     }
                 }
             }
@@ -236,15 +323,17 @@ impl Step for ConvolutionStep {
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {
-        let (bands, tiles) = (self.bands.len(), self.tiles.len());
+        let (bands, groups) = (self.bands.len(), self.groups.len());
         let is_band_by_band = self.is_band_by_band();
-        let inner = if is_band_by_band { tiles } else { bands };
-        let share = worker.share(bands * tiles);
+        let inner = if is_band_by_band { groups } else { bands };
+        let share = worker.share(bands * groups);
         let (mut outer, mut at) = (share.start / inner, share.start % inner);
+        // SAFETY: the caller's promise.
+        let mut call = unsafe { self.call(worker) };
         for _ in share {
-            let (band, tile) = if is_band_by_band { (outer, at) } else { (at, outer) };
-            // SAFETY: the caller's promise; no other thread computes this band of this tile.
-            unsafe { self.compute(worker, &self.bands[band], &self.tiles[tile]) };
+            let (band, group) = if is_band_by_band { (outer, at) } else { (at, outer) };
+            // SAFETY: the caller's promise; no other thread computes this band of these tiles.
+            unsafe { self.compute(worker, &self.bands[band], &self.groups[group], &mut call) };
             at += 1;
             if at == inner {
                 (outer, at) = (outer + 1, 0);

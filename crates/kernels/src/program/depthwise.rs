@@ -1,7 +1,7 @@
 //! A depthwise convolution: one filter for each channel.
 
 use super::arena::Floats;
-use super::convolution::{Convolution, activate_rows, clamp_of};
+use super::convolution::{Convolution, activate_rows};
 use super::region::Region;
 use super::shelf::{Shelf, Weights};
 use super::step::{Step, Worker, proven};
@@ -77,7 +77,8 @@ pub(super) fn parts(
         let kernel = (set.depthwise)(side, pixels, step).or_else(|| (set.depthwise)(0, pixels, step))?;
         Some(Part { x, pixels, kernel })
     };
-    let parts: Option<Vec<Part>> = even(width, width.div_ceil(set.depthwise_pixels)).map(part).collect();
+    let most = if side == 5 { set.depthwise_pixels_of_five } else { set.depthwise_pixels };
+    let parts: Option<Vec<Part>> = even(width, width.div_ceil(most)).map(part).collect();
     let parts = parts.ok_or(PlanError::Extent { step: STEP, access: "there is no kernel of its size" })?;
     Ok((parts, taps))
 }
@@ -130,7 +131,7 @@ impl DepthwiseStep {
                     weights: self.packed.weights.as_ptr().add(block * self.taps.len() * LANES),
                     bias: self.packed.bias.as_ptr().add(block * LANES),
                     output: worker.at(self.output.at(block, y, part.x)),
-                    clamp: clamp_of(self.packed.activation),
+                    activation: self.packed.activation,
                 });
             }
         }

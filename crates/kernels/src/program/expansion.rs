@@ -8,17 +8,19 @@
 //!
 //! What a strip does, row by row, is settled when the program is built ([`Action`]); running follows the list.
 
-use super::convolution::{CONVOLUTION, activate_rows, clamp_of};
+use std::ops::Range;
+
+use super::convolution::{CONVOLUTION, activate_rows, whole};
 use super::depthwise::{PackedDepthwise, Part, parts};
 use super::packed::{Band, Packed, runs};
 use super::region::Region;
 use super::step::{Step, Worker, proven};
-use super::tiles::even;
+use super::tiles::{even, of_one_size};
 use crate::bounds::{Access, Touched};
 use crate::error::PlanError;
 use crate::kernel::depthwise::DepthwiseCall;
 use crate::kernel::set::{KernelSet, LOOSE_PIXELS, TILE_STEPS};
-use crate::kernel::tile::{Run, TileCall, TileKernel};
+use crate::kernel::tile::{Run, TileCall, TileKernel, TilePlace};
 use crate::layout::{LANES, Layout, Shape};
 
 const STEP: &str = "expansion";
@@ -76,7 +78,14 @@ pub(crate) struct ExpansionStep {
     /// Rows of the buffer.
     rows: usize,
     runs: Vec<Run>,
+    /// Leading runs of a whole block.
+    whole: usize,
+    /// Those of one size after each other.
     pieces: Vec<Piece>,
+    /// Where each lies, from a row's first window and pixel.
+    places: Vec<TilePlace>,
+    /// Pieces of one size.
+    groups: Vec<Range<usize>>,
     /// For each band, a kernel for each size of piece.
     kernels: Vec<Vec<TileKernel>>,
     parts: Vec<Part>,
@@ -84,6 +93,8 @@ pub(crate) struct ExpansionStep {
     strips: Vec<Vec<Action>>,
     /// Floats between the windows of neighbouring pixels of the dense convolution.
     step: usize,
+    /// Whether tiles may read the float behind each run.
+    reads_on: bool,
     set: &'static KernelSet,
 }
 
@@ -108,24 +119,36 @@ impl ExpansionStep {
         let step = dense.window.stride[1] * input.layout.pixel();
         let most = if TILE_STEPS.contains(&step) { set.pixels } else { LOOSE_PIXELS };
         let width = between.shape.width;
-        let cuts: Vec<(usize, usize)> = even(width, width.div_ceil(most)).collect();
+        let mut cuts: Vec<(usize, usize)> = even(width, width.div_ceil(most)).collect();
+        cuts.sort_by_key(|cut| cut.1);
         let mut sizes: Vec<usize> = cuts.iter().map(|cut| cut.1).collect();
         sizes.sort_unstable();
         sizes.dedup();
         let piece = |(x, pixels): (usize, usize)| Some(Piece { x, pixels, kernel: sizes.binary_search(&pixels).ok()? });
         let pieces = cuts.into_iter().map(piece).collect::<Option<Vec<_>>>().ok_or(missing.clone())?;
+        let place = |piece: &Piece| {
+            let [first, second] = [piece.x, piece.x + piece.pixels / 2];
+            TilePlace {
+                input: [first * step, second * step],
+                output: [first * LANES, second * LANES],
+                residual: [0; 2],
+            }
+        };
+        let places = pieces.iter().map(place).collect();
+        let groups = of_one_size(pieces.iter().map(|piece| piece.pixels), pieces.len());
         let of_band =
             |band: &Band| sizes.iter().map(|&pixels| (set.tile)(band.lanes, pixels, step)).collect::<Option<Vec<_>>>();
         let kernels = dense.bands.iter().map(of_band).collect::<Option<Vec<_>>>().ok_or(missing)?;
         let (parts, taps) = parts(&filter, between.row(), output.shape().width, set)?;
         let runs = runs(&dense, dense.bands[0].channels.clone(), &input);
+        let whole = whole(&runs);
         let (rows, _) = buffer(&dense, &filter, &between);
         // As many pieces of work as the threads can share evenly.
         let height = output.shape().height;
         let count = if dense.bands.len().is_multiple_of(threads) { 1 } else { threads.min(height) };
         let strip = |(first, length)| strip(&filter, between.shape.height, rows, first..first + length);
         let strips = even(height, count).map(strip).collect();
-        Ok(Self {
+        let mut step = Self {
             dense,
             filter,
             input,
@@ -134,14 +157,28 @@ impl ExpansionStep {
             scratch,
             rows,
             runs,
+            whole,
             pieces,
+            places,
+            groups,
             kernels,
             parts,
             taps,
             strips,
             step,
+            reads_on: false,
             set,
-        })
+        };
+        let height = step.between.shape.height;
+        step.reads_on = (0..height).all(|row| step.pieces.iter().all(|piece| step.holds_input(row, piece, 1)));
+        Ok(step)
+    }
+
+    /// Whether the runs, and so many floats behind each, are the input's at all pixels of a piece of a row.
+    fn holds_input(&self, row: usize, piece: &Piece, behind: usize) -> bool {
+        let reach = self.runs.iter().map(|run| run.offset as usize + run.length as usize).max().unwrap_or(0);
+        let holds = |first| self.input.holds(first, first + (piece.pixels - 1) * self.step + reach + behind);
+        self.window(row, piece).is_some_and(holds)
     }
 
     /// Floats from a block of the buffer to the next.
@@ -153,7 +190,7 @@ impl ExpansionStep {
         self.block() * self.dense.bands.iter().map(Band::blocks).max().unwrap_or(1)
     }
 
-    /// The first window of a piece of a row of the tensor between.
+    /// The first window of a piece of a row of the tensor between: `step` floats for each column behind that of column 0.
     fn window(&self, row: usize, piece: &Piece) -> Option<usize> {
         let window = &self.dense.window;
         let [top, left] = window.padding;
@@ -169,28 +206,38 @@ impl ExpansionStep {
     /// As for [`Step::run`].
     unsafe fn expand(&self, worker: &Worker<'_>, number: usize, buffer: usize, (row, slot): (usize, usize)) {
         let band = &self.dense.bands[number];
-        for piece in &self.pieces {
-            let Some(window) = self.window(row, piece) else { continue };
-            let half = piece.pixels / 2;
-            let first = buffer + self.place(slot, piece.x);
+        // SAFETY: check() has proven that the band's weights and channels are there.
+        let (weights, bias) = unsafe {
+            (self.dense.weights.as_ptr().add(band.weights), self.dense.bias.as_ptr().add(band.block * LANES))
+        };
+        let window = &self.dense.window;
+        let [top, left] = window.padding;
+        let Some(first) = self.input.window(row * window.stride[0], 0, top, left) else { return };
+        for group in &self.groups {
+            let piece = &self.pieces[group.start];
             // SAFETY: check() has proven every place that the kernel reaches.
             unsafe {
-                let call = TileCall {
+                self.kernels[number][piece.kernel](&TileCall {
+                    tiles: &self.places[group.clone()],
                     pixels: piece.pixels,
                     channels: band.lanes,
-                    input: [window, window + half * self.step].map(|place| worker.at(place).cast_const()),
+                    input: worker.at(first),
                     runs: &self.runs,
+                    whole: self.whole,
+                    reads_on: self.reads_on,
                     step: self.step,
-                    weights: self.dense.weights.as_ptr().add(band.weights),
-                    bias: self.dense.bias.as_ptr().add(band.block * LANES),
-                    output: [first, first + half * LANES].map(|place| worker.at(place)),
+                    weights,
+                    bias,
+                    output: worker.at(buffer + self.place(slot, 0)),
                     output_block: self.block(),
                     residual: None,
                     residual_block: 0,
-                    clamp: clamp_of(self.dense.activation),
-                };
-                self.kernels[number][piece.kernel](&call);
+                    activation: self.dense.activation,
+                });
             }
+        }
+        if self.dense.activation.is_applied_by_kernels() {
+            return;
         }
         for block in 0..band.blocks() {
             let place = buffer + block * self.block() + self.place(slot, 0);
@@ -221,7 +268,7 @@ impl ExpansionStep {
                         weights: self.filter.weights.as_ptr().add(block * self.taps.len() * LANES),
                         bias: self.filter.bias.as_ptr().add(block * LANES),
                         output: worker.at(self.output.at(block, row, part.x)),
-                        clamp: clamp_of(self.filter.activation),
+                        activation: self.filter.activation,
                     });
                 }
             }
@@ -266,7 +313,7 @@ impl ExpansionStep {
 }
 
 /// What has to be done for some rows of the output, of which each needs some rows of `height`.
-fn strip(filter: &PackedDepthwise, height: usize, slots: usize, outputs: std::ops::Range<usize>) -> Vec<Action> {
+fn strip(filter: &PackedDepthwise, height: usize, slots: usize, outputs: Range<usize>) -> Vec<Action> {
     let (stride, padding) = (filter.window.stride[0], filter.window.padding[0]);
     let span = filter.window.span(0);
     let mut actions = Vec::new();
@@ -299,7 +346,6 @@ fn strip(filter: &PackedDepthwise, height: usize, slots: usize, outputs: std::op
 impl Step for ExpansionStep {
     fn check(&self) -> Result<(), PlanError> {
         let (bands, between) = (&self.dense.bands, &self.between);
-        let reach = self.runs.iter().map(|run| run.offset as usize + run.length as usize).max().unwrap_or(0);
         let elements: usize = self.runs.iter().map(|run| run.length as usize).sum();
         for band in bands {
             proven(band.weights + elements * band.lanes <= self.dense.weights.len(), STEP, "weights")?;
@@ -335,10 +381,7 @@ impl Step for ExpansionStep {
                     fits(slot, 1)?;
                     proven(row < between.shape.height, STEP, "rows between")?;
                     for piece in &self.pieces {
-                        let before = PlanError::Extent { step: STEP, access: "before the halo" };
-                        let first = self.window(row, piece).ok_or(before)?;
-                        let end = first + (piece.pixels - 1) * self.step + reach;
-                        proven(self.input.holds(first, end), STEP, "input")?;
+                        proven(self.holds_input(row, piece, usize::from(self.reads_on)), STEP, "input")?;
                     }
                 }
             }

@@ -9,18 +9,20 @@
 //! The planes of one batch of patches lie in a thread's own scratch memory and are small enough for the second cache.
 //! Results differ from the direct sum in the sixth digit.
 
+use std::ops::Range;
+
 use super::arena::Floats;
 use super::convolution::Convolution;
 use super::region::Region;
 use super::shelf::{Shelf, Weights};
 use super::step::{Step, Worker, proven};
-use super::tiles::{Tile, cut, even};
+use super::tiles::{Tile, cut, even, of_one_size};
 use super::window::Window;
 use crate::activation::Activation;
 use crate::bounds::Touched;
 use crate::error::PlanError;
 use crate::kernel::set::KernelSet;
-use crate::kernel::tile::{Run, TileCall, TileKernel};
+use crate::kernel::tile::{Run, TileCall, TileKernel, TilePlace};
 use crate::kernel::winograd::{Ends, PatchCall, Size, SumCall};
 use crate::layout::{LANES, MAX_FLOATS, Shape};
 
@@ -55,7 +57,8 @@ pub(crate) fn suits(
         && output.height >= set.four.size.output
         && output.width >= set.four.size.output
         && matches!(layer.activation, Activation::Identity | Activation::Clamp { .. });
-    let is_small = input.channels > FEW_CHANNELS || output.pixels() <= SMALL_PICTURE;
+    // Narrow vectors multiply so slowly that larger patches pay there, too.
+    let is_small = !set.is_narrow && (input.channels > FEW_CHANNELS || output.pixels() <= SMALL_PICTURE);
     suits.then_some(if is_small { &set.two } else { &set.four })
 }
 
@@ -172,8 +175,13 @@ fn transformed(filter: &[f32; 9], size: &Size, plane: usize) -> f32 {
 struct Batch {
     patches: usize,
     runs: Vec<Run>,
+    /// Those of one size after each other.
     tiles: Vec<Tile>,
-    /// For each band, the kernel of each tile.
+    /// Where each lies in its plane.
+    places: Vec<TilePlace>,
+    /// Tiles of one size.
+    groups: Vec<Range<usize>>,
+    /// For each band, the kernel of each group.
     kernels: Vec<Vec<TileKernel>>,
 }
 
@@ -264,24 +272,26 @@ impl WinogradStep {
         let strides = [0, 1].map(|end| self.packed.stride(end, batch.patches));
         for plane in 0..self.packed.planes() {
             for (band, kernels) in self.packed.bands.iter().zip(&batch.kernels) {
-                for (tile, kernel) in batch.tiles.iter().zip(kernels) {
-                    let places = tile.halves.map(|(_, x)| x * LANES);
-                    let to = sums + plane * strides[1] + band.block * batch.patches * LANES;
+                let to = sums + plane * strides[1] + band.block * batch.patches * LANES;
+                for (group, kernel) in batch.groups.iter().zip(kernels) {
                     // SAFETY: check() has proven every place that the kernel reaches.
                     unsafe {
                         kernel(&TileCall {
-                            pixels: tile.pixels,
+                            tiles: &batch.places[group.clone()],
+                            pixels: batch.tiles[group.start].pixels,
                             channels: band.blocks * LANES,
-                            input: places.map(|place| worker.at(planes + plane * strides[0] + place).cast_const()),
+                            input: worker.at(planes + plane * strides[0]),
                             runs: &batch.runs,
+                            whole: batch.runs.len(),
+                            reads_on: false,
                             step: LANES,
                             weights: self.packed.weights.as_ptr().add(plane * self.packed.plane() + band.weights),
                             bias: self.packed.zeros.as_ptr(),
-                            output: places.map(|place| worker.at(to + place)),
+                            output: worker.at(to),
                             output_block: batch.patches * LANES,
                             residual: None,
                             residual_block: 0,
-                            clamp: None,
+                            activation: Activation::Identity,
                         });
                     }
                 }
@@ -319,12 +329,19 @@ impl WinogradStep {
 impl Batch {
     fn new(packed: &PackedWinograd, patches: usize, set: &KernelSet) -> Option<Self> {
         let run = |block: usize| Run { offset: (block * patches * LANES) as u32, length: LANES as u32 };
-        let tiles = cut(1, patches, set.pixels);
-        let of_band = |band: &Band| {
-            tiles.iter().map(|tile| (set.tile)(band.blocks * LANES, tile.pixels, LANES)).collect::<Option<Vec<_>>>()
+        let mut tiles = cut(1, patches, set.pixels);
+        tiles.sort_by_key(|tile| tile.pixels);
+        let place = |tile: &Tile| {
+            let place = tile.halves.map(|(_, x)| x * LANES);
+            TilePlace { input: place, output: place, residual: [0; 2] }
         };
+        let places = tiles.iter().map(place).collect();
+        let groups = of_one_size(tiles.iter().map(|tile| tile.pixels), tiles.len());
+        let kernel =
+            |band: &Band, group: &Range<usize>| (set.tile)(band.blocks * LANES, tiles[group.start].pixels, LANES);
+        let of_band = |band: &Band| groups.iter().map(|group| kernel(band, group)).collect::<Option<Vec<_>>>();
         let kernels = packed.bands.iter().map(of_band).collect::<Option<Vec<_>>>()?;
-        Some(Self { patches, runs: (0..packed.blocks[0]).map(run).collect(), tiles, kernels })
+        Some(Self { patches, runs: (0..packed.blocks[0]).map(run).collect(), tiles, places, groups, kernels })
     }
 }
 

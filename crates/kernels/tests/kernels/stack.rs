@@ -45,7 +45,9 @@ fn kernels(listing: &str) -> impl Iterator<Item = &str> {
 /// This program's machine code; `None` where nothing can tell.
 fn disassembled() -> Option<String> {
     let program = std::env::current_exe().unwrap();
-    let run = Command::new("objdump").args(["-d", "--no-show-raw-insn", "-C"]).arg(program).output();
+    // Under emulation it is one of the machine that emulates, which knows the other's instructions.
+    let objdump = std::env::var_os("MARGAY_TEST_OBJDUMP").unwrap_or_else(|| "objdump".into());
+    let run = Command::new(objdump).args(["-d", "--no-show-raw-insn", "-C"]).arg(program).output();
     match run {
         Ok(run) if run.status.success() => Some(String::from_utf8_lossy(&run.stdout).into_owned()),
         _ => {
@@ -79,8 +81,9 @@ fn innermost_loops<'a, 'b>(code: &'b [Instruction<'a>]) -> Vec<&'b [Instruction<
 /// Where a jump goes; `None` for other instructions.
 fn jump_target(text: &str) -> Option<u64> {
     let mut words = text.split_whitespace();
-    let is_jump =
-        words.next().is_some_and(|name| name.starts_with('j') || name.starts_with("b.") || name.starts_with("cb"));
+    let is_jump = words
+        .next()
+        .is_some_and(|name| name == "b" || ["j", "b.", "cb", "tb"].iter().any(|with| name.starts_with(with)));
     let target = words.find(|word| word.len() > 3 && word.chars().all(|digit| digit.is_ascii_hexdigit()))?;
     is_jump.then(|| u64::from_str_radix(target, 16).ok()).flatten()
 }
