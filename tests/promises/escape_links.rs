@@ -30,10 +30,10 @@ def handler(event, context):
     IPCClient().post_work(ROUTER_FUNCTION_ARN, json.dumps(found), base64.b64encode(json.dumps(custom).encode()), "Event")
 "#;
 
-/// A device whose function `name` has the volume `source` at `/volumes/it`, read-write.
+/// A device whose function `name` has the volume `source` at `/volumes/it`, to read.
 fn with_volume(device: &mut Device, name: &str, source: &Path) {
     volume(device, name, source, "/volumes/it");
-    let policies = json!([{ "ResourceId": name, "Permission": "rw" }]);
+    let policies = json!([{ "ResourceId": name, "Permission": "ro" }]);
     add(device, name, READER, json!({ "Environment": { "ResourceAccessPolicies": policies } }));
     connect(device, name);
 }
@@ -53,6 +53,8 @@ fn a_link_that_a_function_left_in_the_place_of_a_volume_is_not_followed() {
     lchown(data.join("swapped"), Some(65_534), Some(65_534)).unwrap();
     symlink(&data, folder.join("of-the-administrator")).unwrap();
     fs::write(data.join("note"), "of the host").unwrap();
+    // Every one of these passes the check of permissions at deployment (B-08).
+    fs::set_permissions(folder.join("greengrass/certs"), Permissions::from_mode(0o755)).unwrap();
     with_volume(&mut device, "swapped", &data.join("swapped"));
     with_volume(&mut device, "keys", &folder.join("greengrass/certs"));
     with_volume(&mut device, "linked", &folder.join("of-the-administrator"));

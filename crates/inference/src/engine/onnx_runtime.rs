@@ -238,8 +238,6 @@ fn commit(environment: &Environment, model: &[u8], provider: Provider, threads: 
         let builder = builder.with_optimization_level(GraphOptimizationLevel::All)?;
         let builder = builder.with_intra_threads(own_threads)?;
         let builder = builder.with_inter_threads(1)?;
-        // Threads that spin on after a frame would take the time of whoever publishes it.
-        let builder = builder.with_config_entry("session.force_spinning_stop", "1")?;
         let mut builder: SessionBuilder = match dispatch(provider, threads) {
             Some(dispatch) => builder.with_execution_providers([dispatch.error_on_failure()])?,
             None => builder,
