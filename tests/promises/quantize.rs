@@ -56,6 +56,11 @@ fn answers(package: &Path, engine: &[&str]) -> Vec<(String, f64)> {
     best.map(|best| (best["label"].as_str().unwrap().to_owned(), best["probability"].as_f64().unwrap())).collect()
 }
 
+/// Whether the processor multiplies bytes without saturating.
+fn has_vnni() -> bool {
+    fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("_vnni"))
+}
+
 #[test]
 fn the_bundled_package_becomes_one_of_bytes_that_answers_alike_on_every_engine() {
     let folder = tempfile::tempdir().unwrap();
@@ -91,7 +96,9 @@ fn the_bundled_package_becomes_one_of_bytes_that_answers_alike_on_every_engine()
     let Some(python) = python::python_with("onnxruntime") else { return };
     let script = "import os, onnxruntime; print(os.path.join(os.path.dirname(onnxruntime.__file__), 'capi'))";
     let library = python::run(&python, script, &[]);
-    apart(&answers(&output, &["--engine", "onnxruntime", "--onnxruntime", library.trim()]), 1e-4);
+    // Where the processor has AVX2 and no VNNI, the library's sums of two products saturate.
+    let most = if std::env::consts::ARCH != "x86_64" || has_vnni() { 1e-4 } else { 1e-2 };
+    apart(&answers(&output, &["--engine", "onnxruntime", "--onnxruntime", library.trim()]), most);
 }
 
 #[test]
