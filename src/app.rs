@@ -41,7 +41,7 @@ use self::service_manager::ServiceManager;
 pub use self::services::{Services, ServicesError, connection_as, identity_files};
 use self::system_log::SystemLog;
 use crate::config::Config;
-use crate::credentials::token_exchange::{BindError, TokenExchange};
+use crate::credentials::token_exchange::{BindError, Lender, TokenExchange};
 use crate::credentials::{Roles, TokenRegistry};
 use crate::deployment::{Deployments, Engine, Opening, Parts, Stager};
 use crate::feedback::{Budget, Feedback};
@@ -143,13 +143,8 @@ impl Core {
         let mut tasks = tokio::task::JoinSet::new();
         let preview = Preview::bind(&config);
         let metrics = metrics::Endpoint::bind(&config).await;
-        let work_items = config.runtime.max_work_item_count;
-        let router = Arc::new(Router::new([], work_items, to_cloud(link.clone())));
         let token_exchange = token_exchange(&config, &services).await?;
-        let learning = Arc::new(MachineLearning::new(feedback(&config, &services, &link, &router)));
-        let asked: (_, Arc<dyn Learning>) = (router.clone(), learning.clone());
-        let functions = Functions::new(asked, token_exchange.lender(), services.clock.clone(), work_items);
-        let scene = Arc::new(Scene::new(router, functions, learning));
+        let scene = scene(&config, &services, &link, token_exchange.lender());
         FunctionSettings::new(&config).install_modules()?;
         let runner = GroupRunner::new(&config, (&services, log), link.clone(), preview.clone(), scene.clone());
         let stager = Stager::new(services.s3.clone(), store.clone(), services.provenance.clone());
@@ -263,6 +258,16 @@ fn to_cloud(link: Link) -> CloudOutlet {
         let accepted = link.accept_marked(message.topic.clone(), message.payload.clone(), mark);
         accepted.map(drop).map_err(|error| Missed::Cloud(Arc::new(error)))
     })
+}
+
+/// What a group's parts run in: the router between them, functions, and what those ask of machine learning.
+fn scene(config: &Config, services: &Services, link: &Link, lender: Lender) -> Arc<Scene> {
+    let work_items = config.runtime.max_work_item_count;
+    let router = Arc::new(Router::new([], work_items, to_cloud(link.clone())));
+    let learning = Arc::new(MachineLearning::new(feedback(config, services, link, &router)));
+    let asked: (_, Arc<dyn Learning>) = (router.clone(), learning.clone());
+    let functions = Functions::new(asked, lender, services.clock.clone(), work_items);
+    Arc::new(Scene::new(router, functions, learning))
 }
 
 /// Where samples go: they wait below the state directory, in what messages leave of the spool's limit.

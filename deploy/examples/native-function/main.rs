@@ -2,6 +2,8 @@
 //!
 //! It speaks to the core over HTTP on loopback: the AWS Lambda Runtime API for its work, V1's daemon interface to publish.
 
+#![allow(clippy::print_stdout, reason = "what a function prints is its log")]
+
 use std::collections::HashMap;
 use std::env;
 use std::io::{BufRead, BufReader, Error, Read, Result, Write};
