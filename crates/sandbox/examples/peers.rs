@@ -99,15 +99,22 @@ fn bubblewrap(network: bool) -> Command {
     command
 }
 
+/// The host's root for runc, bound below its bundle: of the root itself it cannot pivot away.
+fn root_of_bundle(folder: &Path) -> PathBuf {
+    folder.join("rootfs")
+}
+
 /// A bundle for runc: its own default specification over the host's root, with the limits and the host's network.
 fn bundle(folder: &Path) -> Option<()> {
-    fs::create_dir_all(folder).ok()?;
+    let root = root_of_bundle(folder);
+    fs::create_dir_all(&root).ok()?;
+    succeeds(Command::new("mount").args(["--bind", "/"]).arg(&root)).then_some(())?;
     succeeds(Command::new("runc").arg("spec").current_dir(folder)).then_some(())?;
     let path = folder.join("config.json");
     let mut spec: serde_json::Value = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
     spec["process"]["terminal"] = false.into();
     spec["process"]["args"] = serde_json::json!([PROGRAM]);
-    spec["root"] = serde_json::json!({ "path": "/", "readonly": true });
+    spec["root"] = serde_json::json!({ "path": root, "readonly": true });
     spec["linux"]["resources"]["memory"] = serde_json::json!({ "limit": LIMITS.0 << 20 });
     spec["linux"]["resources"]["pids"] = serde_json::json!({ "limit": LIMITS.1 });
     // The host's root brings its own.
@@ -187,8 +194,12 @@ fn main() -> Result<(), String> {
             println!("{} over {}: {:.2} ({low:.2} to {high:.2})", one.name(), other.name(), median(ratios));
         }
     }
-    // What is left of it is in the temporary folder.
-    let _ = fs::remove_dir_all(&folder);
+    // First: what lies below a mount is the host's. Refused where there is none.
+    succeeds(Command::new("umount").arg(root_of_bundle(&folder)));
+    // Empty folders and a file, never what a mount that stayed would show. What is left is in the temporary folder.
+    let _ = fs::remove_file(folder.join("config.json"));
+    let _ = fs::remove_dir(root_of_bundle(&folder));
+    let _ = fs::remove_dir(&folder);
     Ok(())
 }
 

@@ -11,10 +11,12 @@ mod mounts;
 pub(crate) use group::Group;
 pub(crate) use home::Home;
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use crate::exit::MemoryVerdict;
-use crate::order::ProcessLimits;
+use crate::order::{ProcessLimits, Way};
 use crate::plan::{Cpu, Plan};
 use crate::sandboxed::Usage;
 
@@ -103,6 +105,15 @@ impl Seat {
         }
     }
 
+    /// Gives the seat up if it is in this group.
+    fn refuse(&mut self, of: &Group, why: &str) {
+        if let Self::Taken { group, limit } = self
+            && group == of
+        {
+            *self = Self::Refused { limit: *limit, why: why.to_owned() };
+        }
+    }
+
     fn refused_limit(&self) -> Option<u64> {
         match self {
             Self::Refused { limit, .. } => Some(*limit),
@@ -123,20 +134,42 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
-    /// Makes the groups that the plan's limits call for and moves a process into them; what it starts, follows.
-    pub fn enter(plan: &Plan, process: u32) -> Self {
+    /// Makes the groups that the plan's limits call for, with the limits set and nobody inside.
+    pub fn make(plan: &Plan) -> Self {
         let mut groups = Self { memory: Seat::NotAsked, pids: Seat::NotAsked, cpu: None, made: Vec::new() };
         if let Some(limit) = plan.memory_bytes {
-            groups.memory = groups.seat(plan, Controller::Memory, limit, process);
+            groups.memory = groups.seat(plan, Controller::Memory, limit);
         }
         if let Some(limit) = plan.pids {
-            groups.pids = groups.seat(plan, Controller::Pids, u64::from(limit), process);
+            groups.pids = groups.seat(plan, Controller::Pids, u64::from(limit));
         }
         if plan.cpu.is_asked() {
-            let group = groups.group_for(plan, Controller::Cpu, process);
+            let group = groups.group_for(plan, Controller::Cpu);
             groups.cpu = Some(group.and_then(|group| group.set_cpu(plan.cpu).map(|()| group)));
         }
         groups
+    }
+
+    /// A way into each of them, in the order in which [`Self::entered`] wants the answers.
+    pub fn ways(&self) -> io::Result<Vec<(Way, OwnedFd)>> {
+        self.made.iter().map(Group::way).collect()
+    }
+
+    /// Takes note of the groups that `process` is in by itself, and moves it into the others; what it starts, follows. A
+    /// group that it cannot be moved into limits nothing.
+    pub fn entered(&mut self, process: i32, by_itself: &[bool]) {
+        for (at, group) in self.made.clone().iter().enumerate() {
+            if by_itself.get(at) == Some(&true) {
+                continue;
+            }
+            if let Err(why) = group.enter(process) {
+                self.memory.refuse(group, &why);
+                self.pids.refuse(group, &why);
+                if self.cpu.as_ref().is_some_and(|seat| seat.as_ref().is_ok_and(|seated| seated == group)) {
+                    self.cpu = Some(Err(why));
+                }
+            }
+        }
     }
 
     /// The limits that the process has to carry itself.
@@ -186,8 +219,8 @@ impl Groups {
         self.made.first()?.members().ok()
     }
 
-    fn seat(&mut self, plan: &Plan, controller: Controller, limit: u64, process: u32) -> Seat {
-        let seated = self.group_for(plan, controller, process).and_then(|group| {
+    fn seat(&mut self, plan: &Plan, controller: Controller, limit: u64) -> Seat {
+        let seated = self.group_for(plan, controller).and_then(|group| {
             group.set_limit(controller, limit)?;
             Ok(group)
         });
@@ -197,15 +230,13 @@ impl Groups {
         }
     }
 
-    fn group_for(&mut self, plan: &Plan, controller: Controller, process: u32) -> Result<Group, String> {
+    fn group_for(&mut self, plan: &Plan, controller: Controller) -> Result<Group, String> {
         let place = Home::claimed().place(controller).as_ref().map_err(String::clone)?;
         if let Some(group) = self.made.iter().find(|group| group.is_in(&place.directory)) {
             return Ok(group.clone());
         }
         let group = Group::create(place, &plan.name)?;
-        // Listed first: a group that cannot be entered has to be removed, too.
         self.made.push(group.clone());
-        group.enter(process)?;
         Ok(group)
     }
 }

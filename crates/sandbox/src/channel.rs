@@ -72,7 +72,7 @@ impl Channel {
 
     /// Waits for one message. `None`: the other side is gone.
     pub fn receive<T: DeserializeOwned>(&self) -> io::Result<Option<Received<T>>> {
-        let mut bytes = vec![0; LONGEST_MESSAGE];
+        let mut bytes = vec![0; self.next_length()?];
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST_DESCRIPTORS), ScmCredentials(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let got = loop {
@@ -99,6 +99,18 @@ impl Channel {
         }
         let message = serde_json::from_slice(&bytes[..got.bytes])?;
         Ok(Some(Received { message, sender, descriptors }))
+    }
+
+    /// Waits for a message, and returns how many bytes it has, at most [`LONGEST_MESSAGE`]; zero at the end.
+    fn next_length(&self) -> io::Result<usize> {
+        let mut control = RecvAncillaryBuffer::default();
+        loop {
+            // The one call for receiving that a worker's list has.
+            match recvmsg(&self.0, &mut [], &mut control, RecvFlags::PEEK | RecvFlags::TRUNC) {
+                Err(rustix::io::Errno::INTR) => {}
+                other => return Ok(other?.bytes.min(LONGEST_MESSAGE)),
+            }
+        }
     }
 
     /// Lets the other side see the end, while its last messages can still be received.

@@ -1,8 +1,10 @@
-//! Starts a worker from the core: resolves what the plan names, spawns the launcher, follows it until the worker runs.
+//! Starts a worker from the core: resolves what the plan names, has the starter make its PID 1, follows that until the worker
+//! runs.
 
 mod attempt;
 mod groups;
 mod ladder;
+mod starter;
 
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};

@@ -1,6 +1,8 @@
-//! The launcher's process: reads its order, makes the namespaces, hands over to PID 1 and ends.
+//! The starter's process: makes a PID 1 for each sandbox that the core asks for, and ends when it has nothing to do.
 //!
-//! It has one thread and ends by `exec` or exit, never by returning into the program that it is part of.
+//! Each PID 1 is a copy of it. Executing the program anew for every sandbox would cost more than all of its set-up: a hundred
+//! thousand relocations, and what every start of a C library asks the processor. It has one thread and ends by exit, its
+//! copies by `exec` or exit, never by returning into the program that they are part of.
 
 mod descriptors;
 mod identity;
@@ -13,32 +15,50 @@ mod root;
 mod seccomp;
 mod worker;
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::process;
+use std::time::Duration;
 
 use nix::sched::CloneFlags;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
-use crate::channel::Channel;
-use crate::order::{Confinement, During, Failure, Order, Report, Step};
+use crate::channel::{Channel, Received};
+use crate::order::{Confinement, During, Failure, Order, Report, Start, Step, Way};
 use crate::plan::{Account, Calls, Listeners, Network};
 use crate::raw;
 use init::Task;
 pub(crate) use seccomp::supported as seccomp_supported;
 
-/// The hidden first argument with which the core re-executes itself as the launcher.
+/// The hidden first argument with which the core re-executes itself as the starter.
 pub const LAUNCH_ARGUMENT: &str = "sandbox-launch";
+
+/// How long the starter stays without being asked for anything. Workers come in bursts: a deployment's at once, a function's
+/// with each message.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// What the program's `main` calls, before anything else, when its first argument is [`LAUNCH_ARGUMENT`].
 ///
-/// It expects to be the only thread, and a socket to the core as descriptor 0. Never returns; exits with 1 when there is
-/// no order to follow.
+/// It expects to be the only thread, and a socket to the core as descriptor 0. Never returns.
 pub fn launcher_main() -> ! {
     let Ok(socket) = raw::adopt(0) else { process::exit(1) };
-    let channel = Channel::from_descriptor(socket);
-    let Err(failure) = run(&channel) else { process::exit(0) };
-    // When the core cannot be told either, it is gone, and nobody is left to tell.
-    let _ = channel.send(&Report::Failed(failure), &[]);
-    process::exit(1)
+    let control = Channel::from_descriptor(socket);
+    // PID 1 takes these from a descriptor; blocked from the start, none is lost. A terminal's Ctrl-C is the core's to answer.
+    let blocked = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&forwarded_and_child()), None);
+    if blocked.is_err() || control.set_patience(Some(IDLE)).is_err() {
+        process::exit(1)
+    }
+    // Ends when the core is gone, or asks for nothing.
+    while let Ok(Some(received)) = control.receive::<Start>() {
+        let mut descriptors = received.descriptors.into_iter();
+        let Some(socket) = descriptors.next() else { break };
+        let sandbox = Channel::from_descriptor(socket);
+        let ways: Vec<OwnedFd> = descriptors.collect();
+        if let Err(failure) = make_init(&sandbox, &received.message, &ways) {
+            // When the core has let go of it meanwhile, nobody is left to tell.
+            let _ = sandbox.send(&Report::Failed(failure), &[]);
+        }
+    }
+    process::exit(0)
 }
 
 /// Makes this process a visitor of a sandbox: its worker's user and groups, no capabilities, a function's system calls.
@@ -49,34 +69,54 @@ pub(crate) fn restrict_visitor(account: Account, groups: &[u32]) -> std::io::Res
     Ok(())
 }
 
-/// Starts PID 1, in which this never returns.
-fn run(channel: &Channel) -> Result<(), Failure> {
-    let received = channel.receive::<Order>().during(Step::ReadOrder)?;
-    let received = received.ok_or(Failure { step: Step::ReadOrder, path: None, errno: libc::EPIPE })?;
-    // PID 1 takes these from a descriptor; blocked from the start, none is lost.
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&forwarded_and_child()), None).during(Step::Clone)?;
-    let flags = namespaces(&received.message) | CloneFlags::CLONE_PARENT;
-    let task = Task {
-        order: received.message,
-        descriptors: received.descriptors,
-        core: identity::own_account(),
-        own: program::own_path()?,
+/// Starts a PID 1, in which this never returns.
+fn make_init(sandbox: &Channel, start: &Start, ways: &[OwnedFd]) -> Result<(), Failure> {
+    let (core, own) = (identity::own_account(), program::own_path()?);
+    let flags = namespaces(start) | CloneFlags::CLONE_PARENT;
+    let group = start.ways.iter().zip(ways).find(|(way, _)| **way == Way::Birth).map(|(_, folder)| folder.as_fd());
+    // Refused by an older kernel, and by a list of system calls that does not know it: then the core moves it.
+    let born = group.and_then(|group| raw::clone_process_into(flags, group).ok());
+    let is_born_inside = born.is_some();
+    let cloned = match born {
+        Some(cloned) => cloned,
+        None => raw::clone_process(flags).during(Step::Clone)?,
     };
-    match raw::clone_process(flags).during(Step::Clone)? {
-        Some(pid) => channel.send(&Report::Cloned(pid), &[]).during(Step::Clone),
-        None => init::run(channel, task),
+    if let Some(pid) = cloned {
+        return sandbox.send(&Report::Cloned(pid), &[]).during(Step::Clone);
+    }
+    let entered = start.ways.iter().zip(ways).map(|(way, way_in)| match way {
+        Way::Tasks => rustix::io::write(way_in, b"0").is_ok(),
+        Way::Birth => is_born_inside,
+    });
+    match await_order(sandbox, entered.collect()) {
+        Ok(received) => {
+            let (order, descriptors) = (received.message, received.descriptors);
+            init::run(sandbox, Task { order, descriptors, core, own })
+        }
+        Err(failure) => {
+            // When the core cannot be told, it is gone, and ending is all there is to do.
+            let _ = sandbox.send(&Report::Failed(failure), &[]);
+            process::exit(1)
+        }
     }
 }
 
-/// The namespaces to make. PID 1 is made a child of the core (`CLONE_PARENT`), so that the launcher need not stay.
-fn namespaces(order: &Order) -> CloneFlags {
-    let mut flags = match order.confinement {
+/// Says which groups PID 1 is in, and waits for its order.
+fn await_order(sandbox: &Channel, entered: Vec<bool>) -> Result<Received<Order>, Failure> {
+    sandbox.send(&Report::Entered(entered), &[]).during(Step::ReadOrder)?;
+    let received = sandbox.receive::<Order>().during(Step::ReadOrder)?;
+    received.ok_or(Failure { step: Step::ReadOrder, path: None, errno: libc::EPIPE })
+}
+
+/// The namespaces to make. PID 1 is made a child of the core (`CLONE_PARENT`), which is the one to reap it.
+fn namespaces(start: &Start) -> CloneFlags {
+    let mut flags = match start.confinement {
         Confinement::Process => return CloneFlags::empty(),
         Confinement::UserNamespace => CloneFlags::CLONE_NEWUSER,
         Confinement::Privileged => CloneFlags::empty(),
     };
     flags |= CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
-    if order.plan.network == Network::None {
+    if start.network == Network::None {
         flags |= CloneFlags::CLONE_NEWNET;
     }
     flags

@@ -1,17 +1,21 @@
 //! The plan of a sandbox and the launcher that executes it.
 //!
-//! The core describes a worker with a [`Plan`] and calls [`launch`]. That re-executes the running program with the
-//! hidden first argument [`LAUNCH_ARGUMENT`], where the program's `main` hands over to [`launcher_main`]: a process with
-//! one thread, in which it is sound to clone, to mount and to give up privileges step by step. Nothing but the standard
-//! library's spawn runs between the core's own fork and exec.
+//! The core describes a worker with a [`Plan`] and calls [`launch`]. The first call re-executes the running program with
+//! the hidden first argument [`LAUNCH_ARGUMENT`], where the program's `main` hands over to [`launcher_main`]: the starter, a
+//! process with one thread, in which it is sound to clone. Every sandbox's PID 1 is a copy of it that mounts and gives up
+//! privileges step by step. Nothing but the standard library's spawn runs between the core's own fork and exec. The starter
+//! ends some seconds after the last worker was started, and the next call makes another.
 //!
 //! ```text
-//! core ── socket: order and descriptors ──► launcher ── clone(new namespaces) ──► PID 1 ── fork ──► worker
-//!   ▲                                          (ends)                              │
-//!   └───────────────── the same socket: reports up, requests down, life line ──────┘
+//! core ── one socket: a request each ──► starter
+//!                                           │ clone(new namespaces), as a child of the core
+//!                                           ▼
+//! core ── a socket each: order and ──► PID 1 ── fork ──► worker
+//!   ▲     descriptors                    │
+//!   └─ reports up, requests down, life line
 //! ```
 //!
-//! The core holds one end of that socket and nobody else does. When it closes, because the core let go of the worker or
+//! The core holds one end of a sandbox's socket and nobody else does. When it closes, because the core let go of the worker or
 //! was killed, PID 1 ends and the kernel ends everything in its PID namespace with it.
 //!
 //! [`Sandboxed::containment`] is read back from the running worker ([`Containment`]); it is never what was intended.

@@ -1,4 +1,4 @@
-//! What the core and the launcher say to each other: the order down, reports up.
+//! What the core says to the starter and to a sandbox, and what it hears from them.
 //!
 //! Both ends are the same executable, so the form carries no version.
 
@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::containment::{Aspect, Finding};
 use crate::exit::Status;
-use crate::plan::Plan;
+use crate::plan::{Network, Plan};
 
 /// How far a worker can be contained, from most to least. Tried in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -52,7 +52,27 @@ impl fmt::Display for Confinement {
     }
 }
 
-/// Everything the launcher needs; it looks nothing up itself.
+/// What the core asks of the starter: another PID 1, in namespaces of its own. With it come the sandbox's end of a socket,
+/// and then a descriptor for each way.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Start {
+    pub confinement: Confinement,
+    pub network: Network,
+    /// How PID 1 gets into each of its control groups.
+    pub ways: Vec<Way>,
+}
+
+/// A way into a control group that does not make the whole system wait, as moving another process into it would: the kernel
+/// takes a lock for that whose writers wait until every processor has passed through a quiet state, 5 to 20 ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Way {
+    /// Version 1: the file `tasks`, into which a process writes itself.
+    Tasks,
+    /// Version 2: the group's folder, in which a process is born (clone3(2), `CLONE_INTO_CGROUP`).
+    Birth,
+}
+
+/// Everything that PID 1 needs; it looks nothing up itself.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
     pub plan: Plan,
@@ -87,11 +107,13 @@ pub(crate) enum Request {
     Terminate,
 }
 
-/// What the launcher, PID 1 and the worker-to-be tell the core. The kernel adds the sender's process id.
+/// What the starter, PID 1 and the worker-to-be tell the core. The kernel adds the sender's process id.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Report {
-    /// From the launcher: the process id of PID 1, as the core sees it.
+    /// From the starter: the process id of PID 1, as the core sees it.
     Cloned(i32),
+    /// From PID 1, which then waits for its order: which of the ways were open.
+    Entered(Vec<bool>),
     /// From the worker, held just before it becomes the program: what cannot be read back from `/proc`.
     Prepared(Vec<(Aspect, Finding)>),
     /// From PID 1: the worker runs the program.

@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -13,10 +14,11 @@ use super::home::Place;
 use super::{Controller, Version};
 use crate::exit::MemoryVerdict;
 use crate::leftover;
+use crate::order::Way;
 use crate::plan::Cpu;
 
 /// A folder of a control group hierarchy.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Group {
     version: Version,
     directory: PathBuf,
@@ -42,8 +44,18 @@ impl Group {
         self.directory.parent() == Some(place)
     }
 
+    /// A way in for a process that is to be made.
+    pub(super) fn way(&self) -> io::Result<(Way, OwnedFd)> {
+        let (way, path) = match self.version {
+            Version::One => (Way::Tasks, self.directory.join("tasks")),
+            Version::Two => (Way::Birth, self.directory.clone()),
+        };
+        let opened = OpenOptions::new().read(way == Way::Birth).write(way == Way::Tasks).open(path)?;
+        Ok((way, opened.into()))
+    }
+
     /// Moves a process into it.
-    pub(super) fn enter(&self, process: u32) -> Result<(), String> {
+    pub(super) fn enter(&self, process: i32) -> Result<(), String> {
         self.write("cgroup.procs", &process.to_string())
     }
 

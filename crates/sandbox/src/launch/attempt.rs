@@ -1,27 +1,26 @@
-//! One attempt to start a worker at one confinement: spawn the launcher, give it the order, follow its reports.
+//! One attempt to start a worker at one confinement: have a PID 1 made, give it the order, follow the reports.
 
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Pid;
 
 use super::LaunchError;
 use super::ladder::Rung;
+use super::starter::{self, Asked};
 use crate::cgroup::{Groups, Home};
 use crate::channel::Channel;
 use crate::containment::{Aspect, Containment, Finding};
 use crate::evidence::{Expected, gather};
-use crate::launcher::LAUNCH_ARGUMENT;
-use crate::order::{Failure, Order, Report, Request};
+use crate::order::{Failure, Order, Report, Request, Start, Way};
 use crate::plan::Plan;
 use crate::sandboxed::{Init, Parts, Sandboxed};
 use crate::scratch::Scratch;
 
-/// How long the launcher may stay silent. Starting takes milliseconds; a device under full load takes seconds.
+/// How long a sandbox may stay silent. Starting takes milliseconds; a device under full load takes seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Half way to "first" on the kernel's scale of 0 to 1000 (proc(5), `oom_score_adj`).
@@ -46,14 +45,6 @@ pub(super) enum Refusal {
     Final(LaunchError),
 }
 
-/// What the reports told.
-#[derive(Debug)]
-struct Started {
-    worker: i32,
-    init: Init,
-    containment: Containment,
-}
-
 /// The error for a step that failed inside the sandbox.
 pub(super) fn set_up_failed(plan: &Plan, failure: &Failure) -> LaunchError {
     LaunchError::SetUp { worker: plan.name.clone(), step: failure.to_string(), source: failure.cause() }
@@ -62,29 +53,43 @@ pub(super) fn set_up_failed(plan: &Plan, failure: &Failure) -> LaunchError {
 impl Attempt<'_> {
     /// Starts the worker at this rung. On an error every process of the attempt is gone.
     pub fn run(&self, rung: &Rung) -> Result<Sandboxed, Refusal> {
-        let (channel, launcher_end) = Channel::pair().map_err(|error| self.start("creating a socket", error))?;
-        channel.set_patience(Some(PATIENCE)).map_err(|error| self.start("setting a time limit", error))?;
         let scratch = self.scratch(rung)?;
         // Under version 2 the core has to be alone in its control group when it claims it.
         Home::claimed();
-        let launcher = self.spawn(launcher_end)?;
-        let groups = Groups::enter(self.plan, launcher.0.id());
-        let spawned = Spawned { launcher, groups };
-        self.send_order(&channel, rung, &spawned.groups, scratch.as_ref())?;
-        let started = self.follow(&channel, rung, &spawned.groups)?;
-        let Spawned { launcher, groups } = spawned;
-        drop(launcher);
+        let mut groups = Groups::make(self.plan);
+        let (channel, init) = self.begin(rung, &mut groups)?;
+        let (worker, containment) = match self.set_up(&channel, rung, &groups, scratch.as_ref()) {
+            Ok(started) => started,
+            Err(refusal) => {
+                abandon(&channel, &init);
+                return Err(refusal);
+            }
+        };
         Ok(Sandboxed::new(Parts {
             name: self.plan.name.clone(),
-            pid: started.worker,
+            pid: worker,
             confinement: rung.confinement,
-            containment: started.containment,
+            containment,
             memory_limit: self.plan.memory_bytes,
             channel,
             groups,
-            init: started.init,
+            init,
             scratch,
         }))
+    }
+
+    /// Gives PID 1 its order, and returns the worker's process id when the worker runs.
+    fn set_up(
+        &self,
+        channel: &Channel,
+        rung: &Rung,
+        groups: &Groups,
+        scratch: Option<&Scratch>,
+    ) -> Result<(i32, Containment), Refusal> {
+        self.send_order(channel, rung, groups, scratch)?;
+        let started = self.follow(channel, rung, groups)?;
+        channel.set_patience(None).map_err(|error| self.start("lifting the time limit", error))?;
+        Ok(started)
     }
 
     fn scratch(&self, rung: &Rung) -> Result<Option<Scratch>, Refusal> {
@@ -94,15 +99,47 @@ impl Attempt<'_> {
         Scratch::create(self.plan).map(Some).map_err(|error| self.start("creating its working directory", error))
     }
 
-    /// The standard library's spawn is safe in a program with many threads: no closure of ours runs before exec.
-    fn spawn(&self, socket: OwnedFd) -> Result<Launcher, Refusal> {
-        let spawned = Command::new(self.program)
-            .arg(LAUNCH_ARGUMENT)
-            .env_clear()
-            .stdin(Stdio::from(socket))
-            .stdout(Stdio::null())
-            .spawn();
-        spawned.map(Launcher).map_err(|error| self.start("starting the launcher", error))
+    /// Has a PID 1 made that waits for its order, in its control groups.
+    fn begin(&self, rung: &Rung, groups: &mut Groups) -> Result<(Channel, Init), Refusal> {
+        loop {
+            let (channel, sandbox) = Channel::pair().map_err(|error| self.start("creating a socket", error))?;
+            channel.set_patience(Some(PATIENCE)).map_err(|error| self.start("setting a time limit", error))?;
+            let ways = groups.ways().map_err(|error| self.start("opening its control groups", error))?;
+            let (ways, entrances): (Vec<Way>, Vec<OwnedFd>) = ways.into_iter().unzip();
+            let start = Start { confinement: rung.confinement, network: self.plan.network, ways };
+            let asked = starter::ask(self.program, &start, &sandbox, &entrances)
+                .map_err(|error| self.start("starting the process that makes sandboxes", error))?;
+            drop(sandbox);
+            match self.await_init(&channel, groups)? {
+                Some(init) => return Ok((channel, init)),
+                // It had waited long enough, and ended as it was asked.
+                None if asked == Asked::Waiting => {}
+                None => return Err(self.silent("on start")),
+            }
+        }
+    }
+
+    /// Waits for both to report: the starter and PID 1. Nothing when the starter ended before it made one.
+    fn await_init(&self, channel: &Channel, groups: &mut Groups) -> Result<Option<Init>, Refusal> {
+        let (mut init, mut entered) = (None, None);
+        let refusal = loop {
+            match channel.receive::<Report>().map(|received| received.map(|received| received.message)) {
+                Ok(Some(Report::Cloned(number))) => init = Pid::from_raw(number),
+                Ok(Some(Report::Entered(by_itself))) => entered = Some(by_itself),
+                Ok(Some(Report::Failed(failure))) => break self.refusal(failure),
+                Ok(Some(_)) => {}
+                Ok(None) if init.is_none() => return Ok(None),
+                Ok(None) | Err(_) => break self.silent("on start"),
+            }
+            if let (Some(pid), Some(by_itself)) = (init, &entered) {
+                groups.entered(pid.as_raw_nonzero().get(), by_itself);
+                return Ok(Some(Init::new(pid)));
+            }
+        };
+        if let Some(pid) = init.or_else(|| late_init(channel)) {
+            abandon(channel, &Init::new(pid));
+        }
+        Err(refusal)
     }
 
     fn send_order(
@@ -128,15 +165,13 @@ impl Attempt<'_> {
         }
     }
 
-    /// Follows the reports until the worker runs. The launcher's and the worker's may arrive in any order.
-    fn follow(&self, channel: &Channel, rung: &Rung, groups: &Groups) -> Result<Started, Refusal> {
-        let mut init = None;
+    /// Follows the reports until the worker runs. PID 1's and the worker's may arrive in any order.
+    fn follow(&self, channel: &Channel, rung: &Rung, groups: &Groups) -> Result<(i32, Containment), Refusal> {
         let mut inspected = None;
         let mut running = false;
         loop {
             let received = channel.receive::<Report>();
             match received.map(|received| received.map(|received| (received.message, received.sender))) {
-                Ok(Some((Report::Cloned(pid), _))) => init = Pid::from_raw(pid).map(Init::new),
                 Ok(Some((Report::Prepared(statements), Some(worker)))) => {
                     inspected = Some((worker, self.inspect(worker, rung, groups, &statements)));
                     (self.prepare)(worker);
@@ -144,26 +179,15 @@ impl Attempt<'_> {
                     let _ = channel.send(&Request::Proceed, &[]);
                 }
                 Ok(Some((Report::Running, _))) => running = true,
-                Ok(Some((Report::Failed(failure), _))) => {
-                    abandon(channel, init);
-                    return Err(self.refusal(failure));
-                }
+                Ok(Some((Report::Failed(failure), _))) => return Err(self.refusal(failure)),
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => {
-                    abandon(channel, init);
                     return Err(self.silent(if inspected.is_some() { "on executing" } else { "on setting up" }));
                 }
             }
-            if let (true, Some(_), Some(_)) = (running, &init, &inspected) {
-                break;
-            }
-        }
-        let lifted = channel.set_patience(None).map_err(|error| self.start("lifting the time limit", error));
-        match (init, inspected, lifted) {
-            (Some(init), Some((worker, containment)), Ok(())) => Ok(Started { worker, init, containment }),
-            (init, _, lifted) => {
-                abandon(channel, init);
-                Err(lifted.err().unwrap_or_else(|| self.silent("on executing")))
+            match inspected.take() {
+                Some(found) if running => return Ok(found),
+                other => inspected = other,
             }
         }
     }
@@ -205,42 +229,26 @@ impl Attempt<'_> {
     }
 }
 
-/// Ends what an attempt has started. The report that names PID 1 may still be on its way.
-fn abandon(channel: &Channel, init: Option<Init>) {
+/// The PID 1 of a failed attempt, of which the starter may not have told yet.
+fn late_init(channel: &Channel) -> Option<Pid> {
     // Fails only when the other side is gone already.
     let _ = channel.hang_up();
-    let mut init = init;
-    while init.is_none() {
+    loop {
         match channel.receive::<Report>() {
             Ok(Some(received)) => {
                 if let Report::Cloned(pid) = received.message {
-                    init = Pid::from_raw(pid).map(Init::new);
+                    return Pid::from_raw(pid);
                 }
             }
-            Ok(None) | Err(_) => return,
+            Ok(None) | Err(_) => return None,
         }
     }
-    if let Some(init) = init {
-        init.kill();
-        init.reap();
-    }
 }
 
-/// The launcher and the groups it is in; the groups can only be removed when it is gone, so it is dropped first.
-#[derive(Debug)]
-struct Spawned {
-    launcher: Launcher,
-    groups: Groups,
-}
-
-/// The launcher's process, which ends by itself when PID 1 exists; reaped when dropped.
-#[derive(Debug)]
-struct Launcher(Child);
-
-impl Drop for Launcher {
-    fn drop(&mut self) {
-        // Without effect on one that has ended; one that hangs must not outlive the attempt.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// Ends a PID 1, and all that it has started.
+fn abandon(channel: &Channel, init: &Init) {
+    // Fails only when the other side is gone already.
+    let _ = channel.hang_up();
+    init.kill();
+    init.reap();
 }

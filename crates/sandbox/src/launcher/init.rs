@@ -121,9 +121,9 @@ fn start(channel: &Channel, task: Task, prepared: Prepared) -> Result<Watch, Fai
     }
     let watch = Watch { worker, signals, others };
     watch.until_it_runs(channel, executed)?;
+    channel.send(&Report::Running, &[]).during(Step::Fork)?;
     // All that it does from here on is wait.
     raw::release();
-    channel.send(&Report::Running, &[]).during(Step::Fork)?;
     // Without a list of its own PID 1 still has no privileges; nothing depends on it.
     let _ = seccomp::restrict_init(&tree);
     Ok(watch)

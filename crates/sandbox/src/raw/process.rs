@@ -1,6 +1,7 @@
 //! Processes: cloning into namespaces, signal dispositions, keyrings, the landlock version.
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::sched::CloneFlags;
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -16,14 +17,53 @@ pub(crate) fn clone_process(flags: CloneFlags) -> io::Result<Option<i32>> {
     let flags = libc::c_ulong::try_from(flags.bits() | libc::SIGCHLD).map_err(io::Error::other)?;
     let none: libc::c_ulong = 0;
     // SAFETY: without CLONE_VM the child has its own copy of the memory and with no stack given it goes on with its copy
-    // of the caller's. The launcher has one thread, so no lock can be held by a thread that the child lacks. The unused
+    // of the caller's. The starter has one thread, so no lock can be held by a thread that the child lacks. The unused
     // arguments are zero, which makes their order, the only difference between architectures, irrelevant.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) };
+    cloned(pid)
+}
+
+/// The same, with the child born in the version 2 control group of this folder (clone3(2), since Linux 5.7). With
+/// `CLONE_PARENT` the signal of its end is the caller's own.
+pub(crate) fn clone_process_into(flags: CloneFlags, group: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+    let flags = u64::try_from(flags.bits()).map_err(io::Error::other)?;
+    let arguments = CloneArguments {
+        flags: flags | INTO_CGROUP,
+        cgroup: u64::try_from(group.as_raw_fd()).map_err(io::Error::other)?,
+        ..CloneArguments::default()
+    };
+    // SAFETY: as in clone_process; the kernel reads as many bytes of the structure as it is told, and writes none, because
+    // no flag asks it to.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) };
+    cloned(pid)
+}
+
+fn cloned(pid: libc::c_long) -> io::Result<Option<i32>> {
     match pid {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(None),
         pid => i32::try_from(pid).map(Some).map_err(io::Error::other),
     }
+}
+
+/// `CLONE_INTO_CGROUP`, from `linux/sched.h`.
+const INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// `struct clone_args`, from `linux/sched.h`, as of Linux 5.7.
+#[repr(C)]
+#[derive(Debug, Default)]
+struct CloneArguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
 }
 
 /// Gives every signal its default disposition: ignored signals would stay ignored across exec.

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use margay_sandbox::{Plan, PlanParts, Status, launch};
 use nix::sys::signal::{Signal, kill};
@@ -25,6 +26,10 @@ pub const PROMISES: &[Promise] = &[
     ("a_worker_dies_with_its_core", a_worker_dies_with_its_core),
     ("a_replaced_executable_still_starts_workers", a_replaced_executable_still_starts_workers),
     ("many_threads_may_launch_at_once", many_threads_may_launch_at_once),
+    (
+        "one_process_makes_all_sandboxes_and_leaves_when_it_is_idle",
+        one_process_makes_all_sandboxes_and_leaves_when_it_is_idle,
+    ),
 ];
 
 fn exit_codes_and_signals_are_told_exactly() {
@@ -146,4 +151,40 @@ fn many_threads_may_launch_at_once() {
             .collect();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
+}
+
+/// The children of this process that run as `sandbox-launch`, zombies as well: the starter, and PID 1 of each sandbox.
+fn children() -> Vec<i32> {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let lists = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default());
+    let pids: Vec<i32> =
+        lists.flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>()).collect();
+    let is_launcher = |pid: &i32| {
+        let arguments = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        arguments.is_empty() || arguments.contains(margay_sandbox::LAUNCH_ARGUMENT)
+    };
+    pids.into_iter().filter(is_launcher).collect()
+}
+
+fn one_process_makes_all_sandboxes_and_leaves_when_it_is_idle() {
+    let fixture = Fixture::new();
+    let launch_one = || {
+        let (_, exit) = Probe::start(fixture.parts(&["exit:0"]), Vec::new()).finish();
+        assert!(exit.is_success(), "{exit}");
+        children()
+    };
+    let first = launch_one();
+    assert_eq!(first.len(), 1, "the starter alone: {first:?}");
+    assert_eq!(launch_one(), first);
+    // Killed by the kernel for want of memory, say: the next worker does not notice.
+    kill(Pid::from_raw(first[0]), Signal::SIGKILL).unwrap();
+    let second = launch_one();
+    assert_eq!(second.len(), 1, "the starter alone: {second:?}");
+    assert_ne!(second, first);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !children().is_empty() {
+        assert!(Instant::now() < deadline, "{:?} are still there", children());
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(launch_one().len(), 1);
 }
