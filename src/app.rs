@@ -1,6 +1,7 @@
 //! The core: its services built from the configuration, its tasks, and their end in good order.
 
 mod camera_health;
+mod connector_log;
 pub mod control;
 pub mod credentials;
 mod device_watch;
@@ -9,6 +10,7 @@ mod group_runner;
 mod heartbeat;
 mod inflow;
 mod learning;
+mod log_line;
 pub mod metrics;
 mod preview;
 mod publishing;

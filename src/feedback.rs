@@ -45,6 +45,9 @@ use crate::name::S3UriError;
 use crate::router::{Endpoint, Outgoing, QueueFullPolicy, RouteError, Router};
 use crate::s3::S3Client;
 
+/// The connector's name in its ARN, and what its log is called.
+pub const CONNECTOR: &str = "MLFeedback";
+
 /// What a function or the classification service hands in (B-28).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
@@ -174,7 +177,7 @@ impl Feedback {
     pub fn new(folder: &Path, budget: BudgetOf, s3: S3Client, router: Arc<Router>, clock: Arc<dyn Clock>) -> Self {
         let shelf = Shelf::open(folder).map_err(|error| format!("{}: {error}", folder.display()));
         if let Err(error) = &shelf {
-            tracing::error!(error, "samples cannot be kept");
+            tracing::error!(connector = CONNECTOR, error, "samples cannot be kept");
         }
         Self(Arc::new(Inner {
             settings: RwLock::default(),
@@ -226,7 +229,7 @@ impl Feedback {
         // Kept also if whoever asks goes away meanwhile.
         let keeping = tokio::task::spawn_blocking(move || own.keep(&sample, &content, arriving));
         if let Err(error) = keeping.await {
-            tracing::error!(%error, "a sample was not kept");
+            tracing::error!(connector = CONNECTOR, %error, "a sample was not kept");
         }
         Ok(())
     }
@@ -336,7 +339,7 @@ impl Feedback {
             let Some(number) = shelf.expendable() else { return false };
             let sample = shelf.read(number);
             if let Err(error) = shelf.remove(number) {
-                tracing::warn!(number, %error, "a sample that was given up stays on the disk");
+                tracing::warn!(connector = CONNECTOR, number, %error, "a sample that was given up stays on the disk");
             }
             self.hand().fresh.remove(&number);
             sample
@@ -367,7 +370,7 @@ impl Feedback {
         match self.0.router.publish(Outgoing { source: &source, topic, payload, mark, policy }) {
             Ok(_) | Err(RouteError::NoRoute { .. }) => true,
             Err(error) => {
-                tracing::warn!(topic, %error, "a message of the feedback connector was not taken");
+                tracing::warn!(connector = CONNECTOR, topic, %error, "a message of the feedback connector was not taken");
                 false
             }
         }

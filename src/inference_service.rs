@@ -39,6 +39,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 /// What a service is started with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceSettings {
+    /// The connector that it is of, by the name in its ARN: what its log is called.
+    pub connector: String,
     /// What functions call it (`LocalInferenceServiceName`).
     pub name: String,
     /// Until when a request has its answer, or is given up (`LocalInferenceServiceTimeoutSeconds`).
@@ -318,7 +320,8 @@ impl Shared {
         };
         count.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = outcome {
-            tracing::info!(service = self.settings.name, %error, "a request has no prediction");
+            let ServiceSettings { connector, name, .. } = &self.settings;
+            tracing::info!(connector, service = name, %error, "a request has no prediction");
             self.state.lock().unwrap_or_else(PoisonError::into_inner).last_error = Some(error.to_string());
         }
     }
@@ -329,11 +332,14 @@ impl Shared {
     }
 
     fn runs(&self, engine: Option<String>) {
+        let ServiceSettings { connector, name, .. } = &self.settings;
+        tracing::info!(connector, service = name, engine = engine.as_deref(), "the service runs");
         self.state.lock().unwrap_or_else(PoisonError::into_inner).engine = engine;
     }
 
     fn went_wrong(&self, why: &str) {
-        tracing::warn!(service = self.settings.name, why, "the service has no worker");
+        let ServiceSettings { connector, name, .. } = &self.settings;
+        tracing::warn!(connector, service = name, why, "the service has no worker");
         self.state.lock().unwrap_or_else(PoisonError::into_inner).last_error = Some(why.to_owned());
     }
 }

@@ -126,7 +126,7 @@ fn resources(function: &Function, group: &GroupVersion) -> Vec<Attached> {
 }
 
 /// The space and the level of functions' logs on this device.
-fn log_limits(loggers: &[Logger]) -> (u64, LogLevel) {
+pub(super) fn log_limits(loggers: &[Logger]) -> (u64, LogLevel) {
     let of_functions = loggers.iter().filter(|logger| logger.component == LogComponent::Lambda);
     let on_files = of_functions.filter_map(|logger| match logger.target {
         LogTarget::FileSystem(space) => Some((space.bytes(), logger.level)),

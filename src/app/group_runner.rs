@@ -303,7 +303,7 @@ impl GroupRunner {
     /// on counting.
     fn exchange_routes(&self, group: &GroupVersion) {
         let group = &group.deployable.group;
-        self.log.limit(&group.loggers);
+        self.log.configure(group);
         self.scene.router.replace(group.subscriptions.iter().map(route));
         // Routes first: what comes for a new filter has somewhere to go.
         for filter in self.link.exchange_inflow(inflow::of(group, &self.scene.router)) {

@@ -60,7 +60,8 @@ impl MachineLearning {
             let settings = settings(connector, staged, engines);
             let service = self.running(&settings).map_or_else(|| InferenceService::start_again(settings), Ok);
             let service = service.inspect_err(|error| {
-                tracing::error!(service = connector.service, %error, "a local inference service does not run");
+                let (name, service) = (connector.arn.name(), &connector.service);
+                tracing::error!(connector = name, service, %error, "a local inference service does not run");
             });
             Some(RunningService { service: service.ok()?, feedback: connector.feedback.clone() })
         });
@@ -129,7 +130,7 @@ impl Learning for MachineLearning {
                 let sample = feedback::Request { config_id, input: body, prediction, metadata: Map::new() };
                 // Whoever asked for a prediction gets it, whatever becomes of the sample.
                 if let Err(error) = feedback.take(sample).await {
-                    tracing::warn!(%error, "what was classified is no sample");
+                    tracing::warn!(connector = feedback::CONNECTOR, %error, "what was classified is no sample");
                 }
             }
             Ok(written(&probabilities))

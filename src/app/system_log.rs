@@ -4,19 +4,19 @@
 //! Standard error goes where the service manager puts it, with the level of `RUST_LOG`; the file is what V1's operators and
 //! their scripts look into. A disk that refuses costs the line and nothing else.
 
-use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Filter};
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
+use super::connector_log::ConnectorLogs;
+use super::log_line::{Line, OURS, as_filter};
 use crate::clock::{Clock, SystemClock};
-use crate::group::{LogComponent, LogLevel, LogTarget, Logger};
+use crate::group::{Group, LogComponent, LogLevel, LogTarget, Logger};
 use crate::log_file::LogFile;
 
 /// V1's name for the file of the core itself.
@@ -26,12 +26,9 @@ const FILE: &str = "runtime.log";
 const CRASH_FILE: &str = "crash.log";
 const CRASH_SPACE: u64 = 128 << 10;
 
-/// What the crates of this program are called; the events of others are not the core's.
-const OURS: &str = "margay";
-
-/// Where the core's events go; nowhere until it is opened.
+/// Where the core's events go; nowhere until it is opened. Those of connectors go to the connectors' own files, too.
 #[derive(Debug, Clone, Default)]
-pub struct SystemLog(Arc<RwLock<Option<Open>>>);
+pub struct SystemLog(Arc<RwLock<Option<Open>>>, ConnectorLogs);
 
 #[derive(Debug)]
 struct Open {
@@ -45,12 +42,19 @@ impl SystemLog {
     /// system's components log.
     pub(super) fn open(&self, logs: &Path, clock: Arc<dyn Clock>) {
         let path = logs.join("system").join(FILE);
+        self.1.open(logs, clock.clone());
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Open { path, clock, file: None });
         self.limit(&[Logger::default_of(LogComponent::GreengrassSystem)]);
     }
 
+    /// Goes on as `group` says: its loggers, its connectors.
+    pub(super) fn configure(&self, group: &Group) {
+        self.1.configure(group);
+        self.limit(&group.loggers);
+    }
+
     /// Takes level and space of the group's loggers.
-    pub(super) fn limit(&self, loggers: &[Logger]) {
+    fn limit(&self, loggers: &[Logger]) {
         let of_system = loggers.iter().rfind(|logger| {
             logger.component == LogComponent::GreengrassSystem && logger.target != LogTarget::CloudWatch
         });
@@ -66,19 +70,24 @@ impl SystemLog {
         tracing::callsite::rebuild_interest_cache();
     }
 
-    /// The layer that writes the file, to be added to a subscriber.
+    /// The layer that writes the files, to be added to a subscriber.
     pub fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> impl Layer<S> + use<S> {
-        ToFile(self.clone()).with_filter(self.clone())
+        ToFiles(self.clone()).with_filter(self.clone())
     }
 
     fn level(&self) -> LevelFilter {
         let open = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        match open.as_ref().and_then(|open| open.file.as_ref()).map(|(_, level)| level) {
-            None => LevelFilter::OFF,
-            Some(LogLevel::Debug) => LevelFilter::DEBUG,
-            Some(LogLevel::Info) => LevelFilter::INFO,
-            Some(LogLevel::Warn) => LevelFilter::WARN,
-            Some(LogLevel::Error | LogLevel::Fatal) => LevelFilter::ERROR,
+        open.as_ref().and_then(|open| open.file.as_ref()).map_or(LevelFilter::OFF, |(_, level)| as_filter(*level))
+    }
+
+    /// Writes a wanted event into the core's file, under the place in the program that it comes from.
+    fn write(&self, line: Line, metadata: &Metadata<'_>) {
+        let file = metadata.file().and_then(|path| Path::new(path).file_name()?.to_str()).unwrap_or(OURS);
+        let source = format!("{file}:{}", metadata.line().unwrap_or(0));
+        let open = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((file, _)) = open.as_ref().and_then(|open| open.file.as_ref()) {
+            // The same event goes to standard error; to say here that the disk refuses would come back to this place.
+            let _ = file.write(line.level, &source, &line.text());
         }
     }
 
@@ -98,66 +107,31 @@ pub fn note_crash(logs: &Path, why: &str) {
 
 impl<S> Filter<S> for SystemLog {
     fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        self.wants(metadata)
+        self.wants(metadata) || self.1.wants(metadata)
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if self.wants(metadata) { Interest::always() } else { Interest::never() }
+        let wanted = self.wants(metadata) || self.1.wants(metadata);
+        if wanted { Interest::always() } else { Interest::never() }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.level())
+        Some(self.level().max(self.1.level()))
     }
 }
 
 /// Writes events, a line each.
-struct ToFile(SystemLog);
+struct ToFiles(SystemLog);
 
-impl<S: Subscriber> Layer<S> for ToFile {
+impl<S: Subscriber> Layer<S> for ToFiles {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
-        let level = match *metadata.level() {
-            Level::ERROR => LogLevel::Error,
-            Level::WARN => LogLevel::Warn,
-            Level::INFO => LogLevel::Info,
-            Level::DEBUG | Level::TRACE => LogLevel::Debug,
-        };
-        let file = metadata.file().and_then(|path| Path::new(path).file_name()?.to_str()).unwrap_or(OURS);
-        let source = format!("{file}:{}", metadata.line().unwrap_or(0));
-        let mut line = Line::default();
-        event.record(&mut line);
-        let open = self.0.0.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some((file, _)) = open.as_ref().and_then(|open| open.file.as_ref()) {
-            // The same event goes to standard error; to say here that the disk refuses would come back to this place.
-            let _ = file.write(level, &source, &line.text());
+        if self.0.1.wants(metadata) {
+            self.0.1.write(Line::of(event));
         }
-    }
-}
-
-/// An event as text: the message, then the fields.
-#[derive(Debug, Default)]
-struct Line {
-    message: String,
-    fields: String,
-}
-
-impl Line {
-    fn text(self) -> String {
-        self.message + &self.fields
-    }
-}
-
-impl Visit for Line {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.record_debug(field, &format_args!("{value}"));
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing to a string does not fail.
-        let _ = match field.name() {
-            "message" => write!(self.message, "{value:?}"),
-            name => write!(self.fields, " {name}={value:?}"),
-        };
+        if self.0.wants(metadata) {
+            self.0.write(Line::of(event), metadata);
+        }
     }
 }
 

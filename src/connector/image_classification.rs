@@ -199,6 +199,7 @@ impl ClassificationService {
         let default = WorkerIdentity::default();
         let RunAs { uid, gid } = self.run_as;
         ServiceSettings {
+            connector: self.arn.name().to_owned(),
             name: self.service.clone(),
             timeout: Duration::from_secs(self.timeout_seconds),
             memory_limit: self.memory_limit.bytes(),

@@ -8,14 +8,14 @@ use serde::de::{Error, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::document::{Field, Notes, Object, Unknown};
-use crate::feedback::{Configuration, FeedbackSettings, Strategy};
+use crate::feedback::{self, Configuration, FeedbackSettings, Strategy};
 use crate::group::{Connector, Group, Party};
 use crate::name::is_old_bucket;
 
 use super::{is_configuration_id, refuse_without_container};
 
 /// The connector's name in its ARN.
-pub const NAME: &str = "MLFeedback";
+pub const NAME: &str = feedback::CONNECTOR;
 
 /// Its one version.
 const VERSION: u32 = 1;

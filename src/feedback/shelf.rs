@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::CONNECTOR;
 use super::sample::{FORMAT, Sample};
 use crate::disk;
 
@@ -64,7 +65,7 @@ impl Shelf {
         match self.read(number) {
             Ok(sample) => self.count(number, cost(&sample)),
             Err(error) => {
-                tracing::warn!(path = %self.path(number, "json").display(), %error, "a sample is passed over");
+                tracing::warn!(connector = CONNECTOR, path = %self.path(number, "json").display(), %error, "a sample is passed over");
             }
         }
     }

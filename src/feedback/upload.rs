@@ -6,7 +6,7 @@ use http::HeaderValue;
 
 use super::messages::{self, Metric, PREDICTION_TOPIC, Reason, STATUS_TOPIC};
 use super::sample::{Sample, metadata_headers};
-use super::{Feedback, add, is_gone};
+use super::{CONNECTOR, Feedback, add, is_gone};
 use crate::backoff::Backoff;
 use crate::classifier::explain;
 use crate::name::S3Uri;
@@ -60,7 +60,7 @@ impl Feedback {
             let (sample, path) = match sample {
                 Ok(found) => found,
                 Err(error) => {
-                    tracing::error!(number, error, "a sample cannot be read and is given up");
+                    tracing::error!(connector = CONNECTOR, number, error, "a sample cannot be read and is given up");
                     add(&self.0.counts.failed);
                     self.settle(number);
                     continue;
@@ -73,6 +73,7 @@ impl Feedback {
                 }
                 Fate::Refused(reason) => {
                     tracing::warn!(
+                        connector = CONNECTOR,
                         bucket = sample.bucket,
                         key = sample.key,
                         error = reason.message,
@@ -129,7 +130,7 @@ impl Feedback {
             && let Err(error) = shelf.remove(number)
             && !is_gone(&error)
         {
-            tracing::error!(number, %error, "a sample stays on the disk, and is uploaded again at the next start");
+            tracing::error!(connector = CONNECTOR, number, %error, "a sample stays on the disk, and is uploaded again at the next start");
         }
         let mut hand = self.hand();
         hand.fresh.remove(&number);
@@ -148,7 +149,7 @@ impl Feedback {
             hand.fresh.clear();
             hand.outage = true;
         }
-        tracing::info!(why, pause_ms = pause.as_millis(), "samples wait for S3");
+        tracing::info!(connector = CONNECTOR, why, pause_ms = pause.as_millis(), "samples wait for S3");
         self.set_trouble(Some(why));
         // The end of an outage ends the pause, and so does the pause itself.
         let _ = tokio::time::timeout(pause, self.0.hopeful.notified()).await;

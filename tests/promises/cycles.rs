@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use margay::app::status::CoreStatus;
 use margay::function::FunctionState;
@@ -36,6 +37,22 @@ struct Inventory {
 }
 
 impl Inventory {
+    /// What is there once nothing changes any more: what is being closed is waited for, a leak stays.
+    fn settled(core: u32, device: &Device) -> Self {
+        let mut last = Self::of(core, device);
+        let mut same = 0;
+        for _ in 0..100 {
+            std::thread::sleep(Duration::from_millis(100));
+            let now = Self::of(core, device);
+            same = if now == last { same + 1 } else { 0 };
+            last = now;
+            if same == 10 {
+                break;
+            }
+        }
+        last
+    }
+
     fn of(core: u32, device: &Device) -> Self {
         Self {
             mounts: mounts("self"),
@@ -61,12 +78,18 @@ fn groups(folder: &Path, core: u32) -> usize {
     folders.map(|entry| usize::from(of(&entry)) + groups(&entry.path(), core)).sum()
 }
 
+/// Without the process that others are made from, which comes and goes: the one that has no child.
 fn descendants(pid: u32) -> usize {
     let children = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten().flat_map(|task| {
         let text = fs::read_to_string(task.path().join("children")).unwrap_or_default();
         text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()
     });
-    children.map(|child| 1 + descendants(child)).sum()
+    let count = |child| {
+        let (below, arguments) = (descendants(child), fs::read_to_string(format!("/proc/{child}/cmdline")));
+        let is_starter = below == 0 && arguments.is_ok_and(|text| text.contains("sandbox-launch"));
+        below + usize::from(!is_starter)
+    };
+    children.map(count).sum()
 }
 
 fn files(core: u32, device: &Device) -> BTreeSet<PathBuf> {
@@ -148,20 +171,11 @@ fn a_thousand_starts_and_stops_leave_nothing_behind() {
         program::signal(core.pid(), Signal::HUP);
         device.wait_for("the next round", |status| all_run(status, round, &device));
         if round == 1 {
-            before = Some(Inventory::of(core.pid(), &device));
+            before = Some(Inventory::settled(core.pid(), &device));
         }
     }
-    // What is being closed is waited for; a leak stays.
     let before = before.unwrap();
-    let mut after = Inventory::of(core.pid(), &device);
-    for _ in 0..100 {
-        if after == before {
-            break;
-        }
-        device.wait_for("the core", |_| true);
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        after = Inventory::of(core.pid(), &device);
-    }
+    let after = Inventory::settled(core.pid(), &device);
     println!(
         "cycles: {} starts and stops; {} mounts, {} groups, {} processes, {} descriptors, {} files before and after",
         rounds * FUNCTIONS,

@@ -169,13 +169,15 @@ fn awslambdaric_runs_handlers_unmodified_and_says_when_one_cannot_be_loaded() {
     let _core = device.start();
     device.wait_for("functions", listens);
     let mut viewer = Viewer::connect(&device, "functions-viewer", &format!("{}/out", topic("lambda")));
-    for number in 0..2 {
+    for number in 0..2_u64 {
         send(&device, "lambda", &json!({ "straße": number }).to_string());
         let said = viewer.next_payload();
         assert_eq!((&said["event"]["straße"], &said["name"]), (&json!(number), &json!("lambda")), "{said}");
         assert_eq!(said["memory"], "64", "{said}");
         let left = said["left"].as_u64().unwrap();
         assert!((1..=20_000).contains(&left), "{said}");
+        // It publishes before it returns; until then a second message would start a second process.
+        device.wait_for("its return", |status| of(status, "lambda").is_some_and(|lambda| lambda.succeeded > number));
     }
     send(&device, "unloadable", "{}");
     let status = device.wait_for("a handler that cannot be loaded", |status| {

@@ -222,6 +222,10 @@ fn a_function_classifies_a_jpeg_and_a_png_and_hands_in_samples_and_hears_what_is
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(shown.contains("service      signs: 3 answered, 4 refused"), "{shown}");
     assert!(shown.contains("feedback     1 uploaded, 3 not used"), "{shown}");
+    let log = program::run(&["logs", "ImageClassificationx86-64", "--config", config.to_str().unwrap()]);
+    let log = String::from_utf8(log.stdout).unwrap();
+    assert!(log.contains("][INFO]-signs,the service runs"), "{log}");
+    assert!(log.contains("][INFO]-signs,a request has no prediction"), "{log}");
 }
 
 /// What the SDK makes of samples, one of them in order.
