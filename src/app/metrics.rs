@@ -1,11 +1,13 @@
 //! The core's metrics for Prometheus: gathered from their owners when somebody asks.
 //!
 //! * [`catalogue`]: which there are
+//! * `functions`: those of functions and of the connectors that serve them
 //! * `measures`: the times, measured as they pass
 //! * `process`: what the kernel knows
 //! * `server`: `/metrics` on loopback
 
 pub mod catalogue;
+mod functions;
 mod measures;
 mod process;
 mod server;
@@ -39,6 +41,8 @@ async fn gather(report: Arc<Report>) -> String {
     frames(&mut text, &report.scene.cameras(), &status);
     text.family(&is::TO_ACKNOWLEDGEMENT).histogram(&[], &report.deliveries.to_acknowledgement);
     workers(&mut text, &status);
+    functions::functions(&mut text, &status);
+    functions::connectors(&mut text, &status);
     credentials(&mut text, &report);
     store(&mut text, &kept.unwrap_or_default());
     text.finish()

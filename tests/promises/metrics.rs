@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use margay::app::metrics::catalogue;
 use margay::app::status::CoreStatus;
+use margay::function::FunctionState;
 use margay::metrics::Kind;
 use serde_json::{Value, json};
 
 use crate::support::device::Device;
+use crate::support::functions::{add, is_root, of};
 use crate::support::page::{Answer, Page};
 use crate::support::python;
 
@@ -136,6 +138,29 @@ fn a_running_core_serves_every_metric_and_the_books_agree() {
     let expiry = format!("margay_credentials_expiry_seconds{{role_alias=\"{}\"}}", device.cloud.role_alias());
     assert!(of(&expiry) > 0.0);
     assert_eq!(of("margay_store_models"), 1.0);
+}
+
+#[test]
+fn functions_show_with_their_state_and_what_they_cost() {
+    if !is_root() {
+        return;
+    }
+    let mut device = device();
+    add(&mut device, "still", "#!/bin/sh\nexec sleep 1000\n", json!({ "Pinned": true }));
+    add(&mut device, "brief", "#!/bin/sh\nexit 3\n", json!({ "Pinned": true }));
+    device.write();
+    let _core = device.start();
+    let status = device.wait_for("both functions", |status| {
+        of(status, "still").is_some_and(|still| still.state == FunctionState::Running)
+            && of(status, "brief").is_some_and(|brief| brief.crashes > 0)
+    });
+    let (samples, _) = parse(&String::from_utf8(scrape(&endpoint(&status)).body).unwrap());
+    assert_eq!(samples["margay_function_state{function=\"still:1\",state=\"running\"}"], 1.0);
+    assert_eq!(samples["margay_function_state{function=\"still:1\",state=\"broken\"}"], 0.0);
+    assert_eq!(samples["margay_function_workers{function=\"still:1\"}"], 1.0);
+    assert!(samples["margay_function_memory_bytes{function=\"still:1\"}"] > 0.0);
+    assert_eq!(samples["margay_function_starts_total{function=\"still:1\"}"], 1.0);
+    assert!(samples["margay_function_crashes_total{function=\"brief:1\",cause=\"other\"}"] >= 1.0);
 }
 
 #[test]

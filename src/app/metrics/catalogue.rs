@@ -71,6 +71,19 @@ catalogue! {
     WORKER_MEMORY = Gauge "margay_worker_resident_memory_bytes" ["camera", "role"] "Resident memory of the workers.";
     VIEWER_RESTARTS = Counter "margay_page_restarts_total" [] "Restarts of the page's viewer; 0 without a page.";
 
+    FUNCTION_STATE = Gauge "margay_function_state" ["function", "state"] "How a function stands; 1 for the present state.";
+    FUNCTION_WORKERS = Gauge "margay_function_workers" ["function"] "Processes of a function.";
+    FUNCTION_MEMORY = Gauge "margay_function_memory_bytes" ["function"] "Memory of a function's processes and of what they started.";
+    FUNCTION_PROCESSES_REFUSED = Gauge "margay_function_refused_processes" ["function"] "Processes that a function's present ones were refused for their number.";
+    FUNCTION_INVOCATIONS = Counter "margay_function_invocations_total" ["function", "outcome"] "Invocations of a function, by what became of them.";
+    FUNCTION_STARTS = Counter "margay_function_starts_total" ["function"] "Processes of a function that were started.";
+    FUNCTION_CRASHES = Counter "margay_function_crashes_total" ["function", "cause"] "Processes of a function that ended unasked, by cause.";
+    SERVICE_REQUESTS = Counter "margay_inference_service_requests_total" ["service", "outcome"] "Requests to a local inference service, by what became of them.";
+    SERVICE_STARTS = Counter "margay_inference_service_starts_total" ["service"] "Workers of a local inference service that were started.";
+    FEEDBACK_SAMPLES = Counter "margay_feedback_samples_total" ["outcome"] "Requests to the feedback connector, by what became of them.";
+    FEEDBACK_WAITING = Gauge "margay_feedback_waiting_samples" [] "Samples that wait to be uploaded.";
+    FEEDBACK_BYTES = Gauge "margay_feedback_waiting_bytes" [] "Bytes of the spool's limit that they take.";
+
     CREDENTIALS_EXPIRY = Gauge "margay_credentials_expiry_seconds" ["role_alias"] "How long the temporary credentials still hold; 0 without any.";
     CREDENTIALS_FETCHES = Counter "margay_credentials_fetches_total" ["role_alias"] "Requests to the credentials provider.";
     CREDENTIALS_FAILURES = Counter "margay_credentials_failures_total" ["role_alias", "class"] "Requests that brought none, by class.";
