@@ -1,8 +1,8 @@
 //! A control group for each worker: its memory and process limits, and the count of what the kernel killed for them.
 //!
-//! Version 1 and version 2, also side by side ("hybrid"). Three controllers are used, that of the processors where a plan asks for it; there is no dependency on systemd
-//! beyond `Delegate=yes` in the core's unit. Where no group can be made, [`Groups::process_limits`] says which limits of
-//! `setrlimit(2)` take over.
+//! Version 1 and version 2, also side by side ("hybrid"). Three controllers are used, that of the processors where a plan asks
+//! for it; there is no dependency on systemd beyond `Delegate=yes` in the core's unit. Where no group can be made,
+//! [`Groups::process_limits`] says which limits of `setrlimit(2)` take over.
 
 mod group;
 mod home;
@@ -244,5 +244,50 @@ impl Groups {
 impl Drop for Groups {
     fn drop(&mut self) {
         self.made.iter().for_each(Group::remove);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::home::Place;
+    use super::*;
+
+    /// Groups for memory in one folder and for processes in another, which stand in for two hierarchies of version 1.
+    fn groups(folder: &std::path::Path) -> Groups {
+        let made = ["memory", "pids"].map(|name| {
+            fs::create_dir(folder.join(name)).unwrap();
+            Group::create(&Place { version: Version::One, directory: folder.join(name) }, "worker").unwrap()
+        });
+        let [memory, pids] = made.clone();
+        Groups {
+            memory: Seat::Taken { group: memory, limit: 1 << 20 },
+            pids: Seat::Taken { group: pids, limit: 5 },
+            cpu: None,
+            made: made.to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_process_is_moved_only_into_the_groups_that_it_did_not_enter_by_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut groups = groups(folder.path());
+        let members = |group: &Group| fs::read_to_string(group.directory().join("cgroup.procs")).ok();
+        groups.entered(4711, &[true, false]);
+        let made = groups.made.clone();
+        assert_eq!((members(&made[0]), members(&made[1]).as_deref()), (None, Some("4711")));
+        assert_eq!(groups.process_limits(), ProcessLimits::default());
+        fs::remove_file(made[1].directory().join("cgroup.procs")).unwrap();
+    }
+
+    #[test]
+    fn where_a_process_can_neither_enter_nor_be_moved_the_process_limit_takes_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut groups = groups(folder.path());
+        fs::remove_dir(groups.made[1].directory()).unwrap();
+        groups.entered(4711, &[true]);
+        assert_eq!(groups.process_limits(), ProcessLimits { data: None, processes: Some(5) });
+        assert_eq!(groups.process_limit_file(), None);
     }
 }

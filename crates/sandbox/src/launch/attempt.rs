@@ -107,8 +107,11 @@ impl Attempt<'_> {
             let ways = groups.ways().map_err(|error| self.start("opening its control groups", error))?;
             let (ways, entrances): (Vec<Way>, Vec<OwnedFd>) = ways.into_iter().unzip();
             let start = Start { confinement: rung.confinement, network: self.plan.network, ways };
-            let asked = starter::ask(self.program, &start, &sandbox, &entrances)
-                .map_err(|error| self.start("starting the process that makes sandboxes", error))?;
+            let asked = match starter::ask(self.program, &start, &sandbox, &entrances) {
+                // It ended before it could be asked.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(self.silent("on start")),
+                asked => asked.map_err(|error| self.start("starting the process that makes sandboxes", error))?,
+            };
             drop(sandbox);
             match self.await_init(&channel, groups)? {
                 Some(init) => return Ok((channel, init)),
