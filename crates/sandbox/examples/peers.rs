@@ -1,6 +1,7 @@
 //! Start-up of a function's sandbox beside fork and exec, bubblewrap and runc: the same program, to its end, in one run.
 //!
-//! `cargo run --release -p margay-sandbox --example peers -- PATH-OF-MARGAY [ROUNDS]`, as root. Each round starts every one
+//! `cargo run --release -p margay-sandbox --example peers -- PATH-OF-MARGAY [ROUNDS [NAME]]`, as root; with a name only the
+//! ways that it is part of, for a profiler. Each round starts every one
 //! of them once, in an order that changes; what is shown is the median of the ratios within the rounds, with the interval
 //! that 95 of 100 resamplings of the rounds give. A peer that is not installed is left out.
 
@@ -153,7 +154,8 @@ fn main() -> Result<(), String> {
     let margay = PathBuf::from(arguments.next().ok_or("the path of the margay program is required")?);
     let rounds: usize = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(200);
     let folder = env::temp_dir().join(format!("margay-peers-{}", std::process::id()));
-    let ways: Vec<Way> = Way::ALL.into_iter().filter(|way| way.is_here()).collect();
+    let wanted = arguments.next().unwrap_or_default();
+    let ways: Vec<Way> = Way::ALL.into_iter().filter(|way| way.name().contains(&wanted) && way.is_here()).collect();
     let ways: Vec<Way> = ways.into_iter().filter(|way| *way != Way::Runc || bundle(&folder).is_some()).collect();
     let mut usable = Vec::new();
     for way in ways {

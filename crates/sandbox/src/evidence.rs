@@ -8,8 +8,11 @@ mod descriptors;
 mod mounts;
 mod status;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use crate::cgroup::{Controller, Group, Groups, Seat};
 use crate::containment::{Aspect, Containment, Finding};
@@ -74,15 +77,28 @@ pub(crate) fn gather(pid: i32, expected: &Expected<'_>) -> Containment {
 }
 
 /// Whether the worker stands in another namespace than the core.
-fn differs(pid: i32, kind: &str) -> Result<bool, String> {
-    let read = |who: &str| {
-        let path = format!("/proc/{who}/ns/{kind}");
-        fs::read_link(&path).map_err(|error| format!("{path} could not be read: {error}"))
-    };
-    Ok(read(&pid.to_string())? != read("self")?)
+fn differs(pid: i32, kind: &'static str) -> Result<bool, String> {
+    Ok(namespace_of(&pid.to_string(), kind)? != own_namespace(kind)?)
 }
 
-fn namespace(pid: i32, kind: &str, expected: &Expected<'_>) -> Finding {
+/// The core's own, in which it stays.
+fn own_namespace(kind: &'static str) -> Result<PathBuf, String> {
+    static OWN: Mutex<BTreeMap<&'static str, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = own.get(kind) {
+        return Ok(known.clone());
+    }
+    let found = namespace_of("self", kind)?;
+    own.insert(kind, found.clone());
+    Ok(found)
+}
+
+fn namespace_of(process: &str, kind: &str) -> Result<PathBuf, String> {
+    let path = format!("/proc/{process}/ns/{kind}");
+    fs::read_link(&path).map_err(|error| format!("{path} could not be read: {error}"))
+}
+
+fn namespace(pid: i32, kind: &'static str, expected: &Expected<'_>) -> Finding {
     match differs(pid, kind) {
         Ok(true) => Finding::Holds("a namespace of its own".to_owned()),
         Ok(false) => Finding::Absent(shared(kind, expected)),

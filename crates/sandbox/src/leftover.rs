@@ -6,13 +6,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::OnceLock;
 
 const PREFIX: &str = "margay.";
 
 /// The name of a folder of this process.
 pub(crate) fn folder_name(worker: &str) -> String {
+    static STARTED: OnceLock<u64> = OnceLock::new();
     let pid = process::id();
-    format!("{PREFIX}{pid}.{}.{worker}", start_time(pid).unwrap_or(0))
+    format!("{PREFIX}{pid}.{}.{worker}", STARTED.get_or_init(|| start_time(pid).unwrap_or(0)))
 }
 
 /// The folders in this one whose process no longer runs.

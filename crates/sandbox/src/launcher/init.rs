@@ -30,6 +30,10 @@ use crate::raw;
 /// Exit code of PID 1 when the core let go of it.
 const LET_GO: i32 = 137;
 
+/// How long a worker has to live before PID 1 makes itself small and restricts itself to watching, in milliseconds: one that
+/// ends at once, as a function's command may, is not kept waiting for that.
+const SETTLING: u8 = 100;
+
 /// What PID 1 is to do.
 #[derive(Debug)]
 pub(super) struct Task {
@@ -119,13 +123,9 @@ fn start(channel: &Channel, task: Task, prepared: Prepared) -> Result<Watch, Fai
     if tree == Tree::Shared {
         identity::keep_only_kill()?;
     }
-    let watch = Watch { worker, signals, others };
+    let watch = Watch { worker, signals, others, tree };
     watch.until_it_runs(channel, executed)?;
     channel.send(&Report::Running, &[]).during(Step::Fork)?;
-    // All that it does from here on is wait.
-    raw::release();
-    // Without a list of its own PID 1 still has no privileges; nothing depends on it.
-    let _ = seccomp::restrict_init(&tree);
     Ok(watch)
 }
 
@@ -134,6 +134,7 @@ struct Watch {
     worker: Pid,
     signals: SignalFd,
     others: Others,
+    tree: Tree,
 }
 
 impl Watch {
@@ -152,11 +153,16 @@ impl Watch {
 
     /// Returns the exit code of PID 1: the worker's, or 128 and the number of the signal that ended it.
     fn until_the_end(&self, channel: &Channel) -> i32 {
+        let mut patience = PollTimeout::from(SETTLING);
         loop {
-            let Ok((asked, signalled)) = self.wait_for_news(channel) else {
+            let Ok((asked, signalled)) = self.wait_for_news(channel, patience) else {
                 self.end_the_others();
                 return LET_GO;
             };
+            if !(asked || signalled) {
+                self.settle();
+                patience = PollTimeout::NONE;
+            }
             if signalled && let Some(status) = self.handle_signals() {
                 self.end_the_others();
                 // A core that is gone needs no report.
@@ -175,11 +181,18 @@ impl Watch {
         }
     }
 
-    /// Whether the core has something to say, or ended, and whether a signal arrived.
-    fn wait_for_news(&self, channel: &Channel) -> nix::Result<(bool, bool)> {
+    /// All that it does from here on is wait.
+    fn settle(&self) {
+        raw::release();
+        // Without a list of its own PID 1 still has no privileges; nothing depends on it.
+        let _ = seccomp::restrict_init(&self.tree);
+    }
+
+    /// Whether the core has something to say, or ended, and whether a signal arrived; neither when it took too long.
+    fn wait_for_news(&self, channel: &Channel, patience: PollTimeout) -> nix::Result<(bool, bool)> {
         let mut sources =
             [PollFd::new(channel.as_fd(), PollFlags::POLLIN), PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        while let Err(error) = poll(&mut sources, PollTimeout::NONE) {
+        while let Err(error) = poll(&mut sources, patience) {
             if error != nix::Error::EINTR {
                 return Err(error);
             }
