@@ -1,18 +1,23 @@
 //! A native function that measures its way through the core: built by `functions.py` with `rustc -O`, std only.
 //!
 //! `serve PORT` answers any HTTP request with nothing: what a round trip over loopback costs by itself. As a function it
-//! publishes to itself, by one subscription, and takes its own messages: 500 one after the other for the way of each, then
-//! 800 at once for how many go through in a second; then it asks the core and the bare server in turns.
+//! publishes to itself, by one subscription, and takes its own messages: one after the other for the way of each, then many
+//! at once for how many go through in a second. It says on one line what it found, or what did not arrive, and then has
+//! the next function begin.
 
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-const SINGLE: usize = 500;
+const SINGLE: usize = 1000;
+const ROUNDS: usize = 5;
+/// Fewer than the 1024 messages that may wait.
 const AT_ONCE: usize = 800;
+/// A message that takes longer is lost.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// One kept connection.
 struct Http(BufReader<TcpStream>);
@@ -24,15 +29,18 @@ impl Http {
         Self(BufReader::new(stream))
     }
 
-    /// The value of `wanted` among the headers, and the body.
-    fn ask(&mut self, head: &str, body: &[u8], wanted: &str) -> (String, Vec<u8>) {
+    /// The value of `wanted` among the headers. Panics where the core refuses, or has closed the connection.
+    fn ask(&mut self, head: &str, body: &[u8], wanted: &str) -> String {
         let mut request = format!("{head}\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
         request.extend_from_slice(body);
         self.0.get_mut().write_all(&request).expect("the core reads");
         let (mut length, mut value, mut line) = (0, String::new(), String::new());
+        self.0.read_line(&mut line).expect("the core answers");
+        let status = line.trim_end().to_owned();
         loop {
             line.clear();
-            self.0.read_line(&mut line).expect("the core answers");
+            let read = self.0.read_line(&mut line).expect("the core answers");
+            assert!(read > 0, "the core closed the connection after {status:?}");
             let line = line.trim_end();
             if line.is_empty() {
                 break;
@@ -47,7 +55,8 @@ impl Http {
         }
         let mut body = vec![0; length];
         self.0.read_exact(&mut body).expect("the whole body");
-        (value, body)
+        assert!(status.starts_with("HTTP/1.1 20"), "{status}: {}", String::from_utf8_lossy(&body));
+        value
     }
 }
 
@@ -88,8 +97,72 @@ fn variable(name: &str) -> String {
     env::var(name).unwrap_or_default()
 }
 
-fn publish(http: &mut Http, head: &str, number: usize) {
-    http.ask(head, number.to_string().as_bytes(), "");
+/// What publishes on a topic, and hears what arrives there.
+struct Bench {
+    core: Http,
+    token: String,
+    arrivals: Receiver<Instant>,
+}
+
+impl Bench {
+    /// `context` is the client context, in Base64, which has the topic.
+    fn publish(&mut self, context: &str, number: usize) {
+        let head = format!(
+            "POST /2016-11-01/functions/arn:aws:lambda:::function:GGRouter HTTP/1.1\r\nAuthorization: {}\r\n\
+             X-Amz-Client-Context: {context}\r\nX-Amz-Invocation-Type: Event",
+            self.token
+        );
+        self.core.ask(&head, number.to_string().as_bytes(), "");
+    }
+
+    fn arrival(&self, what: &str, number: usize) -> Result<Instant, String> {
+        self.arrivals.recv_timeout(LONGEST).map_err(|why| format!("{what}, message {number} did not arrive: {why}"))
+    }
+
+    /// From before a message is published until it is there again, in microseconds.
+    fn way(&mut self, context: &str, number: usize) -> Result<f64, String> {
+        let sent = Instant::now();
+        self.publish(context, number);
+        Ok((self.arrival("one after the other", number)? - sent).as_secs_f64() * 1e6)
+    }
+
+    /// Messages a second, of as many as may wait.
+    fn rate(&mut self, context: &str) -> Result<f64, String> {
+        let began = Instant::now();
+        (0..AT_ONCE).for_each(|number| self.publish(context, number));
+        let mut last = began;
+        for number in 0..AT_ONCE {
+            last = self.arrival("at once", number)?;
+        }
+        Ok(AT_ONCE as f64 / (last - began).as_secs_f64())
+    }
+
+    fn measure(&mut self, context: &str) -> Result<String, String> {
+        self.way(context, 0)?;
+        let mut ways = (0..SINGLE).map(|number| self.way(context, number)).collect::<Result<Vec<_>, _>>()?;
+        let mut rates = (0..ROUNDS).map(|_| self.rate(context)).collect::<Result<Vec<_>, _>>()?;
+        let [typical, slow] = [50, 99].map(|percent| percentile(&mut ways, percent));
+        let [least, middle, most] = [0, 50, 100].map(|percent| percentile(&mut rates, percent));
+        Ok(format!(
+            "way of a message p50 {typical:.0} us, p99 {slow:.0} us ({SINGLE}); {middle:.0} messages/s \
+             ({least:.0} to {most:.0} in {ROUNDS} rounds of {AT_ONCE})"
+        ))
+    }
+}
+
+/// Takes messages and answers them; when each arrived.
+fn take(api: &str) -> Receiver<Instant> {
+    let (arrived, arrivals) = mpsc::channel();
+    let mut http = Http::to(api);
+    thread::spawn(move || {
+        loop {
+            let next = "GET /2018-06-01/runtime/invocation/next HTTP/1.1";
+            let id = http.ask(next, b"", "lambda-runtime-aws-request-id");
+            let _ = arrived.send(Instant::now());
+            http.ask(&format!("POST /2018-06-01/runtime/invocation/{id}/response HTTP/1.1"), b"{}", "");
+        }
+    });
+    arrivals
 }
 
 fn main() {
@@ -98,39 +171,13 @@ fn main() {
         return serve(&arguments[2]);
     }
     let api = variable("AWS_LAMBDA_RUNTIME_API");
-    let (arrived, arrivals) = mpsc::channel();
-    let taking = api.clone();
-    thread::spawn(move || {
-        let mut http = Http::to(&taking);
-        loop {
-            let next = "GET /2018-06-01/runtime/invocation/next HTTP/1.1";
-            let (id, _) = http.ask(next, b"", "lambda-runtime-aws-request-id");
-            let _ = arrived.send(Instant::now());
-            http.ask(&format!("POST /2018-06-01/runtime/invocation/{id}/response HTTP/1.1"), b"{}", "");
-        }
-    });
-    let (token, context) = (variable("AWS_CONTAINER_AUTHORIZATION_TOKEN"), variable("CONTEXT"));
-    let head = format!(
-        "POST /2016-11-01/functions/arn:aws:lambda:::function:GGRouter HTTP/1.1\r\nAuthorization: {token}\r\n\
-         X-Amz-Client-Context: {context}\r\nX-Amz-Invocation-Type: Event"
-    );
-    let mut core = Http::to(&api);
-    let mut ways: Vec<f64> = (0..SINGLE)
-        .map(|number| {
-            let sent = Instant::now();
-            publish(&mut core, &head, number);
-            (arrivals.recv().expect("it arrives") - sent).as_secs_f64() * 1e6
-        })
-        .collect();
-    let began = Instant::now();
-    (0..AT_ONCE).for_each(|number| publish(&mut core, &head, number));
-    let last = (0..AT_ONCE).map(|_| arrivals.recv().expect("it arrives")).last().expect("some");
-    let rate = AT_ONCE as f64 / (last - began).as_secs_f64();
-    println!(
-        "result native: message path p50 {:.0} us, p99 {:.0} us; {rate:.0} messages/s",
-        percentile(&mut ways, 50),
-        percentile(&mut ways, 99)
-    );
+    let arrivals = take(&api);
+    let mut bench = Bench { core: Http::to(&api), token: variable("AWS_CONTAINER_AUTHORIZATION_TOKEN"), arrivals };
+    match bench.measure(&variable("CONTEXT")) {
+        Ok(found) => println!("result native: {found}"),
+        Err(why) => println!("result native: FAILED: {why}"),
+    }
+    bench.publish(&variable("NEXT"), 0);
     loop {
         thread::park();
     }

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""How fast functions speak with the core: a native one and a Python one, in sandboxes of a demo's core, beside a bare HTTP
-server over loopback. As root: functions.py PATH-OF-MARGAY. What the functions found is printed from their logs.
+"""How fast functions speak with the core: a native one and, after it, a Python one, in sandboxes of a demo's core, beside a
+bare HTTP server over loopback. As root: functions.py PATH-OF-MARGAY. Takes a minute and a half, most of which is the demo's
+own deployment, which has to be confirmed first. What the functions found is printed from their logs; where one says nothing,
+the end of its log is, with what the core knows.
 """
 
 import base64
@@ -8,6 +10,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +19,10 @@ import time
 
 HERE = pathlib.Path(__file__).parent
 ARN = "arn:aws:lambda:eu-central-1:123456789012:function:%s:1"
+NAMES = ["native", "python"]
+
+# Seconds for the demo's start, for the confirmation of its deployment, and for the functions.
+START, DEPLOY, MEASURE = 20, 80, 60
 
 
 def free_port():
@@ -24,62 +31,111 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def until(seconds, attempt):
+    """What `attempt` gives once it is true, or the last thing that it gave."""
+    deadline = time.monotonic() + seconds
+    while not (given := attempt()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return given
+
+
+def context(topic):
+    return base64.b64encode(json.dumps({"custom": {"subject": topic}}).encode()).decode()
+
+
 def function(name, executable, variables):
     return {"Id": name, "FunctionArn": ARN % name, "FunctionConfiguration": {
-        "Executable": executable, "MemorySize": 65536, "Timeout": 30, "Pinned": True,
+        "Executable": executable, "MemorySize": 65536, "Timeout": 60, "Pinned": True,
         "Environment": {"Variables": variables}}}
+
+
+def subscription(target):
+    return {"Id": target, "Source": ARN % "native", "Target": ARN % target, "Subject": "bench/" + target}
+
+
+class Device:
+    """The demo's device, below `folder`."""
+
+    def __init__(self, margay, folder):
+        self.margay, self.folder = margay, folder
+        self.root = folder / "demo/greengrass"
+        self.logs = self.root / "ggc/var/log/user/eu-central-1/123456789012"
+
+    def run(self, *arguments):
+        command = [self.margay, *arguments, "--config", self.root / "config/config.json"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    def add_functions(self, native, bare_port):
+        """The group with the functions; their code at its place."""
+        code = self.root / "ggc/deployment/lambda"
+        for name, source, target in [("native", native, "run"), ("python", HERE / "function.py", "app.py")]:
+            (code / (ARN % name)).mkdir(parents=True)
+            shutil.copy(source, code / (ARN % name) / target)
+        group = json.loads((self.root / "ggc/deployment/group/group.json").read_text())
+        group.setdefault("FunctionDefinitionVersion", {}).setdefault("Functions", []).extend([
+            function("native", "run", {"CONTEXT": context("bench/native"), "NEXT": context("bench/python")}),
+            function("python", "app.handler", {"BARE_PORT": str(bare_port), "TOPIC": "bench/nobody"})])
+        group["SubscriptionDefinitionVersion"]["Subscriptions"].extend(map(subscription, NAMES))
+        wanted = self.folder / "group.json"
+        wanted.write_text(json.dumps(group))
+        return wanted
+
+    def deploy(self, group):
+        """Whether the core has taken the deployment: it refuses while the one before is not confirmed."""
+        self.said = self.run("deploy", group)
+        return self.said.returncode == 0
+
+    def log(self, name):
+        log = self.logs / (name + ".log")
+        return log.read_text().splitlines() if log.exists() else []
+
+    def results(self):
+        lines = {name: [line.split("result ", 1)[1] for line in self.log(name) if "result " in line] for name in NAMES}
+        return {name: said[-1] for name, said in lines.items() if said}
+
+    def explain(self, silent):
+        for name in silent:
+            print(f"{name} printed nothing; the end of its log:", *self.log(name)[-20:], sep="\n  ")
+        for arguments in [["status"], ["functions"], ["deployments"]]:
+            said = self.run(*arguments)
+            print(f"margay {arguments[0]}:", said.stdout + said.stderr, sep="\n")
+
+
+def measure(device, group):
+    if not until(DEPLOY, lambda: device.deploy(group)):
+        device.explain([])
+        sys.exit("the deployment was refused: " + device.said.stdout + device.said.stderr)
+    until(MEASURE, lambda: len(device.results()) == len(NAMES))
+    found = device.results()
+    print(*found.values(), sep="\n")
+    silent = [name for name in NAMES if name not in found]
+    if silent:
+        device.explain(silent)
+    if silent or any("FAILED" in line for line in found.values()):
+        sys.exit("not everything was measured")
 
 
 def main():
     margay = str(pathlib.Path(sys.argv[1]).resolve())
     folder = pathlib.Path(tempfile.mkdtemp(prefix="margay-functions-"))
     native = folder / "native"
-    subprocess.run(["rustc", "-O", "--edition", "2024", "-o", native, HERE / "function.rs"], check=True)
-    port = free_port()
-    bare = subprocess.Popen([native, "serve", str(port)])
-    demo = subprocess.Popen([margay, "demo", "--dir", folder / "demo", "--fps", "1"], stdout=subprocess.PIPE, text=True)
+    device = Device(margay, folder)
+    children = []
     try:
-        for line in demo.stdout:
-            if line.startswith("core"):
-                break
-        root = folder / "demo/greengrass"
-        code = root / "ggc/deployment/lambda"
-        for name, source, target in [("native", native, "run"), ("python", HERE / "function.py", "app.py")]:
-            (code / (ARN % name)).mkdir(parents=True)
-            shutil.copy(source, code / (ARN % name) / target)
-        context = base64.b64encode(json.dumps({"custom": {"subject": "bench/native"}}).encode()).decode()
-        document = root / "ggc/deployment/group/group.json"
-        group = json.loads(document.read_text())
-        group.setdefault("FunctionDefinitionVersion", {}).setdefault("Functions", []).extend([
-            function("native", "run", {"CONTEXT": context}),
-            function("python", "app.handler", {"BARE_PORT": str(port), "TOPIC": "bench/python"})])
-        group["SubscriptionDefinitionVersion"]["Subscriptions"].append(
-            {"Id": "bench", "Source": ARN % "native", "Target": ARN % "native", "Subject": "bench/#"})
-        wanted = folder / "group.json"
-        wanted.write_text(json.dumps(group))
-        config = root / "config/config.json"
-        deploy = [margay, "deploy", wanted, "--wait", "--config", config]
-        # The demo's own deployment is confirmed first.
-        while subprocess.run(deploy, capture_output=True).returncode:
-            time.sleep(1)
-        logs = root / "ggc/var/log/user/eu-central-1/123456789012"
-        deadline = time.monotonic() + 300
-        found = {}
-        while len(found) < 2 and time.monotonic() < deadline:
-            for log in logs.glob("*.log"):
-                for line in log.read_text().splitlines():
-                    if "result " in line:
-                        found[log.stem] = line.split("result ", 1)[1]
-            time.sleep(0.5)
-        for line in found.values():
-            print(line)
-        if len(found) < 2:
-            subprocess.run([margay, "functions", "--config", config])
-            sys.exit("no result")
+        subprocess.run(["rustc", "-O", "--edition", "2024", "-o", native, HERE / "function.rs"], check=True)
+        port = free_port()
+        children.append(subprocess.Popen([native, "serve", str(port)]))
+        said = folder / "said"
+        with said.open("w") as output:
+            demo = [margay, "demo", "--dir", folder / "demo", "--fps", "1", "--no-page"]
+            children.append(subprocess.Popen(demo, stdout=output, stderr=output))
+        if not until(START, lambda: any(line.startswith("core") for line in said.read_text().splitlines())):
+            sys.exit("the demo did not start:\n" + said.read_text())
+        measure(device, device.add_functions(native, port))
     finally:
-        demo.terminate()
-        demo.wait()
-        bare.terminate()
+        for child in reversed(children):
+            child.send_signal(signal.SIGTERM)
+            child.wait()
         shutil.rmtree(folder, ignore_errors=True)
 
 

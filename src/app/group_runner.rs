@@ -145,8 +145,7 @@ impl Runner for GroupRunner {
             }
         }
         self.scene.learning.replace(services, group);
-        self.replace_functions(group).await;
-        self.exchange_routes(group);
+        self.replace_functions_and_routes(group).await;
         Ok(())
     }
 
@@ -157,8 +156,7 @@ impl Runner for GroupRunner {
         }
         let services = self.scene.learning.prepare_again(group, &self.engines);
         self.scene.learning.replace(services, group);
-        self.replace_functions(group).await;
-        self.exchange_routes(group);
+        self.replace_functions_and_routes(group).await;
         for camera in self.scene.cameras() {
             if let Some(staged) = group.packages.get(&camera.connector.model_resource) {
                 self.insisting.push(Insisting::begin(camera.classifier, staged.model.clone()));
@@ -250,9 +248,10 @@ impl GroupRunner {
         if misses.is_empty() { Ok(()) } else { Err(function::Misses(misses).into()) }
     }
 
-    /// The functions, each as far as it can run: none of them keeps a deployment from its end.
-    async fn replace_functions(&self, group: &GroupVersion) {
-        self.scene.functions.replace(FunctionSettings::new(&self.config).of_group(group)).await;
+    /// The functions, each as far as it can run, and the subscriptions: none of them keeps a deployment from its end.
+    async fn replace_functions_and_routes(&self, group: &GroupVersion) {
+        let wanted = FunctionSettings::new(&self.config).of_group(group);
+        self.scene.functions.replace(wanted, || self.exchange_routes(group)).await;
     }
 
     fn start(&self, connector: &ImageClassifier, place: usize) -> Result<Camera, DeploymentError> {

@@ -51,23 +51,30 @@ impl Functions {
     }
 
     /// Runs `wanted`, and nothing else. One that cannot run is in the status with its reason, and keeps no other.
-    pub async fn replace(&self, wanted: Vec<Settings>) {
+    ///
+    /// `exchange` puts the subscriptions into place, when every function can be given messages and no new one has begun: what
+    /// it publishes as its first act has somewhere to go.
+    pub async fn replace(&self, wanted: Vec<Settings>, exchange: impl FnOnce()) {
         let running = std::mem::take(&mut *self.lock());
         let (kept, ended): (Vec<Running>, Vec<Running>) =
             running.into_iter().partition(|running| wanted.contains(&running.settings) && running.task.is_some());
         let mut inboxes = self.end(ended).await;
         let mut now = Vec::with_capacity(wanted.len());
         let mut kept = kept;
+        let (begin, begun) = watch::channel(());
         for settings in wanted {
             match kept.iter().position(|running| *running.settings == settings) {
                 Some(place) => now.push(kept.swap_remove(place)),
                 None => {
                     let inbox = inboxes.remove(settings.arn());
-                    now.push(self.start(settings, inbox));
+                    now.push(self.start(settings, inbox, begun.clone()));
                 }
             }
         }
         *self.lock() = now;
+        drop(inboxes);
+        exchange();
+        drop(begin);
     }
 
     /// How they stand.
@@ -109,7 +116,8 @@ impl Functions {
         ended.into_iter().filter_map(|(arn, inbox)| Some((arn, inbox?))).collect()
     }
 
-    fn start(&self, settings: Settings, inbox: Option<Inbox>) -> Running {
+    /// It takes messages at once, and starts processes when the sender of `begun` is gone.
+    fn start(&self, settings: Settings, inbox: Option<Inbox>, mut begun: watch::Receiver<()>) -> Running {
         let arn = settings.arn().to_owned();
         let (requests, receiver) = mpsc::channel(1);
         let pinned = settings.function.pinned;
@@ -121,7 +129,11 @@ impl Functions {
                 let handle = Handle::new(&arn, requests, self.work_items, status);
                 let supervisor = Supervisor::new(Arc::new(origin), self.clock.clone(), receiver, tell);
                 let (stop, stopped) = oneshot::channel();
-                let task = tokio::spawn(supervisor.run(stopped));
+                let task = tokio::spawn(async move {
+                    // Nothing is sent: an error is what ends the wait.
+                    let _ = begun.changed().await;
+                    supervisor.run(stopped).await;
+                });
                 self.hub.enter(handle.clone());
                 let porter = self.bring_messages(&handle, inbox);
                 Running { settings, handle, task: Some((stop, task)), porter }

@@ -2,12 +2,14 @@
 
 use std::fs;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use margay::function::FunctionState;
 use serde_json::{Value, json};
 
 use crate::support::device::Device;
 use crate::support::functions::{
-    add, arn, bring, clients, code, connect, has_python, listens, of, runtime_client, send, topic,
+    add, arn, bring, clients, code, connect, has_python, is_root, listens, of, runtime_client, send, topic,
 };
 use crate::support::program::{self, assert_code};
 use crate::support::viewer::Viewer;
@@ -259,4 +261,35 @@ fn a_function_without_code_is_named_and_comes_to_life_when_its_code_is_deployed(
     device.wait_for("the function", |status| {
         of(status, "late").is_some_and(|function| function.state == FunctionState::Running)
     });
+}
+
+/// Publishes as its first act, sooner than any interpreter could.
+const EARLY: &str = "#!/bin/bash
+exec 3<>/dev/tcp/${AWS_LAMBDA_RUNTIME_API/://}
+printf 'POST /2016-11-01/functions/arn:aws:lambda:::function:GGRouter HTTP/1.1\\r\\nHost: core\\r\\nAuthorization: %s\\r\\n\
+X-Amz-Client-Context: %s\\r\\nX-Amz-Invocation-Type: Event\\r\\nContent-Length: 5\\r\\n\\r\\nearly' \\
+    \"$AWS_CONTAINER_AUTHORIZATION_TOKEN\" \"$CONTEXT\" >&3
+exec sleep 1000
+";
+
+#[test]
+fn what_a_pinned_function_publishes_as_its_first_act_goes_where_subscriptions_say() {
+    if !is_root() {
+        return;
+    }
+    let mut device = Device::new();
+    let context = json!({ "custom": { "subject": format!("{}/out", topic("early")) } }).to_string();
+    let variables = json!({ "Variables": { "CONTEXT": STANDARD.encode(context) } });
+    add(&mut device, "early", EARLY, json!({ "Pinned": true, "Environment": variables }));
+    connect(&mut device, "early");
+    // They come after it in the group: there is much to do before the subscriptions.
+    for number in 0..1000 {
+        add(&mut device, &format!("later-{number}"), "#!/bin/sh\nexit 0\n", json!({}));
+    }
+    device.write();
+    let _core = device.start();
+    let status = device.wait_for("the message", |status| {
+        status.router.subscriptions.get("early-out").is_some_and(|messages| *messages > 0) || status.router.no_route > 0
+    });
+    assert_eq!(status.router.no_route, 0, "{status:?}");
 }

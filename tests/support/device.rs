@@ -77,7 +77,8 @@ impl Device {
         let device = Self {
             parameters: json!({
                 "MLModelResourceId": "model", "MLModelDestinationPath": "/models/signs", "CameraResourceId": "camera",
-                "CameraName": "road", "FramesPerSecond": "20", "Repeat": "true", "TopK": "3", "MemoryLimitKB": "262144"
+                "CameraName": "road", "FramesPerSecond": if super::emulated() { "1" } else { "20" }, "Repeat": "true",
+                "TopK": "3", "MemoryLimitKB": "262144"
             }),
             camera: Path::new("models/signs/frames").canonicalize().unwrap(),
             subject: format!("margay/{THING}/#"),

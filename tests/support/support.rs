@@ -52,6 +52,12 @@ pub fn skipped_unless_set(variable: &str, script: &str) -> Option<std::path::Pat
     path
 }
 
+/// Whether the processor is emulated (`tests/vm/functions.sh`): an unoptimised classifier takes all of it at a few frames a
+/// second.
+pub fn emulated() -> bool {
+    std::env::var_os("MARGAY_TEST_EMULATED").is_some()
+}
+
 /// `normal`, or the count that `MARGAY_TEST_SCALE` multiplies it to.
 pub fn scaled(normal: u64) -> u64 {
     let scale = std::env::var("MARGAY_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1);
