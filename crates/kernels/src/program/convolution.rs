@@ -14,7 +14,7 @@ use crate::bounds::Touched;
 use crate::error::PlanError;
 use crate::kernel::pointwise::{Operand, PointwiseCall};
 use crate::kernel::set::{KernelSet, LOOSE_PIXELS, TILE_STEPS};
-use crate::kernel::tile::{Run, TileCall, TileKernel, TilePlace};
+use crate::kernel::tile::{READ_ON, Run, TileCall, TileKernel, TilePlace};
 use crate::layout::LANES;
 
 pub(crate) const CONVOLUTION: &str = "convolution";
@@ -87,7 +87,7 @@ pub(crate) struct ConvolutionStep {
     runs: Vec<Run>,
     /// Floats between the windows of neighbouring pixels.
     step: usize,
-    /// Whether tiles may read the float behind each run.
+    /// Whether tiles may read on behind each run.
     reads_on: bool,
     /// Whether the activation is none that tiles apply.
     activates: bool,
@@ -170,7 +170,7 @@ impl ConvolutionStep {
             set,
         };
         let mut all = step.bands.iter().flat_map(|planned| (0..step.tiles.len()).map(move |tile| (planned, tile)));
-        step.reads_on = all.all(|(planned, tile)| step.holds_input(planned, tile, 1));
+        step.reads_on = all.all(|(planned, tile)| step.holds_input(planned, tile, READ_ON));
         Ok(step)
     }
 
@@ -287,7 +287,7 @@ impl Step for ConvolutionStep {
             proven(band.block + band.blocks() <= self.output.blocks(), STEP, "output blocks")?;
             proven(planned.whole <= runs.len(), STEP, "runs")?;
             for (number, (tile, placed)) in self.tiles.iter().zip(&self.places).enumerate() {
-                proven(self.holds_input(planned, number, usize::from(self.reads_on)), STEP, "input")?;
+                proven(self.holds_input(planned, number, if self.reads_on { READ_ON } else { 0 }), STEP, "input")?;
                 for half in 0..2 {
                     let length = tile.length(half);
                     if length == 0 {
