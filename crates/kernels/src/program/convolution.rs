@@ -106,7 +106,9 @@ impl ConvolutionStep {
         let step = packed.window.stride[1] * input.layout.pixel();
         let most = if TILE_STEPS.contains(&step) { set.pixels } else { LOOSE_PIXELS };
         let shape = output.shape();
-        let mut tiles = cut(shape.height, shape.width, most);
+        let is_one_row = set.is_narrow && is_one_row(&packed.window, &output, [Some(&input), residual.as_ref()]);
+        let (rows, columns) = if is_one_row { (1, shape.pixels()) } else { (shape.height, shape.width) };
+        let mut tiles = cut(rows, columns, most);
         let neighbours = if set.is_narrow { NEIGHBOURS } else { 1 };
         for part in tiles.chunks_mut(neighbours) {
             part.sort_by_key(|tile| tile.pixels);
@@ -254,6 +256,14 @@ impl ConvolutionStep {
             }
         }
     }
+}
+
+/// Whether all pixels lie in one row, each above the one that it comes from: no tile need end where a row of the picture does.
+fn is_one_row(window: &Window, output: &Region, others: [Option<&Region>; 2]) -> bool {
+    let sides = |region: &Region| (region.layout.shape.height, region.layout.shape.width);
+    let lies_alike =
+        |region: &Region| region.layout.halo == 0 && !region.layout.is_planar && sides(region) == sides(output);
+    *window == Window::square(1, 1, 0) && lies_alike(output) && others.into_iter().flatten().all(lies_alike)
 }
 
 /// Leading runs of a whole block.
