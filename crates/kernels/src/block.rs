@@ -10,6 +10,8 @@
 
 #![allow(clippy::needless_range_loop, reason = "indices over registers, of which the compiler leaves none")]
 
+use std::sync::atomic::{Ordering, compiler_fence};
+
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -50,6 +52,9 @@ pub(crate) trait Block: Copy {
     const FORM: Form;
     /// Whether tensors hold bytes less 128.
     const SIGNED: bool;
+    /// Whether the registers hold little but a kernel's sums, so that pixels are multiplied one after the other: the
+    /// compiler would go about several at once, and put sums on the stack.
+    const ONE_BY_ONE: bool = false;
 
     /// Sixteen sums.
     unsafe fn load(from: *const i32) -> Self;
@@ -97,6 +102,14 @@ pub(crate) trait Block: Copy {
     }
 }
 
+/// Between the products of two pixels, where those of one come first ([`Block::ONE_BY_ONE`]).
+#[inline(always)]
+pub(crate) fn next_pixel<B: Block>() {
+    if B::ONE_BY_ONE {
+        compiler_fence(Ordering::SeqCst);
+    }
+}
+
 /// Sums that can be of products of sixteen bits as well: two for each channel, where there are four bytes otherwise.
 pub(crate) trait Pairs: Block {
     /// For each channel, the bytes of a pixel and of the one below it: sixteen bytes each.
@@ -117,6 +130,7 @@ impl<B: Pairs> Block for OfPairs<B> {
 
     const FORM: Form = Form::Pairs;
     const SIGNED: bool = B::SIGNED;
+    const ONE_BY_ONE: bool = B::ONE_BY_ONE;
 
     #[inline(always)]
     unsafe fn load(from: *const i32) -> Self {

@@ -40,6 +40,28 @@ pub(crate) trait Vector: Copy {
         let _ = factors;
         addend
     }
+    /// Four vectors that stand side by side, after which the pointer stands behind them.
+    #[inline(always)]
+    unsafe fn load_four(from: &mut *const f32) -> [Self; 4] {
+        // SAFETY: the caller's promise, of four vectors.
+        unsafe {
+            let first = *from;
+            *from = first.add(4 * Self::LANES);
+            let load = first.add(Self::LANES);
+            [
+                Self::load(first),
+                Self::load(load),
+                Self::load(load.add(Self::LANES)),
+                Self::load(load.add(2 * Self::LANES)),
+            ]
+        }
+    }
+    /// The same number, of which the compiler forgets how it was computed, so that it stays in a register; as it is where
+    /// registers are not what is wanting.
+    #[inline(always)]
+    fn settled(number: usize) -> usize {
+        number
+    }
     /// `self · factor + addend`, rounded once where the instruction set can.
     unsafe fn fma(self, factor: Self, addend: Self) -> Self;
     /// 1 / x of normal numbers whose reciprocal is one, to about 2 units in the last place.

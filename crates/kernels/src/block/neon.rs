@@ -120,28 +120,67 @@ unsafe fn store_floats(sums: Four, factors: *const f32, addends: *const f32, to:
     }
 }
 
-/// Adds four products to each of four sums, by way of sixteen bits: two products of signed bytes, none of the weights
-/// -128, fit them.
+/// Adds four products to each of eight sums, by way of sixteen bits: two products of signed bytes, none of the weights
+/// -128, fit them. Of intrinsics, the compiler would compute the products of many sums first, and put sums on the stack; without
+/// `pure`, it keeps to the order of [`super::next_pixel`].
 #[inline(always)]
-unsafe fn dot_baseline(sums: int32x4_t, input: int8x16_t, weights: int8x16_t) -> int32x4_t {
-    // SAFETY: NEON is present on all of 64-bit Arm.
+unsafe fn dot_two(sums: [int32x4_t; 2], input: [int8x16_t; 2], weights: [int8x16_t; 2]) -> [int32x4_t; 2] {
+    let [mut first, mut second] = sums;
+    // SAFETY: NEON is present on all of 64-bit Arm; registers are all that is touched.
     unsafe {
-        let low = vmull_s8(vget_low_s8(input), vget_low_s8(weights));
-        let high = vmull_high_s8(input, weights);
-        vpadalq_s16(sums, vpaddq_s16(low, high))
+        asm!(
+            "smull {a:v}.8h, {i:v}.8b, {w:v}.8b",
+            "smull2 {b:v}.8h, {i:v}.16b, {w:v}.16b",
+            "smull {c:v}.8h, {j:v}.8b, {x:v}.8b",
+            "smull2 {d:v}.8h, {j:v}.16b, {x:v}.16b",
+            "addp {a:v}.8h, {a:v}.8h, {b:v}.8h",
+            "addp {c:v}.8h, {c:v}.8h, {d:v}.8h",
+            "sadalp {first:v}.4s, {a:v}.8h",
+            "sadalp {second:v}.4s, {c:v}.8h",
+            first = inout(vreg) first, second = inout(vreg) second,
+            i = in(vreg) input[0], j = in(vreg) input[1], w = in(vreg) weights[0], x = in(vreg) weights[1],
+            a = out(vreg) _, b = out(vreg) _, c = out(vreg) _, d = out(vreg) _,
+            options(nomem, nostack, preserves_flags)
+        );
+    }
+    [first, second]
+}
+
+/// Adds four products to each of sixteen sums, without the instructions for it.
+#[inline(always)]
+unsafe fn dot_baseline(sums: Four, input: Bytes, weights: Bytes) -> Four {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let [a, b] = dot_two([sums[0], sums[1]], [input[0], input[1]], [weights[0], weights[1]]);
+        let [c, d] = dot_two([sums[2], sums[3]], [input[2], input[3]], [weights[2], weights[3]]);
+        [a, b, c, d]
+    }
+}
+
+/// Adds four products to each of sixteen sums.
+#[inline(always)]
+unsafe fn dot_product(sums: Four, input: Bytes, weights: Bytes) -> Four {
+    // SAFETY: the caller's promise.
+    unsafe {
+        [
+            dot_quarter(sums[0], input[0], weights[0]),
+            dot_quarter(sums[1], input[1], weights[1]),
+            dot_quarter(sums[2], input[2], weights[2]),
+            dot_quarter(sums[3], input[3], weights[3]),
+        ]
     }
 }
 
 /// Adds four products to each of four sums. The intrinsic is not stable.
 #[inline(always)]
-unsafe fn dot_product(mut sums: int32x4_t, input: int8x16_t, weights: int8x16_t) -> int32x4_t {
+unsafe fn dot_quarter(mut sums: int32x4_t, input: int8x16_t, weights: int8x16_t) -> int32x4_t {
     // SAFETY: the machine has the dot product instructions; registers are all that is touched.
     unsafe {
         asm!(
             ".arch_extension dotprod",
             "sdot {sums:v}.4s, {input:v}.16b, {weights:v}.16b",
             sums = inout(vreg) sums, input = in(vreg) input, weights = in(vreg) weights,
-            options(pure, nomem, nostack, preserves_flags)
+            options(nomem, nostack, preserves_flags)
         );
     }
     sums
@@ -160,6 +199,7 @@ macro_rules! block_of_four {
 
             const FORM: Form = $form;
             const SIGNED: bool = true;
+            const ONE_BY_ONE: bool = true;
 
             #[inline(always)]
             unsafe fn load(from: *const i32) -> Self {
@@ -187,16 +227,8 @@ macro_rules! block_of_four {
 
             #[inline(always)]
             unsafe fn dot(self, input: Self::Input, weights: Self::Weights) -> Self {
-                let [a, b, c, d] = self.0;
                 // SAFETY: the caller's promise.
-                unsafe {
-                    Self([
-                        $dot(a, input[0], weights[0]),
-                        $dot(b, input[1], weights[1]),
-                        $dot(c, input[2], weights[2]),
-                        $dot(d, input[3], weights[3]),
-                    ])
-                }
+                Self(unsafe { $dot(self.0, input, weights) })
             }
 
             #[inline(always)]

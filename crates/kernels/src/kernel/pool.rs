@@ -1,6 +1,8 @@
 //! Greatest element or mean of a window, one row of one channel block at a time. Windows are clipped to the picture, so
 //! that the halo is never read: its zeros would be greater than a negative maximum.
 
+use std::ops::Range;
+
 use crate::layout::LANES;
 use crate::vector::Vector;
 
@@ -49,7 +51,14 @@ pub(crate) type PoolKernel = unsafe fn(&PoolCall);
 /// As for every kernel (`kernel.rs`). Every window has an element inside the picture.
 #[inline(always)]
 pub(crate) unsafe fn pool<V: Vector>(call: &PoolCall) {
-    for pixel in 0..call.pixels {
+    let mut done = 0..0;
+    if V::BY_LANE && !call.is_average && (call.window, call.rows.1 - call.rows.0) == (THREE, THREE) && call.stride == 2
+    {
+        done = whole_windows(call);
+        // SAFETY: the caller's promise; these windows are inside the picture.
+        unsafe { row_of_greatest::<V>(call, &done) };
+    }
+    for pixel in (0..done.start).chain(done.end..call.pixels) {
         let from = pixel * call.stride;
         let first = from.saturating_sub(call.padding);
         let last = (from + call.window).saturating_sub(call.padding).min(call.width);
@@ -84,6 +93,61 @@ pub(crate) unsafe fn pool<V: Vector>(call: &PoolCall) {
 
 /// The side of most windows, which have a kernel of their own.
 const THREE: usize = 3;
+
+/// Neighbouring pixels whose windows are not clipped at the sides.
+fn whole_windows(call: &PoolCall) -> Range<usize> {
+    let first = call.padding.div_ceil(call.stride).min(call.pixels);
+    let last = match (call.width + call.padding).checked_sub(call.window) {
+        Some(room) => (room / call.stride + 1).clamp(first, call.pixels),
+        None => first,
+    };
+    first..last
+}
+
+/// The greatest elements of neighbouring windows of 3 × 3 that lie two columns apart: the column that two of them see is
+/// gone over once.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn row_of_greatest<V: Vector>(call: &PoolCall, pixels: &Range<usize>) {
+    if pixels.is_empty() {
+        return;
+    }
+    let first = call.rows.0 * call.row + (pixels.start * call.stride - call.padding) * LANES;
+    for lane in (0..LANES).step_by(2 * V::LANES) {
+        // SAFETY: the caller's promise; both vectors are inside the block.
+        unsafe {
+            let mut from = call.input.add(first + lane);
+            let mut to = call.output.add(pixels.start * LANES + lane);
+            let mut shared = greatest_of_column::<V>(from, call.row);
+            for _ in pixels.clone() {
+                let middle = greatest_of_column::<V>(from.add(LANES), call.row);
+                let last = greatest_of_column::<V>(from.add(2 * LANES), call.row);
+                shared[0].max(middle[0]).max(last[0]).store(to);
+                shared[1].max(middle[1]).max(last[1]).store(to.add(V::LANES));
+                shared = last;
+                from = from.add(2 * LANES);
+                to = to.add(LANES);
+            }
+        }
+    }
+}
+
+/// The greatest elements of three rows, of two vectors that stand side by side.
+///
+/// # Safety
+/// As for [`Vector`].
+#[inline(always)]
+unsafe fn greatest_of_column<V: Vector>(from: *const f32, row: usize) -> [V; 2] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (second, third) = (from.add(row), from.add(2 * row));
+        let one = V::load(from).max(V::load(second)).max(V::load(third));
+        let other = V::load(from.add(V::LANES)).max(V::load(second.add(V::LANES))).max(V::load(third.add(V::LANES)));
+        [one, other]
+    }
+}
 
 /// The greatest elements of a window of 3 × 3, of sixteen channels.
 ///

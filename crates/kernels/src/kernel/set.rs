@@ -74,7 +74,8 @@ macro_rules! kernel_set {
         blocks: [$($blocks:literal => $vectors:literal),*], tall: [$($tall:literal => $tall_vectors:literal),*],
         half: $half:ty => $half_vectors:literal,
         pixels: [$($pixels:literal),*] up to $most:literal,
-        depthwise: [$($depthwise:literal),*] up to $most_depthwise:literal, of five: $most_of_five:literal
+        depthwise: [$($depthwise:literal),*] up to $most_depthwise:literal,
+        of five: [$($five:literal),*] up to $most_of_five:literal
     ) => {
         mod $name {
             use super::*;
@@ -183,12 +184,19 @@ macro_rules! kernel_set {
                 }
             }
 
+            fn depthwise_of_five<const STEP: usize>(pixels: usize) -> Option<DepthwiseKernel> {
+                match pixels {
+                    $($five => Some(depthwise_kernel::<5, $five, STEP>),)*
+                    _ => None,
+                }
+            }
+
             fn depthwise_of_side(side: usize, pixels: usize, step: usize) -> Option<DepthwiseKernel> {
                 match (side, step) {
                     (3, 16) => depthwise_of::<3, 16>(pixels),
                     (3, 32) => depthwise_of::<3, 32>(pixels),
-                    (5, 16) => depthwise_of::<5, 16>(pixels),
-                    (5, 32) => depthwise_of::<5, 32>(pixels),
+                    (5, 16) => depthwise_of_five::<16>(pixels),
+                    (5, 32) => depthwise_of_five::<32>(pixels),
                     (0, _) => depthwise_of::<0, 0>(pixels),
                     _ => None,
                 }
@@ -219,7 +227,7 @@ kernel_set!(
     blocks: [2 => 2, 1 => 1], tall: [8 => 8, 4 => 4],
     half: crate::vector::avx2::Avx2 => 1,
     pixels: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] up to 14,
-    depthwise: [1, 2, 3, 4, 5, 6, 7, 8] up to 8, of five: 8
+    depthwise: [1, 2, 3, 4, 5, 6, 7, 8] up to 8, of five: [1, 2, 3, 4, 5, 6, 7, 8] up to 8
 );
 
 #[cfg(target_arch = "x86_64")]
@@ -228,7 +236,7 @@ kernel_set!(
     blocks: [1 => 2], tall: [4 => 8],
     half: crate::vector::avx2::Avx2 => 1,
     pixels: [1, 2, 3, 4, 5, 6] up to 6,
-    depthwise: [1, 2, 3, 4] up to 4, of five: 4
+    depthwise: [1, 2, 3, 4] up to 4, of five: [1, 2, 3, 4] up to 4
 );
 
 #[cfg(target_arch = "aarch64")]
@@ -237,7 +245,7 @@ kernel_set!(
     blocks: [1 => 4], tall: [4 => 16],
     half: crate::vector::neon::Neon => 2,
     pixels: [1, 2, 3, 4, 5] up to 5,
-    depthwise: [1, 2, 3, 4, 5, 6, 7, 8] up to 8, of five: 4
+    depthwise: [1, 2, 3, 4, 5, 6, 7, 8] up to 8, of five: [1, 2, 3, 4] up to 4
 );
 
 kernel_set!(
@@ -245,5 +253,5 @@ kernel_set!(
     blocks: [1 => 4], tall: [2 => 8],
     half: crate::vector::portable::Portable => 2,
     pixels: [1, 2] up to 2,
-    depthwise: [1, 2] up to 2, of five: 2
+    depthwise: [1, 2] up to 2, of five: [1, 2] up to 2
 );

@@ -47,7 +47,7 @@ pub(crate) struct TileCall<'a> {
     pub(crate) runs: &'a [Run],
     /// How many runs, from the first on, are of a whole block.
     pub(crate) whole: usize,
-    /// Whether the float behind each run's last may be read, too, and is ignored.
+    /// Whether the [`READ_ON`] floats behind each run's last may be read, too; they are ignored.
     pub(crate) reads_on: bool,
     /// Floats between the windows of neighbouring pixels, where the kernel has no constant for it.
     pub(crate) step: usize,
@@ -98,6 +98,12 @@ pub(crate) unsafe fn tile<V: Vector, const VECTORS: usize, const PIXELS: usize, 
                     );
                     runs = runs.add(1);
                 }
+            }
+            if V::BY_LANE && STEP == PLANAR_STEP && call.reads_on {
+                // The windows of neighbouring pixels share most of their floats.
+                strips::<V, VECTORS, PIXELS, 3>(&mut sums, input, (&mut runs, end), &mut weights);
+                strips::<V, VECTORS, PIXELS, 5>(&mut sums, input, (&mut runs, end), &mut weights);
+                strips::<V, VECTORS, PIXELS, 7>(&mut sums, input, (&mut runs, end), &mut weights);
             }
             while runs < end {
                 rest::<V, VECTORS, PIXELS, STEP>(call, &mut sums, (input, *runs), &mut weights);
@@ -163,6 +169,11 @@ unsafe fn rest<V: Vector, const VECTORS: usize, const PIXELS: usize, const STEP:
             return;
         }
         for _ in 0..length {
+            if V::BY_LANE {
+                one::<V, VECTORS, PIXELS>(sums, [first, second], step, weights);
+                (first, second) = (first.add(1), second.add(1));
+                continue;
+            }
             let mut row = [V::splat(0.0); VECTORS];
             for vector in 0..VECTORS {
                 row[vector] = V::load(weights.add(vector * V::LANES));
@@ -178,6 +189,30 @@ unsafe fn rest<V: Vector, const VECTORS: usize, const PIXELS: usize, const STEP:
             first = first.add(1);
             second = second.add(1);
         }
+    }
+}
+
+/// Adds the products with one input of each pixel: those are held, and the weights pass by, of which a tall tile has more
+/// than there are registers.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn one<V: Vector, const VECTORS: usize, const PIXELS: usize>(
+    sums: &mut [[V; PIXELS]; VECTORS],
+    places: Halves<*const f32>,
+    step: usize,
+    weights: &mut *const f32,
+) {
+    let half = PIXELS / 2;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut inputs = [V::splat(0.0); PIXELS];
+        for pixel in 0..PIXELS {
+            let place = if pixel < half { places[0].add(pixel * step) } else { places[1].add((pixel - half) * step) };
+            inputs[pixel] = V::splat(*place);
+        }
+        accumulate::<V, VECTORS, PIXELS, 0>(sums, &inputs, weights);
     }
 }
 
@@ -243,6 +278,9 @@ unsafe fn finish<V: Vector, const VECTORS: usize, const PIXELS: usize>(
 /// Input floats that a vector holds whose lanes are taken one by one.
 const QUAD: usize = 4;
 
+/// Vectors of weights that one instruction loads.
+const FOUR: usize = 4;
+
 /// Adds the products with four neighbouring inputs of each pixel.
 ///
 /// # Safety
@@ -261,6 +299,104 @@ unsafe fn quad<V: Vector, const VECTORS: usize, const PIXELS: usize>(
         accumulate::<V, VECTORS, PIXELS, 1>(sums, &inputs, weights);
         accumulate::<V, VECTORS, PIXELS, 2>(sums, &inputs, weights);
         accumulate::<V, VECTORS, PIXELS, 3>(sums, &inputs, weights);
+    }
+}
+
+/// Floats between neighbouring windows of a planar picture that every second pixel is taken of.
+const PLANAR_STEP: usize = 2;
+
+/// Floats behind a run that are read where [`TileCall::reads_on`] allows it.
+pub(crate) const READ_ON: usize = QUAD - 1;
+
+/// Vectors that hold the floats of all windows of half a tile.
+const STRIP: usize = 4;
+
+/// Adds the products with the next runs, as long as they are of `LENGTH` floats.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn strips<V: Vector, const VECTORS: usize, const PIXELS: usize, const LENGTH: usize>(
+    sums: &mut [[V; PIXELS]; VECTORS],
+    input: Halves<*const f32>,
+    (runs, end): (&mut *const Run, *const Run),
+    weights: &mut *const f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        while *runs < end && (**runs).length as usize == LENGTH {
+            let offset = (**runs).offset as usize;
+            strip::<V, VECTORS, PIXELS, LENGTH>(sums, input.map(|at| at.add(offset)), weights);
+            *runs = runs.add(1);
+        }
+    }
+}
+
+/// Adds the products with a run of `LENGTH` floats whose windows lie [`PLANAR_STEP`] apart: each float is loaded once for
+/// all windows of a half that see it.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn strip<V: Vector, const VECTORS: usize, const PIXELS: usize, const LENGTH: usize>(
+    sums: &mut [[V; PIXELS]; VECTORS],
+    [first, second]: Halves<*const f32>,
+    weights: &mut *const f32,
+) {
+    const { assert!(!V::BY_LANE || (PIXELS.div_ceil(2) - 1) * PLANAR_STEP + LENGTH <= STRIP * QUAD) };
+    let half = PIXELS / 2;
+    // SAFETY: the caller's promise; the last vector of a half reaches at most READ_ON floats behind its last run.
+    unsafe {
+        let mut floats = [[V::splat(0.0); STRIP]; 2];
+        for part in 0..STRIP {
+            if half > 0 && part * QUAD < half.saturating_sub(1) * PLANAR_STEP + LENGTH {
+                floats[0][part] = V::load(first.add(part * QUAD));
+            }
+            if part * QUAD < (PIXELS - half - 1) * PLANAR_STEP + LENGTH {
+                floats[1][part] = V::load(second.add(part * QUAD));
+            }
+        }
+        column::<V, VECTORS, PIXELS, LENGTH, 0>(sums, &floats, weights);
+        column::<V, VECTORS, PIXELS, LENGTH, 1>(sums, &floats, weights);
+        column::<V, VECTORS, PIXELS, LENGTH, 2>(sums, &floats, weights);
+        column::<V, VECTORS, PIXELS, LENGTH, 3>(sums, &floats, weights);
+        column::<V, VECTORS, PIXELS, LENGTH, 4>(sums, &floats, weights);
+        column::<V, VECTORS, PIXELS, LENGTH, 5>(sums, &floats, weights);
+        column::<V, VECTORS, PIXELS, LENGTH, 6>(sums, &floats, weights);
+    }
+}
+
+/// Adds the products with one column of all windows of a strip, if there is such a column.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn column<V: Vector, const VECTORS: usize, const PIXELS: usize, const LENGTH: usize, const COLUMN: usize>(
+    sums: &mut [[V; PIXELS]; VECTORS],
+    floats: &[[V; STRIP]; 2],
+    weights: &mut *const f32,
+) {
+    if COLUMN >= LENGTH {
+        return;
+    }
+    let half = PIXELS / 2;
+    // SAFETY: the caller's promise.
+    unsafe {
+        for vector in 0..VECTORS {
+            let row = V::load(weights.add(vector * V::LANES));
+            for pixel in 0..PIXELS {
+                let (side, of_half) = if pixel < half { (0, pixel) } else { (1, pixel - half) };
+                let at = of_half * PLANAR_STEP + COLUMN;
+                let (factors, sum) = (floats[side][at / QUAD], sums[vector][pixel]);
+                sums[vector][pixel] = match at % QUAD {
+                    0 => row.fma_lane::<0>(factors, sum),
+                    1 => row.fma_lane::<1>(factors, sum),
+                    2 => row.fma_lane::<2>(factors, sum),
+                    _ => row.fma_lane::<3>(factors, sum),
+                };
+            }
+        }
+        *weights = weights.add(VECTORS * V::LANES);
     }
 }
 
@@ -294,13 +430,25 @@ unsafe fn accumulate<V: Vector, const VECTORS: usize, const PIXELS: usize, const
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        for vector in 0..VECTORS {
-            let row = V::load(weights.add(vector * V::LANES));
+        // A tall tile's weights are most of what it loads. Of others, as many instructions are saved by loading two vectors of
+        // inputs at once, for which there are registers beside two of weights.
+        let fours = if PIXELS == 1 { VECTORS / FOUR } else { 0 };
+        for four in 0..fours {
+            let rows = V::load_four(weights);
+            for vector in 0..FOUR {
+                for pixel in 0..PIXELS {
+                    let sum = &mut sums[four * FOUR + vector][pixel];
+                    *sum = rows[vector].fma_lane::<LANE>(inputs[pixel], *sum);
+                }
+            }
+        }
+        for vector in fours * FOUR..VECTORS {
+            let row = V::load(weights.add((vector - fours * FOUR) * V::LANES));
             for pixel in 0..PIXELS {
                 sums[vector][pixel] = row.fma_lane::<LANE>(inputs[pixel], sums[vector][pixel]);
             }
         }
-        *weights = weights.add(VECTORS * V::LANES);
+        *weights = weights.add((VECTORS - fours * FOUR) * V::LANES);
     }
 }
 

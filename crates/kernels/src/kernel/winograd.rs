@@ -158,6 +158,24 @@ pub(crate) type SumKernel = unsafe fn(&SumCall);
 pub(crate) unsafe fn transform_patch<V: Vector, M: Method<PATCH, OUTPUT>, const PATCH: usize, const OUTPUT: usize>(
     call: &PatchCall,
 ) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        // Most patches are whole, and need not ask for each pixel.
+        if call.inside == (PATCH, PATCH) {
+            patch_of::<V, M, PATCH, OUTPUT, true>(call);
+        } else {
+            patch_of::<V, M, PATCH, OUTPUT, false>(call);
+        }
+    }
+}
+
+/// # Safety
+/// As for every kernel (`kernel.rs`); a patch is `WHOLE` only if all of it exists.
+#[inline(always)]
+unsafe fn patch_of<V: Vector, M: Method<PATCH, OUTPUT>, const PATCH: usize, const OUTPUT: usize, const WHOLE: bool>(
+    call: &PatchCall,
+) {
+    let offsets = offsets::<V, PATCH>(call.plane);
     for lane in (0..LANES).step_by(V::LANES) {
         // SAFETY: the caller's promise; pixels that do not exist are not read.
         unsafe {
@@ -166,7 +184,7 @@ pub(crate) unsafe fn transform_patch<V: Vector, M: Method<PATCH, OUTPUT>, const 
             for x in 0..PATCH {
                 let mut column = [zero; PATCH];
                 for y in 0..PATCH {
-                    if y < call.inside.0 && x < call.inside.1 {
+                    if WHOLE || (y < call.inside.0 && x < call.inside.1) {
                         column[y] = V::load(call.input.add(y * call.row + x * LANES + lane));
                     }
                 }
@@ -178,11 +196,22 @@ pub(crate) unsafe fn transform_patch<V: Vector, M: Method<PATCH, OUTPUT>, const 
             for y in 0..PATCH {
                 let row = M::spread(half[y]);
                 for x in 0..PATCH {
-                    row[x].store(call.output.add((y * PATCH + x) * call.plane + lane));
+                    row[x].store(call.output.add(y * PATCH * call.plane + lane).byte_add(offsets[x]));
                 }
             }
         }
     }
+}
+
+/// Where the numbers of a row, or a column, of a patch lie, so many floats apart, in bytes.
+#[inline(always)]
+fn offsets<V: Vector, const PATCH: usize>(apart: usize) -> [usize; PATCH] {
+    let mut offsets = [0; PATCH];
+    for x in 1..PATCH {
+        // Else there would be an address for each number, more than there are registers.
+        offsets[x] = V::settled(x * apart * size_of::<f32>());
+    }
+    offsets
 }
 
 /// # Safety
@@ -191,14 +220,32 @@ pub(crate) unsafe fn transform_patch<V: Vector, M: Method<PATCH, OUTPUT>, const 
 pub(crate) unsafe fn transform_sums<V: Vector, M: Method<PATCH, OUTPUT>, const PATCH: usize, const OUTPUT: usize>(
     call: &SumCall,
 ) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if call.inside == (OUTPUT, OUTPUT) {
+            sums_of::<V, M, PATCH, OUTPUT, true>(call);
+        } else {
+            sums_of::<V, M, PATCH, OUTPUT, false>(call);
+        }
+    }
+}
+
+/// # Safety
+/// As for every kernel (`kernel.rs`); a patch is `WHOLE` only if all of it is inside the picture.
+#[inline(always)]
+unsafe fn sums_of<V: Vector, M: Method<PATCH, OUTPUT>, const PATCH: usize, const OUTPUT: usize, const WHOLE: bool>(
+    call: &SumCall,
+) {
+    let (offsets, rows) = (offsets::<V, PATCH>(call.plane), offsets::<V, PATCH>(PATCH * call.plane));
     for lane in (0..LANES).step_by(V::LANES) {
         // SAFETY: the caller's promise; pixels outside the picture are not written.
         unsafe {
             let mut half = [[V::splat(0.0); PATCH]; OUTPUT];
             for x in 0..PATCH {
                 let mut column = [V::splat(0.0); PATCH];
+                let first = call.input.add(lane).byte_add(offsets[x]);
                 for y in 0..PATCH {
-                    column[y] = V::load(call.input.add((y * PATCH + x) * call.plane + lane));
+                    column[y] = V::load(first.byte_add(rows[y]));
                 }
                 let column = M::gather(column);
                 for y in 0..OUTPUT {
@@ -208,19 +255,34 @@ pub(crate) unsafe fn transform_sums<V: Vector, M: Method<PATCH, OUTPUT>, const P
             let bias = V::load(call.bias.add(lane));
             // Constant bounds, so that nothing is checked and nothing can panic.
             for y in 0..OUTPUT {
-                let row = M::gather(half[y]);
+                if !WHOLE && y >= call.inside.0 {
+                    continue;
+                }
+                let mut row = M::gather(half[y]);
                 for x in 0..OUTPUT {
-                    if y >= call.inside.0 || x >= call.inside.1 {
-                        continue;
+                    row[x] = row[x].add(bias);
+                }
+                if let Some((residual, step)) = call.residual {
+                    for x in 0..OUTPUT {
+                        if WHOLE || x < call.inside.1 {
+                            row[x] = row[x].add(V::load(residual.add(y * step + x * LANES + lane)));
+                        }
                     }
-                    let mut sum = row[x].add(bias);
-                    if let Some((residual, step)) = call.residual {
-                        sum = sum.add(V::load(residual.add(y * step + x * LANES + lane)));
+                }
+                if let Some((low, high)) = call.clamp {
+                    for x in 0..OUTPUT {
+                        row[x] = V::splat(low).max(row[x]);
                     }
-                    if let Some((low, high)) = call.clamp {
-                        sum = V::splat(high).min(V::splat(low).max(sum));
+                    if high < f32::INFINITY {
+                        for x in 0..OUTPUT {
+                            row[x] = V::splat(high).min(row[x]);
+                        }
                     }
-                    sum.store(call.output.add(y * call.row + x * LANES + lane));
+                }
+                for x in 0..OUTPUT {
+                    if WHOLE || x < call.inside.1 {
+                        row[x].store(call.output.add(y * call.row + x * LANES + lane));
+                    }
                 }
             }
         }

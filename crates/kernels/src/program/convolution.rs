@@ -14,7 +14,7 @@ use crate::bounds::Touched;
 use crate::error::PlanError;
 use crate::kernel::pointwise::{Operand, PointwiseCall};
 use crate::kernel::set::{KernelSet, LOOSE_PIXELS, TILE_STEPS};
-use crate::kernel::tile::{Run, TileCall, TileKernel, TilePlace};
+use crate::kernel::tile::{READ_ON, Run, TileCall, TileKernel, TilePlace};
 use crate::layout::LANES;
 
 pub(crate) const CONVOLUTION: &str = "convolution";
@@ -87,7 +87,7 @@ pub(crate) struct ConvolutionStep {
     runs: Vec<Run>,
     /// Floats between the windows of neighbouring pixels.
     step: usize,
-    /// Whether tiles may read the float behind each run.
+    /// Whether tiles may read on behind each run.
     reads_on: bool,
     /// Whether the activation is none that tiles apply.
     activates: bool,
@@ -106,7 +106,9 @@ impl ConvolutionStep {
         let step = packed.window.stride[1] * input.layout.pixel();
         let most = if TILE_STEPS.contains(&step) { set.pixels } else { LOOSE_PIXELS };
         let shape = output.shape();
-        let mut tiles = cut(shape.height, shape.width, most);
+        let is_one_row = set.is_narrow && is_one_row(&packed.window, &output, [Some(&input), residual.as_ref()]);
+        let (rows, columns) = if is_one_row { (1, shape.pixels()) } else { (shape.height, shape.width) };
+        let mut tiles = cut(rows, columns, most);
         let neighbours = if set.is_narrow { NEIGHBOURS } else { 1 };
         for part in tiles.chunks_mut(neighbours) {
             part.sort_by_key(|tile| tile.pixels);
@@ -170,7 +172,7 @@ impl ConvolutionStep {
             set,
         };
         let mut all = step.bands.iter().flat_map(|planned| (0..step.tiles.len()).map(move |tile| (planned, tile)));
-        step.reads_on = all.all(|(planned, tile)| step.holds_input(planned, tile, 1));
+        step.reads_on = all.all(|(planned, tile)| step.holds_input(planned, tile, READ_ON));
         Ok(step)
     }
 
@@ -256,6 +258,14 @@ impl ConvolutionStep {
     }
 }
 
+/// Whether all pixels lie in one row, each above the one that it comes from: no tile need end where a row of the picture does.
+fn is_one_row(window: &Window, output: &Region, others: [Option<&Region>; 2]) -> bool {
+    let sides = |region: &Region| (region.layout.shape.height, region.layout.shape.width);
+    let lies_alike =
+        |region: &Region| region.layout.halo == 0 && !region.layout.is_planar && sides(region) == sides(output);
+    *window == Window::square(1, 1, 0) && lies_alike(output) && others.into_iter().flatten().all(lies_alike)
+}
+
 /// Leading runs of a whole block.
 pub(super) fn whole(runs: &[Run]) -> usize {
     runs.iter().take_while(|run| run.length as usize == LANES).count()
@@ -287,7 +297,7 @@ impl Step for ConvolutionStep {
             proven(band.block + band.blocks() <= self.output.blocks(), STEP, "output blocks")?;
             proven(planned.whole <= runs.len(), STEP, "runs")?;
             for (number, (tile, placed)) in self.tiles.iter().zip(&self.places).enumerate() {
-                proven(self.holds_input(planned, number, usize::from(self.reads_on)), STEP, "input")?;
+                proven(self.holds_input(planned, number, if self.reads_on { READ_ON } else { 0 }), STEP, "input")?;
                 for half in 0..2 {
                     let length = tile.length(half);
                     if length == 0 {

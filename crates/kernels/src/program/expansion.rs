@@ -20,7 +20,7 @@ use crate::bounds::{Access, Touched};
 use crate::error::PlanError;
 use crate::kernel::depthwise::DepthwiseCall;
 use crate::kernel::set::{KernelSet, LOOSE_PIXELS, TILE_STEPS};
-use crate::kernel::tile::{Run, TileCall, TileKernel, TilePlace};
+use crate::kernel::tile::{READ_ON, Run, TileCall, TileKernel, TilePlace};
 use crate::layout::{LANES, Layout, Shape};
 
 const STEP: &str = "expansion";
@@ -93,7 +93,7 @@ pub(crate) struct ExpansionStep {
     strips: Vec<Vec<Action>>,
     /// Floats between the windows of neighbouring pixels of the dense convolution.
     step: usize,
-    /// Whether tiles may read the float behind each run.
+    /// Whether tiles may read on behind each run.
     reads_on: bool,
     set: &'static KernelSet,
 }
@@ -170,7 +170,7 @@ impl ExpansionStep {
             set,
         };
         let height = step.between.shape.height;
-        step.reads_on = (0..height).all(|row| step.pieces.iter().all(|piece| step.holds_input(row, piece, 1)));
+        step.reads_on = (0..height).all(|row| step.pieces.iter().all(|piece| step.holds_input(row, piece, READ_ON)));
         Ok(step)
     }
 
@@ -381,7 +381,7 @@ impl Step for ExpansionStep {
                     fits(slot, 1)?;
                     proven(row < between.shape.height, STEP, "rows between")?;
                     for piece in &self.pieces {
-                        proven(self.holds_input(row, piece, usize::from(self.reads_on)), STEP, "input")?;
+                        proven(self.holds_input(row, piece, if self.reads_on { READ_ON } else { 0 }), STEP, "input")?;
                     }
                 }
             }

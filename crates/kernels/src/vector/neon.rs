@@ -1,6 +1,7 @@
 //! Four floats of NEON: a quarter of a channel block.
 
 use std::arch::aarch64::*;
+use std::arch::asm;
 
 use super::Vector;
 
@@ -77,6 +78,31 @@ impl Vector for Neon {
     unsafe fn fma_lane<const LANE: i32>(self, factors: Self, addend: Self) -> Self {
         // SAFETY: every 64-bit Arm has NEON.
         Self(unsafe { vfmaq_laneq_f32::<LANE>(addend.0, self.0, factors.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn load_four(from: &mut *const f32) -> [Self; 4] {
+        let (a, b, c, d);
+        // SAFETY: sixteen floats stand behind the pointer. The compiler makes two loads and an addition of the intrinsic; the
+        // registers must be neighbours, and so they are named.
+        unsafe {
+            asm!(
+                "ld1 {{v28.4s, v29.4s, v30.4s, v31.4s}}, [{from}], #64",
+                from = inout(reg) *from, out("v28") a, out("v29") b, out("v30") c, out("v31") d,
+                options(pure, readonly, nostack, preserves_flags)
+            );
+        }
+        [Self(a), Self(b), Self(c), Self(d)]
+    }
+
+    #[inline(always)]
+    fn settled(number: usize) -> usize {
+        let mut settled = number;
+        // SAFETY: the line is empty.
+        unsafe {
+            asm!("/* {} */", inout(reg) settled, options(pure, nomem, nostack, preserves_flags));
+        }
+        settled
     }
 
     #[inline(always)]

@@ -50,6 +50,24 @@ fn windows_strides_and_paddings() {
     }
 }
 
+/// Pictures that are read with a stride of two, in tiles of every size, with and without room behind the last window.
+#[test]
+fn first_layers() {
+    for kernel in [3, 5, 7] {
+        for (width, padding) in [(27, kernel / 2), (28, kernel / 2), (kernel + 18, 0), (kernel + 2, 0), (kernel, 0)] {
+            for channels in [24, 32] {
+                convolution(
+                    shape(3, kernel + 4, width),
+                    channels,
+                    1,
+                    Window::square(kernel, 2, padding),
+                    Activation::RELU,
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn windows_that_are_no_squares_and_dilated_ones() {
     for (kernel, padding) in [([1, 3], [0, 1]), ([3, 1], [1, 0]), ([1, 7], [0, 3]), ([4, 2], [2, 1])] {

@@ -2,7 +2,7 @@
 //! makes into four bytes of each channel.
 
 use super::unrolled;
-use crate::block::{Block, Form, Pairs, Range};
+use crate::block::{Block, Form, Pairs, Range, next_pixel};
 use crate::layout::LANES;
 
 /// Elements of the window's rows that are multiplied at once.
@@ -53,6 +53,7 @@ pub(crate) unsafe fn depthwise<B: Block, const PIXELS: usize>(call: &ByteDepthwi
                 let four = B::weights(weights);
                 for pixel in 0..PIXELS {
                     sums[pixel] = sums[pixel].dot(B::neighbours(input.add(pixel * call.step)), four);
+                    next_pixel::<B>();
                 }
                 weights = weights.add(B::FORM.bytes());
                 input = input.add(TAPS * LANES);
@@ -76,13 +77,19 @@ pub(crate) unsafe fn depthwise_pairs<B: Block, const PIXELS: usize>(call: &ByteD
         for row in 0..call.passes * call.rows {
             let input = call.input.add(within(row, call.rows) * call.row);
             let weights = call.weights.add(row * B::FORM.bytes());
-            let (even, odd) = (B::weights(weights), B::weights(weights.add(shifted)));
+            let (mut even, mut odd) = (B::weights(weights), B::weights(weights.add(shifted)));
             for pair in 0..PIXELS.div_ceil(2) {
+                if B::ONE_BY_ONE {
+                    // There are no registers for both.
+                    (even, odd) = (B::weights(weights), B::weights(weights.add(shifted)));
+                }
                 let four = B::neighbours(input.add(2 * pair * LANES));
                 sums[2 * pair] = sums[2 * pair].dot(four, even);
+                next_pixel::<B>();
                 if 2 * pair + 1 < PIXELS {
                     sums[2 * pair + 1] = sums[2 * pair + 1].dot(four, odd);
                 }
+                next_pixel::<B>();
             }
         }
         finish(&mut sums, call);

@@ -2,7 +2,7 @@
 //! count words of four bytes.
 
 use super::unrolled;
-use crate::block::{Block, Joint, Range};
+use crate::block::{Block, Joint, Range, next_pixel};
 use crate::bounds::Memory;
 use crate::kernel::tile::{Halves, Run};
 use crate::layout::LANES;
@@ -110,6 +110,21 @@ pub(crate) unsafe fn tile<B: Block, const BLOCKS: usize, const PIXELS: usize, co
             let mut first = call.input[0].add(run.offset as usize);
             let mut second = call.input[1].add(run.offset as usize);
             for _ in 0..run.length {
+                if B::ONE_BY_ONE {
+                    // There are no registers for the weights of a tall tile.
+                    for block in 0..BLOCKS {
+                        let row = B::weights(weights.add(block * B::FORM.bytes()));
+                        for pixel in 0..PIXELS {
+                            let at =
+                                if pixel < half { first.add(pixel * step) } else { second.add((pixel - half) * step) };
+                            sums[block][pixel] = sums[block][pixel].dot(B::broadcast(at), row);
+                            next_pixel::<B>();
+                        }
+                    }
+                    weights = weights.add(BLOCKS * B::FORM.bytes());
+                    (first, second) = (first.add(1), second.add(1));
+                    continue;
+                }
                 let mut row = [B::weights(weights); BLOCKS];
                 for block in 1..BLOCKS {
                     row[block] = B::weights(weights.add(block * B::FORM.bytes()));
