@@ -8,11 +8,15 @@
 # ENGINES is the bench, built for aarch64-unknown-linux-gnu (cargo zigbuild --release -p margay-inference --example engines
 # --target aarch64-unknown-linux-gnu.2.27); NETWORKS a folder with the ONNX files (benches/peers/networks/export.py writes
 # them); CPU cortex-a72 and cortex-a76 by default. MARGAY_ARM_ENGINES says which engines are counted, "compiled tract" by
-# default; "compiled:direct" is the compiled one without Winograd's method. Needs qemu-system-arm and cpio; fetches kernel,
-# busybox and glibc for arm64 from Debian's mirror. arm/caches.c follows loads and stores through simulated caches, under
-# qemu-user: what more runs of the bench add to its report is theirs. Three minutes a CPU where nothing else runs.
+# default; "compiled:direct" is the compiled one without Winograd's method. MARGAY_ARM_ONNXRUNTIME names ONNX Runtime's library
+# for arm64, as its wheels have it (libonnxruntime.so.1.31.1), which is then counted, too: for quantised networks
+# (peers/networks/quantise.py, under the names of the others), of which the columns of peers say nothing.
+#
+# Needs qemu-system-arm and cpio; fetches kernel, busybox and glibc for arm64 from Debian's mirror. arm/caches.c follows loads
+# and stores through simulated caches, under qemu-user: what more runs of the bench add to its report is theirs. Three minutes
+# a CPU where nothing else runs.
 set -euo pipefail
-engines=$(realpath "$1") networks=$(realpath "$2")
+engines=$(realpath "$1") networks=$(realpath "$2") library=${MARGAY_ARM_ONNXRUNTIME:+$(realpath "$MARGAY_ARM_ONNXRUNTIME")}
 shift 2
 [ $# -gt 0 ] || set -- cortex-a72 cortex-a76
 cd "$(dirname "$0")/.."
@@ -28,13 +32,19 @@ declare -A ncnn=([mobilenet_v3_small]=24.2 [mobilenet_v2]=101.6 [squeezenet1_1]=
 declare -A litert=([mobilenet_v3_small]=28.7 [mobilenet_v2]=124.1 [squeezenet1_1]=137.1 [resnet18]=666.8)
 declare -A onnxruntime=([mobilenet_v3_small]=80.5 [mobilenet_v2]=180.9 [squeezenet1_1]=136.5 [resnet18]=665.9)
 
-download arm64 "$work/debs" linux-image busybox-static libc6 libgcc-s1
+packages=(linux-image busybox-static libc6 libgcc-s1)
+if [ -n "$library" ]; then
+    packages+=(libstdc++6)
+    counted+=(onnxruntime:/libonnxruntime.so)
+fi
+download arm64 "$work/debs" "${packages[@]}"
 root=$work/root
 mkdir -p "$root"/{proc,sys,dev,tmp,bin,m}
-for package in "$work"/debs/{busybox-static,libc6,libgcc-s1}*; do dpkg-deb -x "$package" "$root"; done
+for package in "$work"/debs/{busybox-static,lib}*; do dpkg-deb -x "$package" "$root"; done
 rm -rf "$root/usr/share"
 dpkg-deb --fsys-tarfile "$work"/debs/linux-image* | tar -C "$work" -xf - --wildcards './boot/vmlinuz-*'
 cp "$engines" "$root/engines"
+[ -z "$library" ] || cp "$library" "$root/libonnxruntime.so"
 for name in "${names[@]}"; do cp "$networks/$name.onnx" "$root/m/"; done
 cat >"$root/init" <<EOF2
 #!/bin/busybox sh

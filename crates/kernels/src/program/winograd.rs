@@ -37,7 +37,7 @@ const BATCH_FLOATS: usize = 150 << 10;
 const CHANNELS: RangeInclusive<usize> = 16..=256;
 
 /// The same with narrow vectors, where products take the time: at 512 channels and 7 × 7 pixels the direct convolution takes
-/// 2.8 times the instructions. The weights, four times those of the direct one, have to come from memory for each picture.
+/// 2.9 times the instructions. The weights, four times those of the direct one, have to come from memory for each picture.
 const CHANNELS_IF_NARROW: RangeInclusive<usize> = 16..=512;
 
 /// Input channels up to which larger patches are faster.
