@@ -12,10 +12,12 @@ mod learning;
 mod runtime_api;
 
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
@@ -35,6 +37,9 @@ use crate::secret::Secret;
 
 /// The largest answer of a handler, in bytes: AWS Lambda's limit of 6 MB.
 const MAX_ANSWER_BYTES: usize = 6 << 20;
+
+/// What is read of a body beyond its limit, in bytes, before the connection is closed.
+const MAX_THROWN_AWAY: usize = 16 << 20;
 
 /// Answers of other functions that one process waits for at a time.
 const MAX_AWAITED: usize = 64;
@@ -169,10 +174,25 @@ async fn answer(State(desk): State<Arc<Desk>>, request: Request) -> Response {
     }
 }
 
-/// The whole body, of at most `limit` bytes.
-async fn read(body: Body, limit: usize) -> Result<Bytes, Box<Response>> {
+/// The whole body, of at most `limit` bytes. One that is larger is read on and thrown away: a connection that is closed while
+/// its client still sends takes the answer with it.
+async fn read(mut body: Body, limit: usize) -> Result<Bytes, Box<Response>> {
+    let (mut kept, mut length) = (Vec::new(), 0);
+    while length <= limit + MAX_THROWN_AWAY {
+        match poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+            None if length <= limit => return Ok(kept.into()),
+            None | Some(Err(_)) => break,
+            Some(Ok(frame)) => {
+                let Ok(data) = frame.into_data() else { continue };
+                length += data.len();
+                if length <= limit {
+                    kept.extend_from_slice(&data);
+                }
+            }
+        }
+    }
     let too_large = format!("the body is over {limit} bytes, or broke off");
-    to_bytes(body, limit).await.map_err(|_| Box::new(refused(StatusCode::PAYLOAD_TOO_LARGE, &too_large)))
+    Err(Box::new(refused(StatusCode::PAYLOAD_TOO_LARGE, &too_large)))
 }
 
 fn refused(status: StatusCode, message: &str) -> Response {
@@ -182,4 +202,46 @@ fn refused(status: StatusCode, message: &str) -> Response {
 fn answered(status: StatusCode, body: impl Into<Body>) -> Response {
     let response = Response::builder().status(status).header(CONTENT_TYPE, "application/json").body(body.into());
     response.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll};
+
+    use http_body::Frame;
+
+    use super::*;
+
+    /// So many frames of a KiB; those that are left.
+    struct Frames(Arc<AtomicUsize>);
+
+    impl HttpBody for Frames {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let left = self.0.load(Ordering::Relaxed);
+            self.0.store(left.saturating_sub(1), Ordering::Relaxed);
+            Poll::Ready((left > 0).then(|| Ok(Frame::data(Bytes::from_static(&[7; 1024])))))
+        }
+    }
+
+    /// How a body of so many KiB is read under a limit of 4, and what is left of it.
+    async fn after(frames: usize) -> (Result<usize, StatusCode>, usize) {
+        let left = Arc::new(AtomicUsize::new(frames));
+        let outcome = read(Body::new(Frames(left.clone())), 4096).await;
+        (outcome.map(|bytes| bytes.len()).map_err(|refusal| refusal.status()), left.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_large_is_read_to_its_end_before_it_is_refused_within_bounds() {
+        assert_eq!(after(4).await, (Ok(4096), 0));
+        assert_eq!(after(5).await, (Err(StatusCode::PAYLOAD_TOO_LARGE), 0));
+        assert_eq!(after(200).await, (Err(StatusCode::PAYLOAD_TOO_LARGE), 0));
+        let (outcome, left) = after(1 << 20).await;
+        assert_eq!(outcome, Err(StatusCode::PAYLOAD_TOO_LARGE));
+        assert_eq!((1 << 20) - left, (MAX_THROWN_AWAY >> 10) + 5);
+    }
 }
