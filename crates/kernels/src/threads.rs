@@ -41,9 +41,9 @@ impl Barrier {
         let generation = self.generation.load(Ordering::SeqCst);
         if self.arrived.fetch_add(1, Ordering::SeqCst) + 1 == self.threads {
             self.arrived.store(0, Ordering::SeqCst);
-            self.generation.store(generation.wrapping_add(1), Ordering::SeqCst);
             // A sleeper announces itself before it looks at the generation once more: either it sees the new one, or it
-            // is seen here.
+            // is seen here. Emulators of Arm on x86 let a load pass a plain store; this one they keep in its place.
+            self.generation.fetch_add(1, Ordering::SeqCst);
             if self.sleepers.load(Ordering::SeqCst) > 0 {
                 let _held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
                 self.wake.notify_all();
