@@ -16,7 +16,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use crate::exit::MemoryVerdict;
-use crate::order::{ProcessLimits, Way};
+use crate::order::ProcessLimits;
 use crate::plan::{Cpu, Plan};
 use crate::sandboxed::Usage;
 
@@ -150,22 +150,30 @@ impl Groups {
         groups
     }
 
-    /// A way into each of them, in the order in which [`Self::entered`] wants the answers.
-    pub fn ways(&self) -> io::Result<Vec<(Way, OwnedFd)>> {
-        self.made.iter().map(Group::way).collect()
+    /// The folder of the one that a process can be born in.
+    pub fn birthplace(&self) -> Option<OwnedFd> {
+        self.made.iter().find(|group| group.is_unified())?.folder().ok()
+    }
+
+    /// The files by which a process gets into the others by itself; none where one of them cannot be opened.
+    pub fn tasks(&self) -> Vec<OwnedFd> {
+        let files: io::Result<_> = self.made.iter().filter(|group| !group.is_unified()).map(Group::tasks).collect();
+        files.unwrap_or_default()
     }
 
     /// Takes note of the groups that `process` is in by itself, and moves it into the others; what it starts, follows. A
     /// group that it cannot be moved into limits nothing.
-    pub fn entered(&mut self, process: i32, by_itself: &[bool]) {
-        for (at, group) in self.made.clone().iter().enumerate() {
-            if by_itself.get(at) == Some(&true) {
+    pub fn entered(&mut self, process: i32, born_inside: bool, tasks: &[bool]) {
+        let mut tasks = tasks.iter();
+        for group in self.made.clone() {
+            let is_inside = if group.is_unified() { born_inside } else { tasks.next() == Some(&true) };
+            if is_inside {
                 continue;
             }
             if let Err(why) = group.enter(process) {
-                self.memory.refuse(group, &why);
-                self.pids.refuse(group, &why);
-                if self.cpu.as_ref().is_some_and(|seat| seat.as_ref().is_ok_and(|seated| seated == group)) {
+                self.memory.refuse(&group, &why);
+                self.pids.refuse(&group, &why);
+                if self.cpu.as_ref().is_some_and(|seat| seat.as_ref().is_ok_and(|seated| *seated == group)) {
                     self.cpu = Some(Err(why));
                 }
             }
@@ -274,7 +282,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut groups = groups(folder.path());
         let members = |group: &Group| fs::read_to_string(group.directory().join("cgroup.procs")).ok();
-        groups.entered(4711, &[true, false]);
+        groups.entered(4711, false, &[true, false]);
         let made = groups.made.clone();
         assert_eq!((members(&made[0]), members(&made[1]).as_deref()), (None, Some("4711")));
         assert_eq!(groups.process_limits(), ProcessLimits::default());
@@ -286,7 +294,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut groups = groups(folder.path());
         fs::remove_dir(groups.made[1].directory()).unwrap();
-        groups.entered(4711, &[true]);
+        groups.entered(4711, false, &[true]);
         assert_eq!(groups.process_limits(), ProcessLimits { data: None, processes: Some(5) });
         assert_eq!(groups.process_limit_file(), None);
     }

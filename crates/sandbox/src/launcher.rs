@@ -23,7 +23,7 @@ use nix::sched::CloneFlags;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
 use crate::channel::{Channel, Received};
-use crate::order::{Confinement, During, Failure, Order, Report, Start, Step, Way};
+use crate::order::{Confinement, During, Failure, Order, Report, Request, Start, Step};
 use crate::plan::{Account, Calls, Listeners, Network};
 use crate::raw;
 use init::Task;
@@ -52,8 +52,8 @@ pub fn launcher_main() -> ! {
         let mut descriptors = received.descriptors.into_iter();
         let Some(socket) = descriptors.next() else { break };
         let sandbox = Channel::from_descriptor(socket);
-        let ways: Vec<OwnedFd> = descriptors.collect();
-        if let Err(failure) = make_init(&sandbox, &received.message, &ways) {
+        let birthplace = descriptors.next();
+        if let Err(failure) = make_init(&sandbox, &received.message, birthplace.as_ref()) {
             // When the core has let go of it meanwhile, nobody is left to tell.
             let _ = sandbox.send(&Report::Failed(failure), &[]);
         }
@@ -70,13 +70,12 @@ pub(crate) fn restrict_visitor(account: Account, groups: &[u32]) -> std::io::Res
 }
 
 /// Starts a PID 1, in which this never returns.
-fn make_init(sandbox: &Channel, start: &Start, ways: &[OwnedFd]) -> Result<(), Failure> {
+fn make_init(sandbox: &Channel, start: &Start, birthplace: Option<&OwnedFd>) -> Result<(), Failure> {
     let (core, own) = (identity::own_account(), program::own_path()?);
     let flags = namespaces(start) | CloneFlags::CLONE_PARENT;
-    let group = start.ways.iter().zip(ways).find(|(way, _)| **way == Way::Birth).map(|(_, folder)| folder.as_fd());
     // Refused by an older kernel, and by a list of system calls that does not know it: then the core moves it.
-    let born = group.and_then(|group| raw::clone_process_into(flags, group).ok());
-    let is_born_inside = born.is_some();
+    let born = birthplace.and_then(|group| raw::clone_process_into(flags, group.as_fd()).ok());
+    let born_inside = born.is_some();
     let cloned = match born {
         Some(cloned) => cloned,
         None => raw::clone_process(flags).during(Step::Clone)?,
@@ -84,11 +83,7 @@ fn make_init(sandbox: &Channel, start: &Start, ways: &[OwnedFd]) -> Result<(), F
     if let Some(pid) = cloned {
         return sandbox.send(&Report::Cloned(pid), &[]).during(Step::Clone);
     }
-    let entered = start.ways.iter().zip(ways).map(|(way, way_in)| match way {
-        Way::Tasks => rustix::io::write(way_in, b"0").is_ok(),
-        Way::Birth => is_born_inside,
-    });
-    match await_order(sandbox, entered.collect()) {
+    match enter_groups(sandbox, born_inside) {
         Ok(received) => {
             let (order, descriptors) = (received.message, received.descriptors);
             init::run(sandbox, Task { order, descriptors, core, own })
@@ -101,11 +96,13 @@ fn make_init(sandbox: &Channel, start: &Start, ways: &[OwnedFd]) -> Result<(), F
     }
 }
 
-/// Says which groups PID 1 is in, and waits for its order.
-fn await_order(sandbox: &Channel, entered: Vec<bool>) -> Result<Received<Order>, Failure> {
-    sandbox.send(&Report::Entered(entered), &[]).during(Step::ReadOrder)?;
-    let received = sandbox.receive::<Order>().during(Step::ReadOrder)?;
-    received.ok_or(Failure { step: Step::ReadOrder, path: None, errno: libc::EPIPE })
+/// Has PID 1 enter its control groups, and waits for its order.
+fn enter_groups(sandbox: &Channel, born_inside: bool) -> Result<Received<Order>, Failure> {
+    let gone = || Failure { step: Step::ReadOrder, path: None, errno: libc::EPIPE };
+    let asked = sandbox.receive::<Request>().during(Step::ReadOrder)?.ok_or_else(gone)?;
+    let tasks = asked.descriptors.iter().map(|file| rustix::io::write(file, b"0").is_ok()).collect();
+    sandbox.send(&Report::Entered { born_inside, tasks }, &[]).during(Step::ReadOrder)?;
+    sandbox.receive::<Order>().during(Step::ReadOrder)?.ok_or_else(gone)
 }
 
 /// The namespaces to make. PID 1 is made a child of the core (`CLONE_PARENT`), which is the one to reap it.

@@ -52,24 +52,12 @@ impl fmt::Display for Confinement {
     }
 }
 
-/// What the core asks of the starter: another PID 1, in namespaces of its own. With it come the sandbox's end of a socket,
-/// and then a descriptor for each way.
+/// What the core asks of the starter: another PID 1, in namespaces of its own. With it come the sandbox's end of a socket, and
+/// the folder of the version 2 control group that PID 1 is to be born in, if there is one (clone3(2), `CLONE_INTO_CGROUP`).
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Start {
     pub confinement: Confinement,
     pub network: Network,
-    /// How PID 1 gets into each of its control groups.
-    pub ways: Vec<Way>,
-}
-
-/// A way into a control group that does not make the whole system wait, as moving another process into it would: the kernel
-/// takes a lock for that whose writers wait until every processor has passed through a quiet state, 5 to 20 ms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Way {
-    /// Version 1: the file `tasks`, into which a process writes itself.
-    Tasks,
-    /// Version 2: the group's folder, in which a process is born (clone3(2), `CLONE_INTO_CGROUP`).
-    Birth,
 }
 
 /// Everything that PID 1 needs; it looks nothing up itself.
@@ -101,6 +89,9 @@ pub(crate) struct ProcessLimits {
 /// What the core asks of a sandbox.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
+    /// To PID 1, with the files `tasks` of its version 1 control groups: write yourself into them. To move another process, the
+    /// kernel takes a lock whose writers wait until every processor has passed through a quiet state, 5 to 20 ms.
+    Enter,
     /// To the worker, held just before it becomes the program: it has been looked at and may go on.
     Proceed,
     /// To PID 1: pass SIGTERM to the worker.
@@ -112,8 +103,8 @@ pub(crate) enum Request {
 pub(crate) enum Report {
     /// From the starter: the process id of PID 1, as the core sees it.
     Cloned(i32),
-    /// From PID 1, which then waits for its order: which of the ways were open.
-    Entered(Vec<bool>),
+    /// From PID 1, which then waits for its order: whether it was born in its group, and which files took it.
+    Entered { born_inside: bool, tasks: Vec<bool> },
     /// From the worker, held just before it becomes the program: what cannot be read back from `/proc`.
     Prepared(Vec<(Aspect, Finding)>),
     /// From PID 1: the worker runs the program.

@@ -128,13 +128,15 @@ impl Sandboxed {
 
     fn wait_for_end(&self) -> Exit {
         let reported = self.reported_status();
+        // What the kernel counted of the worker is final by now, and is read while PID 1 takes the sandbox down.
+        let verdict = reported.map(|_| self.groups.memory_verdict());
         let init = self.init.reap();
         if !self.confinement.has_namespaces() {
             // Only what outlived a PID 1 that was killed itself; without a PID namespace nothing else ends it.
             self.groups.end_members();
         }
         let status = reported.or(init).unwrap_or(Status::Signal(libc::SIGKILL));
-        Exit::new(&self.name, status, self.memory_limit, self.groups.memory_verdict())
+        Exit::new(&self.name, status, self.memory_limit, verdict.unwrap_or_else(|| self.groups.memory_verdict()))
     }
 
     /// What PID 1 says; nothing when it was killed itself.

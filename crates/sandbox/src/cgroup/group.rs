@@ -1,6 +1,6 @@
 //! One control group of one worker: its limits, its members, its counters.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,6 @@ use super::home::Place;
 use super::{Controller, Version};
 use crate::exit::MemoryVerdict;
 use crate::leftover;
-use crate::order::Way;
 use crate::plan::Cpu;
 
 /// A folder of a control group hierarchy.
@@ -44,14 +43,19 @@ impl Group {
         self.directory.parent() == Some(place)
     }
 
-    /// A way in for a process that is to be made.
-    pub(super) fn way(&self) -> io::Result<(Way, OwnedFd)> {
-        let (way, path) = match self.version {
-            Version::One => (Way::Tasks, self.directory.join("tasks")),
-            Version::Two => (Way::Birth, self.directory.clone()),
-        };
-        let opened = OpenOptions::new().read(way == Way::Birth).write(way == Way::Tasks).open(path)?;
-        Ok((way, opened.into()))
+    /// Whether it is of version 2.
+    pub(super) fn is_unified(&self) -> bool {
+        self.version == Version::Two
+    }
+
+    /// Its folder, for a process to be born in it.
+    pub(super) fn folder(&self) -> io::Result<OwnedFd> {
+        Ok(File::open(&self.directory)?.into())
+    }
+
+    /// The file into which a process of version 1 writes itself.
+    pub(super) fn tasks(&self) -> io::Result<OwnedFd> {
+        Ok(OpenOptions::new().write(true).open(self.directory.join("tasks"))?.into())
     }
 
     /// Moves a process into it.

@@ -70,6 +70,11 @@ impl Home {
         })
     }
 
+    /// Whether one of the places is of version 2.
+    pub fn has_unified(&self) -> bool {
+        [&self.memory, &self.pids, &self.cpu].into_iter().flatten().any(|place| place.version == Version::Two)
+    }
+
     /// The place for a controller's groups.
     pub fn place(&self, controller: Controller) -> &PlaceOrWhy {
         match controller {

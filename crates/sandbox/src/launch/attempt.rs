@@ -15,7 +15,7 @@ use crate::cgroup::{Groups, Home};
 use crate::channel::Channel;
 use crate::containment::{Aspect, Containment, Finding};
 use crate::evidence::{Expected, gather};
-use crate::order::{Failure, Order, Report, Request, Start, Way};
+use crate::order::{Failure, Order, Report, Request, Start};
 use crate::plan::Plan;
 use crate::sandboxed::{Init, Parts, Sandboxed};
 use crate::scratch::Scratch;
@@ -55,9 +55,10 @@ impl Attempt<'_> {
     pub fn run(&self, rung: &Rung) -> Result<Sandboxed, Refusal> {
         let scratch = self.scratch(rung)?;
         // Under version 2 the core has to be alone in its control group when it claims it.
-        Home::claimed();
-        let mut groups = Groups::make(self.plan);
-        let (channel, init) = self.begin(rung, &mut groups)?;
+        let home = Home::claimed();
+        // Where PID 1 is not born into a group, they are made while it is.
+        let groups = home.has_unified().then(|| Groups::make(self.plan));
+        let (channel, init, groups) = self.begin(rung, groups)?;
         let (worker, containment) = match self.set_up(&channel, rung, &groups, scratch.as_ref()) {
             Ok(started) => started,
             Err(refusal) => {
@@ -99,24 +100,28 @@ impl Attempt<'_> {
         Scratch::create(self.plan).map(Some).map_err(|error| self.start("creating its working directory", error))
     }
 
-    /// Has a PID 1 made that waits for its order, in its control groups.
-    fn begin(&self, rung: &Rung, groups: &mut Groups) -> Result<(Channel, Init), Refusal> {
+    /// Has a PID 1 made that waits for its order, in its control groups; these are made on the way, where they are not yet.
+    fn begin(&self, rung: &Rung, groups: Option<Groups>) -> Result<(Channel, Init, Groups), Refusal> {
+        let mut made = groups;
         loop {
             let (channel, sandbox) = Channel::pair().map_err(|error| self.start("creating a socket", error))?;
             channel.set_patience(Some(PATIENCE)).map_err(|error| self.start("setting a time limit", error))?;
-            let ways = groups.ways().map_err(|error| self.start("opening its control groups", error))?;
-            let (ways, entrances): (Vec<Way>, Vec<OwnedFd>) = ways.into_iter().unzip();
-            let start = Start { confinement: rung.confinement, network: self.plan.network, ways };
-            let asked = match starter::ask(self.program, &start, &sandbox, &entrances) {
+            let start = Start { confinement: rung.confinement, network: self.plan.network };
+            let birthplace = made.as_ref().and_then(Groups::birthplace);
+            let asked = match starter::ask(self.program, &start, &sandbox, birthplace.as_ref()) {
                 // It ended before it could be asked.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(self.silent("on start")),
                 asked => asked.map_err(|error| self.start("starting the process that makes sandboxes", error))?,
             };
             drop(sandbox);
-            match self.await_init(&channel, groups)? {
-                Some(init) => return Ok((channel, init)),
+            let mut groups = made.take().unwrap_or_else(|| Groups::make(self.plan));
+            let tasks = groups.tasks();
+            // When there is nobody to hear it, no report comes either.
+            let _ = channel.send(&Request::Enter, &tasks.iter().map(AsFd::as_fd).collect::<Vec<_>>());
+            match self.await_init(&channel, &mut groups)? {
+                Some(init) => return Ok((channel, init, groups)),
                 // It had waited long enough, and ended as it was asked.
-                None if asked == Asked::Waiting => {}
+                None if asked == Asked::Waiting => made = Some(groups),
                 None => return Err(self.silent("on start")),
             }
         }
@@ -128,14 +133,16 @@ impl Attempt<'_> {
         let refusal = loop {
             match channel.receive::<Report>().map(|received| received.map(|received| received.message)) {
                 Ok(Some(Report::Cloned(number))) => init = Pid::from_raw(number),
-                Ok(Some(Report::Entered(by_itself))) => entered = Some(by_itself),
+                Ok(Some(Report::Entered { born_inside, tasks })) => entered = Some((born_inside, tasks)),
                 Ok(Some(Report::Failed(failure))) => break self.refusal(failure),
                 Ok(Some(_)) => {}
                 Ok(None) if init.is_none() => return Ok(None),
+                // It did not even read what was sent to it.
+                Err(error) if init.is_none() && error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
                 Ok(None) | Err(_) => break self.silent("on start"),
             }
-            if let (Some(pid), Some(by_itself)) = (init, &entered) {
-                groups.entered(pid.as_raw_nonzero().get(), by_itself);
+            if let (Some(pid), Some((born_inside, tasks))) = (init, &entered) {
+                groups.entered(pid.as_raw_nonzero().get(), *born_inside, tasks);
                 return Ok(Some(Init::new(pid)));
             }
         };

@@ -34,8 +34,8 @@ pub(super) enum Asked {
 ///
 /// # Errors
 /// The process could not be started, or did not take the request.
-pub(super) fn ask(program: &Path, start: &Start, sandbox: &OwnedFd, ways: &[OwnedFd]) -> io::Result<Asked> {
-    let descriptors: Vec<BorrowedFd<'_>> = [sandbox].into_iter().chain(ways).map(AsFd::as_fd).collect();
+pub(super) fn ask(program: &Path, start: &Start, sandbox: &OwnedFd, birthplace: Option<&OwnedFd>) -> io::Result<Asked> {
+    let descriptors: Vec<BorrowedFd<'_>> = [sandbox].into_iter().chain(birthplace).map(AsFd::as_fd).collect();
     let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(starter) = current.as_ref().filter(|starter| starter.program == program)
         && starter.control.send(start, &descriptors).is_ok()
