@@ -15,6 +15,7 @@ mod root;
 mod seccomp;
 mod worker;
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process;
 use std::time::Duration;
@@ -36,6 +37,9 @@ pub const LAUNCH_ARGUMENT: &str = "sandbox-launch";
 /// with each message.
 const IDLE: Duration = Duration::from_secs(5);
 
+/// How long a burst may pause before the starter makes itself small.
+const SETTLING: Duration = Duration::from_millis(200);
+
 /// What the program's `main` calls, before anything else, when its first argument is [`LAUNCH_ARGUMENT`].
 ///
 /// It expects to be the only thread, and a socket to the core as descriptor 0. Never returns.
@@ -43,12 +47,10 @@ pub fn launcher_main() -> ! {
     let Ok(socket) = raw::adopt(0) else { process::exit(1) };
     let control = Channel::from_descriptor(socket);
     // PID 1 takes these from a descriptor; blocked from the start, none is lost. A terminal's Ctrl-C is the core's to answer.
-    let blocked = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&forwarded_and_child()), None);
-    if blocked.is_err() || control.set_patience(Some(IDLE)).is_err() {
+    if sigprocmask(SigmaskHow::SIG_SETMASK, Some(&forwarded_and_child()), None).is_err() {
         process::exit(1)
     }
-    // Ends when the core is gone, or asks for nothing.
-    while let Ok(Some(received)) = control.receive::<Start>() {
+    while let Some(received) = next_start(&control) {
         let mut descriptors = received.descriptors.into_iter();
         let Some(socket) = descriptors.next() else { break };
         let sandbox = Channel::from_descriptor(socket);
@@ -59,6 +61,18 @@ pub fn launcher_main() -> ! {
         }
     }
     process::exit(0)
+}
+
+/// What the core asks for next; nothing when it is gone, or asks for nothing.
+fn next_start(control: &Channel) -> Option<Received<Start>> {
+    control.set_patience(Some(SETTLING)).ok()?;
+    match control.receive() {
+        // Small while it waits.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => raw::release(),
+        received => return received.ok()?,
+    }
+    control.set_patience(Some(IDLE)).ok()?;
+    control.receive().ok()?
 }
 
 /// Makes this process a visitor of a sandbox: its worker's user and groups, no capabilities, a function's system calls.

@@ -183,9 +183,11 @@ impl Watch {
 
     /// All that it does from here on is wait.
     fn settle(&self) {
-        raw::release();
+        let memory = raw::StartUpMemory::look();
         // Without a list of its own PID 1 still has no privileges; nothing depends on it.
         let _ = seccomp::restrict_init(&self.tree);
+        // Last: what making the list has touched is let go of as well.
+        memory.release();
     }
 
     /// Whether the core has something to say, or ended, and whether a signal arrived; neither when it took too long.

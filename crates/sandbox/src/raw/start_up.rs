@@ -25,17 +25,35 @@ const ENTRY: usize = size_of::<u64>();
 /// What is used again comes back from the page cache, sixteen pages at a time, without a word. Pages that anybody has
 /// written to are not touched.
 pub(crate) fn release() {
-    // SAFETY: it only asks for a number.
-    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    if let Ok(page @ 1..) = usize::try_from(page) {
-        let mut release = Release { page, map: File::open("/proc/self/pagemap").ok() };
-        // SAFETY: the callback is given this value's address for as long as the call lasts, and nothing else uses it.
-        unsafe { libc::dl_iterate_phdr(Some(release_object), (&raw mut release).cast()) };
+    StartUpMemory::look().release();
+}
+
+/// The memory to be let go of, for a process that is about to give up opening files.
+pub(crate) struct StartUpMemory {
+    /// Which pages were written to; not there for a process that may not look at itself.
+    map: Option<File>,
+}
+
+impl StartUpMemory {
+    /// Opens what tells the pages apart.
+    pub fn look() -> Self {
+        Self { map: File::open("/proc/self/pagemap").ok() }
     }
-    #[cfg(target_env = "gnu")]
-    // SAFETY: it has no conditions, and takes the allocator's own locks.
-    unsafe {
-        libc::malloc_trim(0);
+
+    /// Does what [`release`] does.
+    pub fn release(self) {
+        // SAFETY: it only asks for a number.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        if let Ok(page @ 1..) = usize::try_from(page) {
+            let mut release = Release { page, map: self.map };
+            // SAFETY: the callback is given this value's address for as long as the call lasts, and nothing else uses it.
+            unsafe { libc::dl_iterate_phdr(Some(release_object), (&raw mut release).cast()) };
+        }
+        #[cfg(target_env = "gnu")]
+        // SAFETY: it has no conditions, and takes the allocator's own locks.
+        unsafe {
+            libc::malloc_trim(0);
+        }
     }
 }
 

@@ -479,6 +479,7 @@ pub(super) const INIT: &[Group] = &[
         calls: &[SYS_recvmsg, SYS_sendmsg, SYS_read],
     },
     Group { reason: "passing signals on", calls: &[SYS_kill] },
+    Group { reason: "which of its pages it may let go of", calls: &[SYS_pread64] },
     Group {
         reason: "the memory of a message, and ending",
         calls: &[
