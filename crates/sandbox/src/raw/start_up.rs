@@ -42,17 +42,18 @@ impl StartUpMemory {
 
     /// Does what [`release`] does.
     pub fn release(self) {
+        // First, because it goes through pages of the C library.
+        #[cfg(target_env = "gnu")]
+        // SAFETY: it has no conditions, and takes the allocator's own locks.
+        unsafe {
+            libc::malloc_trim(0);
+        }
         // SAFETY: it only asks for a number.
         let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
         if let Ok(page @ 1..) = usize::try_from(page) {
             let mut release = Release { page, map: self.map };
             // SAFETY: the callback is given this value's address for as long as the call lasts, and nothing else uses it.
             unsafe { libc::dl_iterate_phdr(Some(release_object), (&raw mut release).cast()) };
-        }
-        #[cfg(target_env = "gnu")]
-        // SAFETY: it has no conditions, and takes the allocator's own locks.
-        unsafe {
-            libc::malloc_trim(0);
         }
     }
 }
