@@ -7,6 +7,7 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::process;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -153,13 +154,16 @@ impl Watch {
 
     /// Returns the exit code of PID 1: the worker's, or 128 and the number of the signal that ended it.
     fn until_the_end(&self, channel: &Channel) -> i32 {
-        let mut patience = PollTimeout::from(SETTLING);
+        let (began, mut patience) = (Instant::now(), PollTimeout::from(SETTLING));
         loop {
             let Ok((asked, signalled)) = self.wait_for_news(channel, patience) else {
                 self.end_the_others();
                 return LET_GO;
             };
-            if !(asked || signalled) {
+            // By the clock as well: a worker whose orphans never stop ending must not put it off.
+            // Once it is restricted, it does not even ask for the time.
+            let is_late = || began.elapsed() >= Duration::from_millis(SETTLING.into());
+            if patience.is_some() && (!(asked || signalled) || is_late()) {
                 self.settle();
                 patience = PollTimeout::NONE;
             }
