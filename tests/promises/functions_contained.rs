@@ -252,13 +252,7 @@ fn nothing_of_a_function_outlives_a_core_that_is_killed() {
     let status = device.wait_for("the function", |status| of(status, "stays").is_some_and(|f| !f.workers.is_empty()));
     let pid = of(&status, "stays").unwrap().workers[0].pid;
     program::signal(core.pid(), rustix::process::Signal::KILL);
-    for _ in 0..3000 {
-        if !Path::new(&format!("/proc/{pid}")).exists() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    panic!("process {pid} outlives its core");
+    program::wait_until_gone(&[pid]);
 }
 
 /// Two threads that ask for work at any time, as runtimes with several handlers do; each says who got what.

@@ -168,40 +168,23 @@ fn with_a_leaver() -> (Device, program::Core, Vec<String>) {
     (device, core, numbers())
 }
 
-fn lives(pid: &str) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // A zombie is nobody's any more: whoever has it reaps it when it likes.
-    status.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
-}
-
-#[track_caller]
-fn assert_gone(pids: &[String]) {
-    for _ in 0..3000 {
-        if !pids.iter().any(|pid| lives(pid)) {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    panic!("some of {pids:?} live on");
-}
-
 #[test]
 fn what_a_function_without_a_container_started_ends_with_it_and_with_a_killed_core() {
     if !is_root() {
         return;
     }
     let (mut device, core, pids) = with_a_leaver();
-    assert!(pids.iter().all(|pid| lives(pid)), "{pids:?}");
+    assert!(pids.iter().all(program::lives), "{pids:?}");
     device.functions.clear();
     device.write();
     program::signal(core.pid(), rustix::process::Signal::HUP);
     device.wait_for("the end of the function", |status: &CoreStatus| status.functions.is_empty());
-    assert_gone(&pids);
+    program::wait_until_gone(&pids);
     drop(core);
 
     let (_device, core, pids) = with_a_leaver();
     program::signal(core.pid(), rustix::process::Signal::KILL);
-    assert_gone(&pids);
+    program::wait_until_gone(&pids);
 }
 
 /// Kills whatever it may, its parent first: that parent is what ends it with the core.
@@ -226,5 +209,5 @@ fn a_function_without_a_container_cannot_end_what_watches_over_it() {
     let function = of(&status, "killer").unwrap();
     assert_eq!((function.starts, function.crashes, &function.last_error), (1, 0, &None), "it ended its parent");
     program::signal(core.pid(), rustix::process::Signal::KILL);
-    assert_gone(&[pid]);
+    program::wait_until_gone(&[pid]);
 }

@@ -131,9 +131,12 @@ fn a_worker_that_dies_is_replaced_for_the_next_request() {
     let server = Server::start();
     let request = picture_request(&std::fs::read(PICTURE).unwrap());
     assert_eq!(server.infer("road-signs", &request).0, 200);
-    for worker in children(server.child.id()) {
-        program::signal(worker, rustix::process::Signal::KILL);
+    let killed = children(server.child.id());
+    for worker in &killed {
+        program::signal(*worker, rustix::process::Signal::KILL);
     }
+    // The first process of a sandbox ends after everything else in there; until then the worker could answer.
+    program::wait_until_gone(&killed);
     let (status, answer) = server.infer("road-signs", &request);
     assert_eq!((status, answer["error"].as_str().unwrap().starts_with("the model's worker failed")), (503, true));
     assert_eq!(server.infer("road-signs", &request).0, 200);

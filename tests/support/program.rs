@@ -79,3 +79,21 @@ pub fn signal(pid: u32, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
     rustix::process::kill_process(pid, signal).unwrap();
 }
+
+/// Whether a process lives. A zombie is nobody's any more: whoever has it reaps it when it likes.
+pub fn lives(pid: impl std::fmt::Display) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    status.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+}
+
+/// Waits until none of the processes lives; a signal that was sent is not an end yet.
+#[track_caller]
+pub fn wait_until_gone<Pid: std::fmt::Display + std::fmt::Debug>(pids: &[Pid]) {
+    for _ in 0..3000 {
+        if !pids.iter().any(lives) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("some of {pids:?} live on");
+}
