@@ -54,6 +54,7 @@ impl ProcessStatus {
 
     pub fn seccomp(&self) -> Finding {
         match (self.field("Seccomp"), self.field("Seccomp_filters")) {
+            (Some(SECCOMP_MODE_FILTER), Some("1")) => Finding::Holds("1 filter".to_owned()),
             (Some(SECCOMP_MODE_FILTER), Some(count)) => Finding::Holds(format!("{count} filters")),
             (Some(SECCOMP_MODE_FILTER), None) => Finding::Holds("filters".to_owned()),
             (Some(mode), _) => Finding::Absent(format!("mode {mode}")),

@@ -8,8 +8,14 @@
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod calls;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-mod filter;
+mod filters;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod list;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod program;
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use self::program::Program;
 use crate::containment::Finding;
 use crate::plan::{Calls, Listeners, Tree};
 
@@ -24,27 +30,24 @@ pub(crate) fn supported() -> Result<(), String> {
 /// Restricts this process, about to become the worker, for good.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) fn restrict_worker(calls: Calls, listeners: Listeners) -> Finding {
-    let (more, arguments) = match (calls, listeners) {
-        (Calls::Function, _) => (vec![calls::FUNCTION], calls::FUNCTION_ARGUMENTS),
-        (Calls::Worker, Listeners::None) => (vec![calls::OPENING], calls::ARGUMENTS),
-        (Calls::Worker, Listeners::Accept) => (vec![calls::OPENING, calls::ACCEPT], calls::ARGUMENTS),
-    };
-    let lists: Vec<_> = [calls::WORKER].into_iter().chain(more).collect();
-    finding(filter::restrict(&lists, arguments, calls::PRETEND_MISSING))
+    restrict(match (calls, listeners) {
+        (Calls::Function, _) => &filters::FUNCTION,
+        (Calls::Worker, Listeners::None) => &filters::WORKER,
+        (Calls::Worker, Listeners::Accept) => &filters::WORKER_THAT_ACCEPTS,
+    })
 }
 
 /// Restricts PID 1, from now on, to watching.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) fn restrict_init(tree: &Tree) -> Finding {
-    let more = if *tree == Tree::Shared { calls::INIT_AMONG_OTHERS } else { &[] };
-    finding(filter::restrict(&[calls::INIT, more], &[], &[]))
+    restrict(if *tree == Tree::Shared { &filters::INIT_AMONG_OTHERS } else { &filters::INIT })
 }
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-fn finding(outcome: Result<(), String>) -> Finding {
-    match outcome {
+fn restrict(program: &Program) -> Finding {
+    match seccompiler::apply_filter(program.instructions()) {
         Ok(()) => Finding::Holds("filtered".to_owned()),
-        Err(why) => Finding::Absent(why),
+        Err(why) => Finding::Absent(format!("the kernel refused the filter: {why}")),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use libc::*;
 
-use super::filter::{Group, Restricted, Test};
+use super::list::{Group, Restricted, Test};
 
 /// `clone(2)` flags that make a namespace.
 const NAMESPACES: u32 =
