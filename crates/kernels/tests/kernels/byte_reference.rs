@@ -5,7 +5,7 @@ use margay_kernels::{
     Quantised, Shape, View, Window,
 };
 
-use crate::reference::{Random, is_emulated, outputs, sets, shape};
+use crate::reference::{BATCH, Random, is_emulated, outputs, picture_of_batch, sets, shape};
 
 /// Bytes in the order channels, rows, columns.
 #[derive(Debug, Clone)]
@@ -137,8 +137,9 @@ pub fn same() -> [u8; 256] {
     std::array::from_fn(|byte| byte as u8)
 }
 
-/// Runs a program of one picture of bytes on every instruction set, with one thread and two, twice each, and compares
-/// the bytes that come out.
+/// Runs a program of one picture of bytes on every instruction set, with one thread and two, with poisoned memory and, as it
+/// is used, without, and compares the bytes that come out; then of a batch, of which nothing of one picture may be left for
+/// the next.
 pub fn check(
     name: &str,
     input: &Bytes,
@@ -164,43 +165,54 @@ pub fn check_floats(
     expected: &[f32],
     network: impl Fn(&mut ProgramBuilder, View) -> Result<View, PlanError>,
 ) {
-    for (byte_isa, threads) in sets(ByteIsa::available()).into_iter().flat_map(|isa| [(isa, 1), (isa, 2)]) {
-        let options = Options { byte_isa, threads, poisons: true, ..Options::default() };
-        let mut builder = ProgramBuilder::new(options);
-        let arrival = Arrival::Bytes(vec![same()]);
-        let (shape, zero) = (input.shape, input.zero);
-        let order = InputOrder::ChannelsFirst;
-        let view = builder.picture(ByteInput { shape, order, is_planar, zero, arrival }).unwrap();
-        let output = network(&mut builder, view).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let mut program = builder.build(output).unwrap_or_else(|error| panic!("{name}: {error}"));
-        for _ in 0..2 {
-            compare(&format!("{name}, {byte_isa}, {threads} threads"), &mut program, input, expected);
-        }
-    }
+    let build = |options| build(name, input, is_planar, options, &network);
+    let mut batch = Vec::new();
     // Any machine can do it.
     if !is_emulated() {
-        interpret(name, input, is_planar, expected, network);
+        // As planned for every instruction set, with every access checked.
+        for byte_isa in ALL {
+            let mut program = build(Options { byte_isa, checks: true, poisons: true, ..Options::default() });
+            let name = format!("{name}, interpreted for {byte_isa}");
+            compare(&name, &mut program, &input.data, expected);
+            batch = pictures(input).map(|picture| run(&mut program, &picture)).collect();
+        }
+    }
+    for byte_isa in sets(ByteIsa::available()) {
+        for (threads, poisons) in [(1, true), (1, false), (2, true), (2, false)] {
+            let mut program = build(Options { byte_isa, threads, poisons, ..Options::default() });
+            let name = format!("{name}, {byte_isa}, {threads} threads");
+            compare(&name, &mut program, &input.data, expected);
+            for (picture, expected) in pictures(input).zip(&batch) {
+                compare(&format!("{name}, of a batch"), &mut program, &picture, expected);
+            }
+        }
     }
 }
 
-/// As [`check_floats`], interpreted as planned for every instruction set, with every access checked.
-fn interpret(
+/// The pictures of a batch, which an engine runs through its program one after the other.
+fn pictures(input: &Bytes) -> impl Iterator<Item = Vec<u8>> {
+    (0..BATCH).map(|number| picture_of_batch(&input.data, number))
+}
+
+fn build(
     name: &str,
     input: &Bytes,
     is_planar: bool,
-    expected: &[f32],
+    options: Options,
     network: impl Fn(&mut ProgramBuilder, View) -> Result<View, PlanError>,
-) {
-    for byte_isa in ALL {
-        let mut builder = ProgramBuilder::new(Options { byte_isa, checks: true, poisons: true, ..Options::default() });
-        let arrival = Arrival::Bytes(vec![same()]);
-        let (shape, zero) = (input.shape, input.zero);
-        let order = InputOrder::ChannelsFirst;
-        let view = builder.picture(ByteInput { shape, order, is_planar, zero, arrival }).unwrap();
-        let output = network(&mut builder, view).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let mut program = builder.build(output).unwrap_or_else(|error| panic!("{name}: {error}"));
-        compare(&format!("{name}, interpreted for {byte_isa}"), &mut program, input, expected);
-    }
+) -> Program {
+    let mut builder = ProgramBuilder::new(options);
+    let (shape, zero, order) = (input.shape, input.zero, InputOrder::ChannelsFirst);
+    let arrival = Arrival::Bytes(vec![same()]);
+    let view = builder.picture(ByteInput { shape, order, is_planar, zero, arrival }).unwrap();
+    let output = network(&mut builder, view).unwrap_or_else(|error| panic!("{name}: {error}"));
+    builder.build(output).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn run(program: &mut Program, picture: &[u8]) -> Vec<f32> {
+    let mut found = Vec::new();
+    program.run(picture, &mut found).unwrap();
+    found
 }
 
 /// Every instruction set over bytes: the interpreter needs none.
@@ -215,9 +227,8 @@ pub const ALL: [ByteIsa; 7] = [
 ];
 
 /// What comes out, bit by bit.
-fn compare(name: &str, program: &mut Program, input: &Bytes, expected: &[f32]) {
-    let mut found = Vec::new();
-    program.run(input.data.as_slice(), &mut found).unwrap();
+fn compare(name: &str, program: &mut Program, picture: &[u8], expected: &[f32]) {
+    let found = run(program, picture);
     assert_eq!(found.len(), expected.len(), "{name}");
     let differs = found.iter().zip(expected).position(|(found, expected)| found.to_bits() != expected.to_bits());
     if let Some(place) = differs {

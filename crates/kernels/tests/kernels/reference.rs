@@ -139,7 +139,7 @@ impl Layer {
     }
 }
 
-/// Runs a program of one input on every instruction set, with one thread and two, twice each, and compares.
+/// Runs a program of one input on every instruction set, with one thread and two, and compares ([`Case::check`]).
 pub fn check(
     name: &str,
     input: &Dense,
@@ -165,6 +165,16 @@ pub fn check_with_reciprocals(
 
 /// Elements of an output up to which an emulated program is interpreted as well.
 const EMULATED_ELEMENTS: usize = 4000;
+
+/// Pictures of a batch.
+pub const BATCH: usize = 4;
+
+/// The picture of this number in a batch that begins with `first`: its numbers, each in another place.
+pub fn picture_of_batch<T: Copy>(first: &[T], number: usize) -> Vec<T> {
+    let mut picture = first.to_vec();
+    picture.rotate_left(number * first.len() / BATCH);
+    picture
+}
 
 /// Whether the program runs on an emulator, which takes a hundred times as long.
 pub fn is_emulated() -> bool {
@@ -193,48 +203,65 @@ pub struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Runs it on every instruction set, with one thread and two, twice each, and compares.
+    /// Runs it on every instruction set, with one thread and two, with poisoned memory and, as it is used, without, and
+    /// compares; and then a batch, whose pictures an engine runs through its program one after the other: nothing of one may
+    /// be left for the next.
     pub fn check(&self, network: impl Fn(&mut ProgramBuilder, View) -> Result<View, PlanError>) {
-        let Self { name, input, is_planar, expected, tolerance, options, .. } = *self;
-        let scale = expected.data.iter().fold(1.0_f32, |scale, value| scale.max(value.abs()));
-        for (isa, threads) in sets(Isa::available()).into_iter().flat_map(|isa| [(isa, 1), (isa, 2)]) {
-            let mut builder = ProgramBuilder::new(Options { isa, threads, ..options });
-            let view = builder.input(input.shape, InputOrder::ChannelsFirst, is_planar).unwrap();
-            let output = network(&mut builder, view).unwrap_or_else(|error| panic!("{name}: {error}"));
-            let mut program = builder.build(output).unwrap_or_else(|error| panic!("{name}: {error}"));
-            assert_eq!(program.output(), expected.shape, "{name}");
-            if threads == 1 && (!is_emulated() || expected.data.len() <= EMULATED_ELEMENTS) {
-                self.interpret(isa, &mut program, &network);
-            }
-            for _ in 0..2 {
+        let Self { name, input, expected, tolerance, options, .. } = *self;
+        for isa in sets(Isa::available()) {
+            let is_interpreted = !is_emulated() || expected.data.len() <= EMULATED_ELEMENTS;
+            let batch = if is_interpreted { self.interpreted(isa, &network) } else { Vec::new() };
+            for (threads, poisons) in [(1, true), (1, false), (2, true), (2, false)] {
+                let mut program = self.build(Options { isa, threads, poisons, ..options }, &network);
+                assert_eq!(program.output(), expected.shape, "{name}");
+                let name = format!("{name}, {isa}, {threads} threads");
                 let mut found = Vec::new();
                 program.run(input.data.as_slice(), &mut found).unwrap();
-                for (place, (found, expected)) in found.iter().zip(&expected.data).enumerate() {
-                    let near = (found - expected).abs() <= tolerance * scale;
-                    assert!(near, "{name}, {isa}, {threads} threads, element {place}: {found} is not {expected}");
+                compare(&name, &found, &expected.data, tolerance);
+                for (number, expected) in batch.iter().enumerate() {
+                    program.run(&picture_of_batch(&input.data, number), &mut found).unwrap();
+                    compare(&format!("{name}, picture {number}, interpreted"), &found, expected, self.apart);
                 }
             }
         }
     }
 
-    /// The same program, interpreted with every access checked, computes the same numbers.
-    fn interpret(
+    fn build(
+        &self,
+        options: Options,
+        network: impl Fn(&mut ProgramBuilder, View) -> Result<View, PlanError>,
+    ) -> Program {
+        let Self { name, input, is_planar, .. } = *self;
+        let mut builder = ProgramBuilder::new(options);
+        let view = builder.input(input.shape, InputOrder::ChannelsFirst, is_planar).unwrap();
+        let output = network(&mut builder, view).unwrap_or_else(|error| panic!("{name}: {error}"));
+        builder.build(output).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// What the same program computes of a batch, interpreted with every access checked.
+    fn interpreted(
         &self,
         isa: Isa,
-        program: &mut Program,
         network: impl Fn(&mut ProgramBuilder, View) -> Result<View, PlanError>,
-    ) {
-        let Self { name, input, is_planar, apart, options, .. } = *self;
-        let mut builder = ProgramBuilder::new(Options { isa, checks: true, ..options });
-        let view = builder.input(input.shape, InputOrder::ChannelsFirst, is_planar).unwrap();
-        let output = network(&mut builder, view).unwrap();
-        let (mut expected, mut found) = (Vec::new(), Vec::new());
-        builder.build(output).unwrap().run(&input.data, &mut expected).unwrap();
-        program.run(&input.data, &mut found).unwrap();
-        let scale = expected.iter().fold(1.0_f32, |scale, value| scale.max(value.abs()));
-        for (place, (found, expected)) in found.iter().zip(&expected).enumerate() {
-            let is_same = found.to_bits() == expected.to_bits() || (found - expected).abs() <= apart * scale;
-            assert!(is_same, "{name}, {isa}, element {place}: {found} is not the interpreter's {expected}");
-        }
+    ) -> Vec<Vec<f32>> {
+        let mut interpreter = self.build(Options { isa, checks: true, ..self.options }, network);
+        let pictures =
+            (0..if is_emulated() { 1 } else { BATCH }).map(|number| picture_of_batch(&self.input.data, number));
+        let run = |picture: Vec<f32>| {
+            let mut found = Vec::new();
+            interpreter.run(&picture, &mut found).unwrap();
+            found
+        };
+        pictures.map(run).collect()
+    }
+}
+
+/// The same numbers but for a difference of so large a part of the largest; with none, to the bit.
+fn compare(name: &str, found: &[f32], expected: &[f32], apart: f32) {
+    let scale = expected.iter().fold(1.0_f32, |scale, value| scale.max(value.abs()));
+    assert_eq!(found.len(), expected.len(), "{name}");
+    for (place, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let is_same = found.to_bits() == expected.to_bits() || (found - expected).abs() <= apart * scale;
+        assert!(is_same, "{name}, element {place}: {found} is not {expected}");
     }
 }
