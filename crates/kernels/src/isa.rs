@@ -1,6 +1,7 @@
 //! Which instructions the kernels use, found at run time.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 /// An instruction set that the kernels are written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,4 +53,30 @@ impl fmt::Display for Isa {
             Self::Neon => "neon",
         })
     }
+}
+
+/// Bytes of this processor's second-level cache; where it does not say, what small boards have. Nothing but speed depends on
+/// it.
+pub(crate) fn second_cache() -> usize {
+    const USUAL: usize = 512 << 10;
+    // A virtual machine is left for each question.
+    static SAID: OnceLock<Option<usize>> = OnceLock::new();
+    SAID.get_or_init(ask_for_second_cache).unwrap_or(USUAL)
+}
+
+/// Leaf `8000_0006h` of CPUID, which is the same in AMD's and Intel's manuals.
+#[cfg(target_arch = "x86_64")]
+fn ask_for_second_cache() -> Option<usize> {
+    use std::arch::x86_64::__cpuid;
+    let (leaves, leaf) = (0x8000_0000, 0x8000_0006);
+    if __cpuid(leaves).eax < leaf {
+        return None;
+    }
+    let kilobytes = (__cpuid(leaf).ecx >> 16) as usize;
+    (kilobytes > 0).then_some(kilobytes << 10)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn ask_for_second_cache() -> Option<usize> {
+    None
 }

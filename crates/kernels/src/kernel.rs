@@ -7,6 +7,7 @@
 
 #![allow(clippy::needless_range_loop, reason = "indices over registers, of which the compiler leaves none")]
 
+pub(crate) mod ahead;
 pub(crate) mod average;
 pub(crate) mod bytes;
 pub(crate) mod depthwise;

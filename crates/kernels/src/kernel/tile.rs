@@ -10,6 +10,7 @@
 //! layers differ in their runs only. The sums stay in registers; the weights are read once, in the order in which they
 //! are packed.
 
+use super::ahead::{ASKED, Ahead};
 use crate::activation::Activation;
 use crate::layout::LANES;
 use crate::vector::{Vector, activate};
@@ -53,6 +54,8 @@ pub(crate) struct TileCall<'a> {
     pub(crate) step: usize,
     /// For each element of the runs, the channels of the tile.
     pub(crate) weights: *const f32,
+    /// What is asked for meanwhile.
+    pub(crate) ahead: Ahead,
     /// The channels of the tile.
     pub(crate) bias: *const f32,
     /// Where the tiles' pixels are counted from.
@@ -77,6 +80,7 @@ pub(crate) type TileKernel = unsafe fn(&TileCall<'_>);
 pub(crate) unsafe fn tile<V: Vector, const VECTORS: usize, const PIXELS: usize, const STEP: usize>(
     call: &TileCall<'_>,
 ) {
+    let mut ahead = call.ahead.from;
     for place in call.tiles {
         // SAFETY: the caller's promise; offsets follow the call's own geometry.
         unsafe {
@@ -106,7 +110,7 @@ pub(crate) unsafe fn tile<V: Vector, const VECTORS: usize, const PIXELS: usize, 
                 strips::<V, VECTORS, PIXELS, 7>(&mut sums, input, (&mut runs, end), &mut weights);
             }
             while runs < end {
-                rest::<V, VECTORS, PIXELS, STEP>(call, &mut sums, (input, *runs), &mut weights);
+                rest::<V, VECTORS, PIXELS, STEP>(call, &mut sums, (input, *runs), (&mut weights, &mut ahead));
                 runs = runs.add(1);
             }
             finish(call, place, &mut sums);
@@ -150,30 +154,73 @@ unsafe fn rest<V: Vector, const VECTORS: usize, const PIXELS: usize, const STEP:
     call: &TileCall<'_>,
     sums: &mut [[V; PIXELS]; VECTORS],
     (input, run): (Halves<*const f32>, Run),
-    weights: &mut *const f32,
+    (weights, ahead): (&mut *const f32, &mut *const f32),
 ) {
-    let (half, step) = (PIXELS / 2, step_of::<STEP>(call));
+    let step = step_of::<STEP>(call);
     // SAFETY: the caller's promise.
     unsafe {
-        let [mut first, mut second] = input.map(|at| at.add(run.offset as usize));
-        let mut length = run.length;
-        while V::BY_LANE && length >= QUAD as u32 {
-            quad::<V, VECTORS, PIXELS>(sums, [first, second], step, weights);
-            (first, second, length) = (first.add(QUAD), second.add(QUAD), length - QUAD as u32);
+        let mut places = input.map(|at| at.add(run.offset as usize));
+        if V::BY_LANE {
+            return by_lanes::<V, VECTORS, PIXELS>(call, sums, (places, run.length as usize), step, weights);
         }
-        if V::BY_LANE && call.reads_on && length == QUAD as u32 - 1 {
-            let inputs = windows::<V, PIXELS>([first, second], step);
+        let mut length = run.length as usize;
+        while length > 0 {
+            call.ahead.ask(ahead);
+            let part = length.min(ASKED);
+            by_pixels::<V, VECTORS, PIXELS>(sums, (&mut places, part), step, weights);
+            length -= part;
+        }
+    }
+}
+
+/// The same where inputs are taken by lanes.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn by_lanes<V: Vector, const VECTORS: usize, const PIXELS: usize>(
+    call: &TileCall<'_>,
+    sums: &mut [[V; PIXELS]; VECTORS],
+    (mut places, mut length): (Halves<*const f32>, usize),
+    step: usize,
+    weights: &mut *const f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        while length >= QUAD {
+            quad::<V, VECTORS, PIXELS>(sums, places, step, weights);
+            (places, length) = ([places[0].add(QUAD), places[1].add(QUAD)], length - QUAD);
+        }
+        if call.reads_on && length == QUAD - 1 {
+            let inputs = windows::<V, PIXELS>(places, step);
             accumulate::<V, VECTORS, PIXELS, 0>(sums, &inputs, weights);
             accumulate::<V, VECTORS, PIXELS, 1>(sums, &inputs, weights);
             accumulate::<V, VECTORS, PIXELS, 2>(sums, &inputs, weights);
             return;
         }
         for _ in 0..length {
-            if V::BY_LANE {
-                one::<V, VECTORS, PIXELS>(sums, [first, second], step, weights);
-                (first, second) = (first.add(1), second.add(1));
-                continue;
-            }
+            one::<V, VECTORS, PIXELS>(sums, places, step, weights);
+            places = [places[0].add(1), places[1].add(1)];
+        }
+    }
+}
+
+/// Adds the products with so many elements, whose weights are held while the pixels pass by.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn by_pixels<V: Vector, const VECTORS: usize, const PIXELS: usize>(
+    sums: &mut [[V; PIXELS]; VECTORS],
+    (places, length): (&mut Halves<*const f32>, usize),
+    step: usize,
+    weights: &mut *const f32,
+) {
+    let half = PIXELS / 2;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let [mut first, mut second] = *places;
+        for _ in 0..length {
             let mut row = [V::splat(0.0); VECTORS];
             for vector in 0..VECTORS {
                 row[vector] = V::load(weights.add(vector * V::LANES));
@@ -189,6 +236,7 @@ unsafe fn rest<V: Vector, const VECTORS: usize, const PIXELS: usize, const STEP:
             first = first.add(1);
             second = second.add(1);
         }
+        *places = [first, second];
     }
 }
 

@@ -12,6 +12,8 @@ use super::window::Window;
 use crate::activation::Activation;
 use crate::bounds::Touched;
 use crate::error::PlanError;
+use crate::isa::second_cache;
+use crate::kernel::ahead::Ahead;
 use crate::kernel::pointwise::{Operand, PointwiseCall};
 use crate::kernel::set::{KernelSet, LOOSE_PIXELS, TILE_STEPS};
 use crate::kernel::tile::{READ_ON, Run, TileCall, TileKernel, TilePlace};
@@ -66,6 +68,8 @@ struct Planned {
     kernels: Vec<TileKernel>,
     /// Leading runs of a whole block.
     whole: usize,
+    /// Of all runs.
+    elements: usize,
     /// Floats from the output's, and the residual's, first block to the band's.
     output: usize,
     residual: usize,
@@ -91,6 +95,8 @@ pub(crate) struct ConvolutionStep {
     reads_on: bool,
     /// Whether the activation is none that tiles apply.
     activates: bool,
+    /// Bytes of the second-level cache.
+    second_cache: usize,
     set: &'static KernelSet,
 }
 
@@ -152,7 +158,8 @@ impl ConvolutionStep {
             let first = |region: &Region| band.block * region.layout.block();
             let (output, residual) = (first(&output), residual.as_ref().map_or(0, first));
             let whole = whole(&all[range.clone()]);
-            bands.push(Planned { band: band.clone(), runs: range, kernels, whole, output, residual });
+            let elements = all[range.clone()].iter().map(|run: &Run| run.length as usize).sum();
+            bands.push(Planned { band: band.clone(), runs: range, kernels, whole, elements, output, residual });
         }
         let activates = !packed.activation.is_applied_by_kernels();
         let (runs, reads_on) = (all, false);
@@ -169,6 +176,7 @@ impl ConvolutionStep {
             step,
             reads_on,
             activates,
+            second_cache: second_cache(),
             set,
         };
         let mut all = step.bands.iter().flat_map(|planned| (0..step.tiles.len()).map(move |tile| (planned, tile)));
@@ -176,9 +184,13 @@ impl ConvolutionStep {
         Ok(step)
     }
 
-    /// Pieces of work, and those of the inner loop: bands by tiles, in the better order for the caches.
+    /// Pieces of work, and those of the inner loop: bands by tiles, in the better order for the caches. Of weights and input the
+    /// smaller one is read again and again, if it stays in half the second cache.
     fn is_band_by_band(&self) -> bool {
-        self.packed.weights.len() * size_of::<f32>() > CACHED_BYTES || self.groups.len() == 1
+        let [weights, input] =
+            [self.packed.weights.len(), self.input.floats().len()].map(|floats| floats * size_of::<f32>());
+        let stay = weights <= CACHED_BYTES || (weights < input && weights <= self.second_cache / 2);
+        !stay || self.groups.len() == 1
     }
 
     /// Whether a band's runs, and so many floats behind each, are the input's at all pixels of a tile.
@@ -192,6 +204,16 @@ impl ConvolutionStep {
             }
             None => true,
         })
+    }
+
+    /// Weights that do not stay in the second cache come from memory for each picture. Narrow vectors take long enough.
+    fn ahead(&self, planned: &Planned, group: &Group, weights: *const f32) -> Ahead {
+        let channels = planned.band.lanes;
+        match self.tiles.len() {
+            _ if self.set.is_narrow || !self.is_band_by_band() => Ahead::NOTHING,
+            1 => Ahead::same_band(weights, channels),
+            tiles => Ahead::next_band(weights, [planned.elements, channels], [group.tiles.start, tiles]),
+        }
     }
 
     /// A call with what all tiles have in common.
@@ -211,6 +233,7 @@ impl ConvolutionStep {
             reads_on: self.reads_on,
             step: self.step,
             weights: ptr::null(),
+            ahead: Ahead::NOTHING,
             bias: ptr::null(),
             output: arena,
             output_block: self.output.layout.block(),
@@ -231,6 +254,7 @@ impl ConvolutionStep {
         // SAFETY: the arena is the one that the regions lie in; check() has proven every place that the kernel reaches.
         unsafe {
             call.weights = self.packed.weights.as_ptr().add(planned.band.weights);
+            call.ahead = self.ahead(planned, group, call.weights);
             call.bias = self.packed.bias.as_ptr().add(planned.band.block * LANES);
             call.output = worker.at(planned.output);
             call.residual = self.residual.as_ref().map(|_| worker.at(planned.residual).cast_const());

@@ -18,6 +18,7 @@ use super::step::{Step, Worker, proven};
 use super::tiles::{even, of_one_size};
 use crate::bounds::{Access, Touched};
 use crate::error::PlanError;
+use crate::kernel::ahead::Ahead;
 use crate::kernel::depthwise::DepthwiseCall;
 use crate::kernel::set::{KernelSet, LOOSE_PIXELS, TILE_STEPS};
 use crate::kernel::tile::{READ_ON, Run, TileCall, TileKernel, TilePlace};
@@ -227,6 +228,7 @@ impl ExpansionStep {
                     reads_on: self.reads_on,
                     step: self.step,
                     weights,
+                    ahead: Ahead::NOTHING,
                     bias,
                     output: worker.at(buffer + self.place(slot, 0)),
                     output_block: self.block(),

@@ -21,6 +21,7 @@ use super::window::Window;
 use crate::activation::Activation;
 use crate::bounds::Touched;
 use crate::error::PlanError;
+use crate::kernel::ahead::Ahead;
 use crate::kernel::set::KernelSet;
 use crate::kernel::tile::{Run, TileCall, TileKernel, TilePlace};
 use crate::kernel::winograd::{Ends, PatchCall, Size, SumCall};
@@ -274,6 +275,7 @@ impl WinogradStep {
     /// # Safety
     /// As for [`Step::run`].
     unsafe fn multiply(&self, worker: &Worker<'_>, batch: &Batch, [planes, sums]: [usize; 2]) {
+        let (inputs, tiles) = (self.packed.blocks[0] * LANES, batch.tiles.len());
         let strides = [0, 1].map(|end| self.packed.stride(end, batch.patches));
         for plane in 0..self.packed.planes() {
             for (band, kernels) in self.packed.bands.iter().zip(&batch.kernels) {
@@ -281,16 +283,20 @@ impl WinogradStep {
                 for (group, kernel) in batch.groups.iter().zip(kernels) {
                     // SAFETY: check() has proven every place that the kernel reaches.
                     unsafe {
+                        let weights = self.packed.weights.as_ptr().add(plane * self.packed.plane() + band.weights);
+                        let channels = band.blocks * LANES;
+                        let ahead = Ahead::next_band(weights, [inputs, channels], [group.start, tiles]);
                         kernel(&TileCall {
                             tiles: &batch.places[group.clone()],
                             pixels: batch.tiles[group.start].pixels,
-                            channels: band.blocks * LANES,
+                            channels,
                             input: worker.at(planes + plane * strides[0]),
                             runs: &batch.runs,
                             whole: batch.runs.len(),
                             reads_on: false,
                             step: LANES,
-                            weights: self.packed.weights.as_ptr().add(plane * self.packed.plane() + band.weights),
+                            weights,
+                            ahead,
                             bias: self.packed.zeros.as_ptr(),
                             output: worker.at(to),
                             output_block: batch.patches * LANES,

@@ -64,18 +64,42 @@ fn instruction(line: &str) -> Option<Instruction<'_>> {
     Some((u64::from_str_radix(address.trim(), 16).ok()?, text))
 }
 
-/// Loops that hold no other: from the target of a jump backwards to the jump.
+/// Loops that hold no other: from the target of a jump backwards to the jump, where the one leads to the other. What is rare
+/// stands behind the rest of a function, and jumps back to where that goes on.
 fn innermost_loops<'a, 'b>(code: &'b [Instruction<'a>]) -> Vec<&'b [Instruction<'a>]> {
     let places: HashMap<u64, usize> = code.iter().enumerate().map(|(place, &(address, _))| (address, place)).collect();
     let jumps = code.iter().enumerate().filter_map(|(end, &(_, text))| {
         let start = *places.get(&jump_target(text)?)?;
-        (start <= end).then_some((start, end))
+        (start <= end && leads_to(&code[start..=end])).then_some((start, end))
     });
     let loops: Vec<(usize, usize)> = jumps.collect();
     let holds =
         |outer: (usize, usize), inner: (usize, usize)| outer != inner && outer.0 <= inner.0 && inner.1 <= outer.1;
     let innermost = loops.iter().filter(|&&outer| !loops.iter().any(|&inner| holds(outer, inner)));
     innermost.map(|&(start, end)| &code[start..=end]).collect()
+}
+
+/// Whether the first of these instructions leads to the last without a detour.
+fn leads_to(body: &[Instruction<'_>]) -> bool {
+    let places: HashMap<u64, usize> = body.iter().enumerate().map(|(place, &(address, _))| (address, place)).collect();
+    let mut reached = vec![false; body.len()];
+    reached[0] = true;
+    // All ways but the jump back are forwards, or come from what is reached already.
+    for place in 0..body.len() {
+        let text = body[place].1;
+        if !reached[place] {
+            continue;
+        }
+        let target = jump_target(text).and_then(|target| places.get(&target));
+        if let Some(&target) = target {
+            reached[target] = true;
+        }
+        let always = ["jmp", "ret", "b\t", "b "].iter().any(|name| text.starts_with(name));
+        if !always && place + 1 < body.len() {
+            reached[place + 1] = true;
+        }
+    }
+    reached[body.len() - 1]
 }
 
 /// Where a jump goes; `None` for other instructions.

@@ -4,6 +4,7 @@
 use super::unrolled;
 use crate::block::{Block, Joint, Range, next_pixel};
 use crate::bounds::Memory;
+use crate::kernel::ahead::{ASKED, Ahead};
 use crate::kernel::tile::{Halves, Run};
 use crate::layout::LANES;
 
@@ -33,6 +34,8 @@ pub(crate) struct ByteTileCall<'a> {
     pub(crate) blocks: usize,
     /// For each word of the runs, the tile's blocks.
     pub(crate) weights: *const u8,
+    /// What is asked for meanwhile.
+    pub(crate) ahead: Ahead,
     /// The channels of the tile.
     pub(crate) bias: *const i32,
     pub(crate) factors: *const f32,
@@ -97,7 +100,6 @@ pub(crate) type ByteTileKernel = unsafe fn(&ByteTileCall<'_>);
 pub(crate) unsafe fn tile<B: Block, const BLOCKS: usize, const PIXELS: usize, const STEP: usize>(
     call: &ByteTileCall<'_>,
 ) {
-    let half = PIXELS / 2;
     let step = if STEP == 0 { call.step } else { STEP };
     // SAFETY: the caller's promise; offsets follow the call's own geometry.
     unsafe {
@@ -105,27 +107,51 @@ pub(crate) unsafe fn tile<B: Block, const BLOCKS: usize, const PIXELS: usize, co
         for block in 1..BLOCKS {
             sums[block] = [B::load(call.bias.add(block * LANES)); PIXELS];
         }
-        let mut weights = call.weights;
+        let (mut weights, mut ahead) = (call.weights, call.ahead.from);
         for run in call.runs {
-            let mut first = call.input[0].add(run.offset as usize);
-            let mut second = call.input[1].add(run.offset as usize);
-            for _ in 0..run.length {
-                if B::ONE_BY_ONE {
-                    // There are no registers for the weights of a tall tile.
-                    for block in 0..BLOCKS {
-                        let row = B::weights(weights.add(block * B::FORM.bytes()));
-                        for pixel in 0..PIXELS {
-                            let at =
-                                if pixel < half { first.add(pixel * step) } else { second.add((pixel - half) * step) };
-                            sums[block][pixel] = sums[block][pixel].dot(B::broadcast(at), row);
-                            next_pixel::<B>();
-                        }
-                    }
-                    weights = weights.add(BLOCKS * B::FORM.bytes());
-                    (first, second) = (first.add(1), second.add(1));
-                    continue;
+            let mut places = call.input.map(|at| at.add(run.offset as usize));
+            let mut length = run.length as usize;
+            while length > 0 {
+                if !B::ONE_BY_ONE {
+                    call.ahead.ask(&mut ahead);
                 }
-                let mut row = [B::weights(weights); BLOCKS];
+                let part = if B::ONE_BY_ONE { length } else { length.min(ASKED) };
+                words::<B, BLOCKS, PIXELS>(&mut sums, (&mut places, part), step, &mut weights);
+                length -= part;
+            }
+        }
+        finish(&mut sums, call);
+    }
+}
+
+/// Adds the products with so many words of each pixel.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn words<B: Block, const BLOCKS: usize, const PIXELS: usize>(
+    sums: &mut [[B; PIXELS]; BLOCKS],
+    (places, length): (&mut Halves<*const i32>, usize),
+    step: usize,
+    weights: &mut *const u8,
+) {
+    let half = PIXELS / 2;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let [mut first, mut second] = *places;
+        for _ in 0..length {
+            if B::ONE_BY_ONE {
+                // There are no registers for the weights of a tall tile.
+                for block in 0..BLOCKS {
+                    let row = B::weights(weights.add(block * B::FORM.bytes()));
+                    for pixel in 0..PIXELS {
+                        let at = if pixel < half { first.add(pixel * step) } else { second.add((pixel - half) * step) };
+                        sums[block][pixel] = sums[block][pixel].dot(B::broadcast(at), row);
+                        next_pixel::<B>();
+                    }
+                }
+            } else {
+                let mut row = [B::weights(*weights); BLOCKS];
                 for block in 1..BLOCKS {
                     row[block] = B::weights(weights.add(block * B::FORM.bytes()));
                 }
@@ -136,12 +162,11 @@ pub(crate) unsafe fn tile<B: Block, const BLOCKS: usize, const PIXELS: usize, co
                         sums[block][pixel] = sums[block][pixel].dot(input, row[block]);
                     }
                 }
-                weights = weights.add(BLOCKS * B::FORM.bytes());
-                first = first.add(1);
-                second = second.add(1);
             }
+            *weights = weights.add(BLOCKS * B::FORM.bytes());
+            (first, second) = (first.add(1), second.add(1));
         }
-        finish(&mut sums, call);
+        *places = [first, second];
     }
 }
 

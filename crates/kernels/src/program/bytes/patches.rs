@@ -4,6 +4,7 @@ use super::convolution::Finishing;
 use super::winograd::{Band, PIXEL, PackedByteWinograd, WORD_BYTES};
 use crate::bounds::{Touched, placed};
 use crate::error::PlanError;
+use crate::kernel::ahead::Ahead;
 use crate::kernel::bytes::pairs::PAIR_STEP;
 use crate::kernel::bytes::tile::{ByteTileCall, ByteTileKernel, Finish};
 use crate::kernel::bytes::winograd::{BytePatchCall, ByteSumCall, Size};
@@ -141,6 +142,7 @@ impl ByteWinogradStep {
                             pixels: tile.pixels,
                             blocks: band.blocks,
                             weights: packed.weights.as_ptr().cast::<u8>().add(plane * packed.plane() + band.weights),
+                            ahead: Ahead::NOTHING,
                             bias: packed.zeros.as_ptr(),
                             factors: packed.factors.as_ptr(),
                             output: halves.map(|x| worker.at(to + x * PIXEL[1]).cast()),

@@ -6,6 +6,7 @@ use super::bands::{Band, DENSE_CHANNELS, OF_PIXEL};
 use super::convolution::{CACHED_BYTES, Finishing, PackedBytes, STEP, Widening, runs};
 use crate::bounds::{Touched, placed};
 use crate::error::PlanError;
+use crate::kernel::ahead::Ahead;
 use crate::kernel::bytes::pairs::PAIR_STEP;
 use crate::kernel::bytes::set::BYTE_STEPS;
 use crate::kernel::bytes::tile::{ByteTileCall, ByteTileKernel, Finish, WidenCall};
@@ -35,6 +36,8 @@ struct Placed {
 struct Planned {
     band: Band,
     runs: Range<usize>,
+    /// Words of all runs.
+    elements: usize,
     kernels: Vec<ByteTileKernel>,
 }
 
@@ -113,7 +116,8 @@ impl ByteConvolutionStep {
             };
             let kernels: Option<Vec<ByteTileKernel>> = sizes.iter().map(|&pixels| kernel(pixels)).collect();
             let kernels = kernels.ok_or(PlanError::Extent { step: STEP, access: "there is no kernel of its size" })?;
-            bands.push(Planned { band: band.clone(), runs: range, kernels });
+            let elements = all[range.clone()].iter().map(|run: &Run| run.length as usize).sum();
+            bands.push(Planned { band: band.clone(), runs: range, elements, kernels });
         }
         let widened = |&pixels: &usize| {
             let run = |(number, run): (usize, &Run)| Run { offset: (number * pixels * PAIR_STEP) as u32, ..*run };
@@ -153,10 +157,20 @@ impl ByteConvolutionStep {
         self.packed.weights.len() * size_of::<f32>() > CACHED_BYTES || self.tiles.len() == 1
     }
 
+    /// As for a convolution of floats. Where pairs are multiplied it takes long enough.
+    fn ahead(&self, planned: &Planned, tile: usize, weights: *const f32) -> Ahead {
+        let width = planned.band.blocks * self.packed.form().bytes() / size_of::<f32>();
+        match self.tiles.len() {
+            _ if self.packed.widening.is_some() || !self.is_band_by_band() => Ahead::NOTHING,
+            1 => Ahead::same_band(weights, width),
+            tiles => Ahead::next_band(weights, [planned.elements, width], [tile, tiles]),
+        }
+    }
+
     /// # Safety
     /// As for [`Step::run`].
-    unsafe fn compute(&self, worker: &Worker<'_>, planned: &Planned, placed: &Placed) {
-        let (band, packed) = (&planned.band, &self.packed);
+    unsafe fn compute(&self, worker: &Worker<'_>, planned: &Planned, tile: usize) {
+        let (band, packed, placed) = (&planned.band, &self.packed, &self.tiles[tile]);
         let first = |region: &Region, places: [usize; 2]| {
             let block = band.block * region.layout.block();
             // SAFETY: check() has proven that the places are inside the region.
@@ -182,13 +196,15 @@ impl ByteConvolutionStep {
                 }
                 None => (placed.input, &self.runs[planned.runs.clone()]),
             };
+            let weights = packed.weights.as_ptr().cast::<u8>().add(band.weights);
             planned.kernels[placed.kernel](&ByteTileCall {
                 input: input.map(|place| worker.at(place).cast_const().cast()),
                 runs,
                 step: self.step,
                 pixels: placed.tile.pixels,
                 blocks: band.blocks,
-                weights: packed.weights.as_ptr().cast::<u8>().add(band.weights),
+                weights,
+                ahead: self.ahead(planned, tile, weights.cast()),
                 bias: packed.bias.as_ptr().add(band.block * LANES),
                 factors: packed.factors.as_ptr().add(band.block * LANES),
                 output: first(&self.output, placed.output),
@@ -247,7 +263,7 @@ impl Step for ByteConvolutionStep {
         self.check_widening()?;
         let joins = matches!(self.packed.finishing, Finishing::Joined(..));
         proven(self.residual.is_some() == joins, STEP, "the residual")?;
-        for Planned { band, runs, kernels: _ } in &self.bands {
+        for Planned { band, runs, .. } in &self.bands {
             let reach = self.check_band(band, self.runs.get(runs.clone()).unwrap_or_default())?;
             for placed in &self.tiles {
                 for half in 0..2 {
@@ -302,7 +318,7 @@ impl Step for ByteConvolutionStep {
                     self.widen(worker, &self.tiles[tile]);
                     widened = Some(tile);
                 }
-                self.compute(worker, &self.bands[band], &self.tiles[tile]);
+                self.compute(worker, &self.bands[band], tile);
             }
             at += 1;
             if at == inner {
