@@ -86,6 +86,7 @@ pub(crate) fn restrict_visitor(account: Account, groups: &[u32]) -> std::io::Res
 /// Starts a PID 1, in which this never returns.
 fn make_init(sandbox: &Channel, start: &Start, birthplace: Option<&OwnedFd>) -> Result<(), Failure> {
     let (core, own) = (identity::own_account(), program::own_path()?);
+    let core_sees_all = start.confinement == Confinement::Privileged && identity::may_trace();
     let flags = namespaces(start) | CloneFlags::CLONE_PARENT;
     // Refused by an older kernel, and by a list of system calls that does not know it: then the core moves it.
     let born = birthplace.and_then(|group| raw::clone_process_into(flags, group.as_fd()).ok());
@@ -100,7 +101,7 @@ fn make_init(sandbox: &Channel, start: &Start, birthplace: Option<&OwnedFd>) -> 
     match enter_groups(sandbox, born_inside) {
         Ok(received) => {
             let (order, descriptors) = (received.message, received.descriptors);
-            init::run(sandbox, Task { order, descriptors, core, own })
+            init::run(sandbox, Task { order, descriptors, core, own, core_sees_all })
         }
         Err(failure) => {
             // When the core cannot be told, it is gone, and ending is all there is to do.

@@ -12,5 +12,7 @@ mod start_up;
 
 pub(crate) use descriptors::{adopt, close_all_except, place};
 pub(crate) use loader::loaded_objects;
-pub(crate) use process::{clone_process, clone_process_into, landlock_abi, leave_keyring, reset_signals};
+pub(crate) use process::{
+    clone_lending_memory, clone_process, clone_process_into, landlock_abi, leave_keyring, reset_signals,
+};
 pub(crate) use start_up::{StartUpMemory, release};

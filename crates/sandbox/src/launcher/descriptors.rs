@@ -40,7 +40,7 @@ fn lift(descriptor: &impl AsFd, targets: &[RawFd]) -> Result<OwnedFd, Failure> {
 
 /// Arranges the descriptors, and returns the path by which the program is executed. Of what is not the worker's only
 /// the lifted links and a nameless executable stay open, until exec closes them.
-pub(super) fn arrange(links: &Links, task: Task, executable: Executable) -> Result<PathBuf, Failure> {
+pub(super) fn arrange(links: &Links, task: &Task, executable: &Executable) -> Result<PathBuf, Failure> {
     let targets = &task.order.targets;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
     let null = null.during(Step::Descriptors)?;
@@ -64,7 +64,7 @@ pub(super) fn arrange(links: &Links, task: Task, executable: Executable) -> Resu
         raw::place(descriptor, number).during(Step::Descriptors)?;
     }
     // Their numbers are taken or closed now; dropping them as well would close what has these numbers by then.
-    mem::forget((task, executable, null, nameless));
+    mem::forget((null, nameless));
     raw::close_all_except(&keep).during(Step::Descriptors)?;
     Ok(path)
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::sys::prctl::{set_dumpable, set_no_new_privs};
 use nix::unistd::{Gid, Uid, getegid, geteuid, setgroups, setresgid, setresuid};
 use rustix::thread::{
-    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, clear_ambient_capability_set,
+    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_capabilities_secure_bits,
 };
 
@@ -29,6 +29,11 @@ pub(super) fn map_user(order: &Order, core: Account) -> Result<(), Failure> {
 /// The user and group of this process, to be asked before a user namespace hides them.
 pub(super) fn own_account() -> Account {
     Account { uid: geteuid().as_raw(), gid: getegid().as_raw() }
+}
+
+/// Whether this process, and so the core, may look at any other (`CAP_SYS_PTRACE`).
+pub(super) fn may_trace() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE))
 }
 
 /// Changes to the plan's user where that is possible, empties every capability set, and shuts the ways back.

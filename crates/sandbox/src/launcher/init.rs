@@ -4,6 +4,7 @@
 //! the core is gone. It runs as the worker's user without any capability, cannot be traced by the worker (it is not
 //! dumpable), and has a system call list of its own.
 
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::process;
@@ -21,6 +22,7 @@ use rustix::process::{WaitOptions, wait};
 use super::landlock::Allowance;
 use super::others::Others;
 use super::program::Executable;
+use super::worker::Last;
 use super::{forwarded_and_child, identity, landlock, limits, program, root, seccomp, worker};
 use crate::channel::Channel;
 use crate::exit::Status;
@@ -45,6 +47,8 @@ pub(super) struct Task {
     pub core: Account,
     /// Where the core's own program is, as seen before a mount namespace hides it.
     pub own: PathBuf,
+    /// Whether the core may look at processes that do not show themselves (`CAP_SYS_PTRACE`, with the system's own users).
+    pub core_sees_all: bool,
 }
 
 /// What the set-up leaves for the worker.
@@ -107,10 +111,7 @@ fn start(channel: &Channel, task: Task, prepared: Prepared) -> Result<Watch, Fai
         // Orphans of the worker come here instead of to the host's init.
         set_child_subreaper(true).during(Step::Fork)?;
     }
-    let worker = match raw::clone_process(CloneFlags::empty()).during(Step::Fork)? {
-        None => worker::run(channel, &executing, task, prepared),
-        Some(pid) => Pid::from_raw(pid),
-    };
+    let worker = start_worker(channel, &executing, &task, &prepared).during(Step::Fork)?;
     let tree = task.order.plan.tree.clone();
     let others = match (alone, &tree) {
         (true, _) => Others::None,
@@ -128,6 +129,21 @@ fn start(channel: &Channel, task: Task, prepared: Prepared) -> Result<Watch, Fai
     watch.until_it_runs(channel, executed)?;
     channel.send(&Report::Running, &[]).during(Step::Fork)?;
     Ok(watch)
+}
+
+/// The worker is a copy of this process, or, where the core may look at a process that hides its memory, uses this one's until
+/// it executes its program, which spares the copy. It would else have to show what is this process's memory, too, and its
+/// program could look into that before this process has gone on.
+fn start_worker(channel: &Channel, executing: &OwnedFd, task: &Task, prepared: &Prepared) -> io::Result<Pid> {
+    let last = Last { channel, executing, ready: &|| (), shows_itself: true };
+    if task.core_sees_all && task.order.plan.tree != Tree::Shared {
+        let run = |ready: &dyn Fn()| worker::run(Last { ready, shows_itself: false, ..last }, task, prepared);
+        return raw::clone_lending_memory(run).map(Pid::from_raw);
+    }
+    match raw::clone_process(CloneFlags::empty())? {
+        None => process::exit(worker::run(last, task, prepared)),
+        Some(pid) => Ok(Pid::from_raw(pid)),
+    }
 }
 
 /// The watch over a running worker.

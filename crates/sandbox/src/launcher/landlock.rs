@@ -87,14 +87,17 @@ pub(super) fn of_host(order: &Order, program: &Resolved) -> Vec<Allowance> {
 
 /// Restricts this process and what it executes. Paths that do not exist are passed over: nothing is allowed there. TCP is
 /// left to functions.
-pub(super) fn restrict(allowances: &[Allowance], calls: Calls) -> Finding {
+pub(super) fn restrict<'a>(allowances: impl Iterator<Item = &'a Allowance>, calls: Calls) -> Finding {
     match try_restrict(allowances, calls) {
         Ok(status) => describe(&status, calls),
         Err(error) => Finding::Absent(format!("the kernel refused the rules: {error}")),
     }
 }
 
-fn try_restrict(allowances: &[Allowance], calls: Calls) -> Result<RestrictionStatus, RulesetError> {
+fn try_restrict<'a>(
+    allowances: impl Iterator<Item = &'a Allowance>,
+    calls: Calls,
+) -> Result<RestrictionStatus, RulesetError> {
     let files = Ruleset::default().handle_access(AccessFs::from_all(KNOWN_INTERFACE))?;
     let handled = match calls {
         Calls::Worker => files.handle_access(AccessNet::from_all(KNOWN_INTERFACE))?,

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process;
 
 use nix::sys::prctl::set_dumpable;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
@@ -25,16 +24,28 @@ use crate::scratch::{RESOURCE_PREFIX, temporary_below};
 /// Exit code of a worker that could not become its program, as shells have it.
 const NOT_EXECUTED: i32 = 127;
 
-/// Becomes the plan's program. Never returns.
-pub(super) fn run(channel: &Channel, executing: &OwnedFd, task: Task, prepared: Prepared) -> ! {
-    match Links::lift(channel, executing, &task.order.targets) {
-        Err(failure) => tell(channel, failure),
+/// What only the worker is, until it executes its program.
+#[derive(Clone, Copy)]
+pub(super) struct Last<'a> {
+    pub channel: &'a Channel,
+    /// Its closing tells PID 1 that the program runs.
+    pub executing: &'a OwnedFd,
+    /// Told when there is nothing left to do but to execute.
+    pub ready: &'a dyn Fn(),
+    /// Whether a core without rights over its memory is to look at it in /proc.
+    pub shows_itself: bool,
+}
+
+/// Becomes the plan's program; returns an exit code where it could not.
+pub(super) fn run(last: Last<'_>, task: &Task, prepared: &Prepared) -> i32 {
+    match Links::lift(last.channel, last.executing, &task.order.targets) {
+        Err(failure) => tell(last.channel, failure),
         Ok(links) => {
-            let Err(failure) = become_program(&links, task, prepared);
+            let Err(failure) = become_program(&links, last, task, prepared);
             tell(&links.channel, failure);
         }
     }
-    process::exit(NOT_EXECUTED)
+    NOT_EXECUTED
 }
 
 fn tell(channel: &Channel, failure: Failure) {
@@ -42,19 +53,19 @@ fn tell(channel: &Channel, failure: Failure) {
     let _ = channel.send(&Report::Failed(failure), &[]);
 }
 
-fn become_program(links: &Links, task: Task, prepared: Prepared) -> Result<Infallible, Failure> {
-    let Prepared { executable, mut allowances } = prepared;
+fn become_program(links: &Links, last: Last<'_>, task: &Task, prepared: &Prepared) -> Result<Infallible, Failure> {
+    let Prepared { executable, allowances } = prepared;
     let shared = task.order.plan.tree == Tree::Shared;
     if shared {
         // PID 1 has kept its user.
         identity::drop_privileges(&task.order)?;
     }
-    let arguments = arguments(&task.order, &executable)?;
+    let arguments = arguments(&task.order, executable)?;
     let environment = environment(&task.order)?;
     // A group of its own, by which everything it starts can be ended where there is no PID namespace.
     setpgid(Pid::from_raw(0), Pid::from_raw(0)).during(Step::Execute)?;
-    let folder = task.order.plan.folder.clone();
-    chdir(&folder).during_at(Step::Execute, &folder)?;
+    let folder = &task.order.plan.folder;
+    chdir(folder).during_at(Step::Execute, folder)?;
     let (open_files, listeners, calls) = (task.order.plan.open_files, task.order.plan.listeners, task.order.plan.calls);
     if task.order.plan.tree != Tree::Bare {
         program::refuse_own(&executable.inside)?;
@@ -63,19 +74,24 @@ fn become_program(links: &Links, task: Task, prepared: Prepared) -> Result<Infal
     limits::limit_open_files(open_files)?;
     raw::reset_signals();
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).during(Step::Execute)?;
-    allowances.push(Allowance { path: path.clone(), grant: Grant::Execute });
-    // Lets a core of the same user look at it in /proc.
-    set_dumpable(true).during(Step::Execute)?;
+    if last.shows_itself {
+        set_dumpable(true).during(Step::Execute)?;
+    }
     let landlocked = match shared {
         true => Finding::Absent("the plan gives it the host's files".to_owned()),
-        false => landlock::restrict(&allowances, calls),
+        false => {
+            let program = Allowance { path: path.clone(), grant: Grant::Execute };
+            landlock::restrict(allowances.iter().chain([&program]), calls)
+        }
     };
     let filtered = seccomp::restrict_worker(calls, listeners);
     // Sent through the filter: a list that kept the worker from reporting would keep it from working, too.
     let statements = vec![(Aspect::Landlock, landlocked), (Aspect::Seccomp, filtered)];
     links.channel.send(&Report::Prepared(statements), &[]).during(Step::Execute)?;
     wait_to_be_inspected(&links.channel)?;
-    execve(&text(&path)?, &arguments, &environment).during_at(Step::Execute, &path)
+    let program = text(&path)?;
+    (last.ready)();
+    execve(&program, &arguments, &environment).during_at(Step::Execute, &path)
 }
 
 /// Everything that the program inherits is in place now, and stays as it is while the core reads it back.

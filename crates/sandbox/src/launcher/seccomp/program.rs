@@ -120,26 +120,33 @@ impl Program {
     /// Goes on where the test passes, else to the instruction at `otherwise`.
     const fn test(&mut self, test: Test, otherwise: usize) {
         match test {
-            Test::Is { argument, value } => self.test_half(argument, 0, BPF_JEQ, value, true, otherwise),
-            Test::IsNot { argument, value } => self.test_half(argument, 0, BPF_JEQ, value, false, otherwise),
-            Test::HasNone { argument, bits } => self.test_half(argument, 0, BPF_JSET, bits, false, otherwise),
+            Test::Is { argument, value } => {
+                self.push(load(low(argument)));
+                self.compare(BPF_JEQ, value, true, otherwise);
+            }
+            Test::IsNot { argument, value } => {
+                self.push(load(low(argument)));
+                self.compare(BPF_JEQ, value, false, otherwise);
+            }
+            Test::HasNone { argument, bits } => {
+                self.push(load(low(argument)));
+                self.compare(BPF_JSET, bits, false, otherwise);
+            }
             Test::HasOnly { argument, mask, value } => {
-                self.push(load(ARGUMENTS_AT + 8 * argument as u32));
+                self.push(load(low(argument)));
                 self.push(instruction(BPF_ALU | BPF_AND | BPF_K, 0, 0, mask));
                 self.compare(BPF_JEQ, value, true, otherwise);
             }
             Test::IsNull { argument } => {
-                self.test_half(argument, 0, BPF_JEQ, 0, true, otherwise);
-                self.test_half(argument, 4, BPF_JEQ, 0, true, otherwise);
+                self.push(load(low(argument)));
+                self.compare(BPF_JEQ, 0, true, otherwise);
+                self.push(load(low(argument) + size_of::<u32>() as u32));
+                self.compare(BPF_JEQ, 0, true, otherwise);
             }
         }
     }
 
-    const fn test_half(&mut self, argument: u8, half: u32, how: u32, value: u32, wanted: bool, otherwise: usize) {
-        self.push(load(ARGUMENTS_AT + 8 * argument as u32 + half));
-        self.compare(how, value, wanted, otherwise);
-    }
-
+    /// Goes on where the accumulator, compared with `value`, gives what is wanted.
     const fn compare(&mut self, how: u32, value: u32, wanted: bool, otherwise: usize) {
         let away = otherwise - self.length - 1;
         assert!(away <= u8::MAX as usize);
@@ -213,6 +220,11 @@ const fn length_of(tests: &[Test]) -> usize {
         index += 1;
     }
     length
+}
+
+/// Where the lower half of an argument lies.
+const fn low(argument: u8) -> u32 {
+    ARGUMENTS_AT + 8 * argument as u32
 }
 
 const fn load(at: u32) -> sock_filter {

@@ -17,7 +17,7 @@ fn run(program: &[sock_filter], architecture: u32, number: u32, arguments: [u64;
         ARCHITECTURE_AT => architecture,
         _ => {
             let argument = arguments[((at - ARGUMENTS_AT) / 8) as usize];
-            (if at % 8 == 0 { argument } else { argument >> 32 }) as u32
+            (if at.is_multiple_of(8) { argument } else { argument >> 32 }) as u32
         }
     };
     let (mut accumulator, mut next, mut steps) = (0, 0, 0);
