@@ -31,7 +31,8 @@ struct Inventory {
     groups: usize,
     /// Descendants of the core.
     processes: usize,
-    descriptors: usize,
+    /// What the core's descriptors are, each without the number that makes it itself.
+    descriptors: Vec<String>,
     /// Files of the core's folders, and leftovers in the host's temporary folder.
     files: BTreeSet<PathBuf>,
 }
@@ -59,10 +60,32 @@ impl Inventory {
             core_mounts: mounts(&core.to_string()),
             groups: groups(Path::new("/sys/fs/cgroup"), core),
             processes: descendants(core),
-            descriptors: fs::read_dir(format!("/proc/{core}/fd")).unwrap().count(),
+            descriptors: descriptors(core),
             files: files(core, device),
         }
     }
+}
+
+/// Without connections that are up, of which the core keeps as many to the cloud as it needs at a time, and without its own
+/// log, which it opens to write. A connection whose other end is gone counts.
+fn descriptors(pid: u32) -> Vec<String> {
+    let established = established(pid);
+    let links = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let targets = links.filter_map(|link| Some(fs::read_link(link.path()).ok()?.to_string_lossy().into_owned()));
+    let lasting = targets.filter(|target| !established.contains(target) && !target.ends_with("/system/runtime.log"));
+    let mut kinds: Vec<String> = lasting.map(|target| target.replace(|c: char| c.is_ascii_digit(), "")).collect();
+    kinds.sort_unstable();
+    kinds
+}
+
+/// TCP connections that are up, as links of descriptors name them (`/proc/net/tcp`, state 01).
+fn established(pid: u32) -> BTreeSet<String> {
+    let tables =
+        ["tcp", "tcp6"].map(|table| fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default());
+    let lines = tables.iter().flat_map(|table| table.lines());
+    let columns = lines.map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let up = columns.filter(|columns| columns.get(3) == Some(&"01"));
+    up.filter_map(|columns| Some(format!("socket:[{}]", columns.get(9)?))).collect()
 }
 
 fn mounts(pid: &str) -> Vec<String> {
@@ -182,7 +205,7 @@ fn a_thousand_starts_and_stops_leave_nothing_behind() {
         before.mounts.len(),
         before.groups,
         before.processes,
-        before.descriptors,
+        before.descriptors.len(),
         before.files.len()
     );
     assert_eq!(after, before);

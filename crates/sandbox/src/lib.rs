@@ -3,8 +3,9 @@
 //! The core describes a worker with a [`Plan`] and calls [`launch`]. The first call re-executes the running program with
 //! the hidden first argument [`LAUNCH_ARGUMENT`], where the program's `main` hands over to [`launcher_main`]: the starter, a
 //! process with one thread, in which it is sound to clone. Every sandbox's PID 1 is a copy of it that mounts and gives up
-//! privileges step by step. Nothing but the standard library's spawn runs between the core's own fork and exec. The starter
-//! ends some seconds after the last worker was started, and the next call makes another.
+//! privileges step by step; the worker is a copy of that, or borrows its memory until it executes its program. Nothing but
+//! the standard library's spawn runs between the core's own fork and exec. The starter ends some seconds after the last worker was
+//! started, and the next call makes another.
 //!
 //! ```text
 //! core ── one socket: a request each ──► starter
