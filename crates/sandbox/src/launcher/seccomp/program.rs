@@ -2,7 +2,7 @@
 //!
 //! A list becomes a binary search over ranges of numbers with one verdict. The kernel runs a new program once for each
 //! system call there is (`seccomp_cache_prepare`), and again for each call with tests, so that a short way to a verdict
-//! counts at a start and ever after; one comparison after another takes a hundred times as long there. See `seccomp(2)` and
+//! counts at a start and ever after; one comparison after another takes ten times the steps. See `seccomp(2)` and
 //! the kernel's `Documentation/userspace-api/seccomp_filter.rst`.
 
 use libc::*;
