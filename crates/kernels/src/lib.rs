@@ -49,5 +49,5 @@ pub use program::input::InputOrder;
 pub use program::shelf::{KEPT_ALIGNMENT, KeptWeights, PACKING, PackedWeights};
 pub use program::step::Picture;
 pub use program::window::Window;
-pub use program::{MAX_ARENA_FLOATS, Program, RunError};
+pub use program::{MAX_ARENA_FLOATS, Program, RunError, StageTime};
 pub use threads::{MAX_THREADS, Threads};

@@ -13,6 +13,7 @@ pub(crate) mod packed;
 pub(crate) mod pointwise;
 pub(crate) mod pooling;
 pub(crate) mod region;
+pub(crate) mod share;
 pub(crate) mod shelf;
 pub(crate) mod softmax;
 pub(crate) mod step;
@@ -21,12 +22,14 @@ pub(crate) mod window;
 pub(crate) mod winograd;
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::layout::Shape;
 use crate::threads::Threads;
 use arena::Floats;
 use region::Region;
+use share::Shares;
 use shelf::PackedWeights;
 use step::{ArenaPointer, Picture, Step, Worker};
 
@@ -45,10 +48,24 @@ pub struct Program {
     takes_bytes: bool,
     output: Region,
     threads: Threads,
+    shares: Shares,
+    /// Stages of all runs until now, which tells those that are at hand from those before.
+    turn: u32,
     poisons: bool,
     checks: bool,
     /// Packed weights that somebody wants to keep.
     packed: Option<PackedWeights>,
+}
+
+/// What one stage of a run was, and took.
+#[derive(Debug, Clone)]
+pub struct StageTime {
+    /// What its first step is, in a few words with its sizes.
+    pub name: String,
+    /// From its beginning until all threads were done.
+    pub took: Duration,
+    /// What the threads waited for one another, together.
+    pub waited: Duration,
 }
 
 /// Numbers that do not fit the program.
@@ -117,17 +134,15 @@ impl Program {
         if self.poisons {
             self.arena.fill(f32::NAN);
         }
-        let (arena, stages, count) = (ArenaPointer(self.arena.as_mut_ptr()), &self.stages, self.threads.count());
-        let checks = self.checks;
+        let Self { arena, stages, shares, checks, .. } = self;
+        let (arena, checks) = (ArenaPointer(arena.as_mut_ptr()), *checks);
+        let turns = turns(&mut self.turn, stages);
         self.threads.run(&|number, barrier| {
-            let worker = Worker { arena, picture, number, count, checks };
-            for stage in stages {
-                for step in stage {
-                    worker.enter(step.as_ref());
-                    // SAFETY: every step was checked against this arena when the program was built; the stages before
-                    // are finished by all threads, and steps of one stage write to places of their own.
-                    unsafe { step.run(&worker) };
-                }
+            let worker = Worker { arena, picture, number, shares, at: (0, 0), checks };
+            for (stage, turn) in stages.iter().zip(turns..) {
+                // SAFETY: every step was checked against this arena when the program was built; the stages before
+                // are finished by all threads, and steps of one stage write to places of their own.
+                unsafe { worker.take(stage, turn) };
                 barrier.wait();
             }
         });
@@ -135,27 +150,40 @@ impl Program {
         Ok(())
     }
 
-    /// Runs the network on one picture, and says what each stage is and how long it took, on one thread. For whoever wants
-    /// to know where the time goes; otherwise as [`Self::run`].
+    /// Runs the network on one picture, and says what each stage is and how long it took. For whoever wants to know where the
+    /// time goes; otherwise as [`Self::run`].
     ///
     /// # Errors
     /// As for [`Self::run`].
-    pub fn profile<'a>(&mut self, picture: impl Into<Picture<'a>>) -> Result<Vec<(String, Duration)>, RunError> {
+    pub fn profile<'a>(&mut self, picture: impl Into<Picture<'a>>) -> Result<Vec<StageTime>, RunError> {
         let picture = self.admitted(picture.into())?;
-        let worker =
-            Worker { arena: ArenaPointer(self.arena.as_mut_ptr()), picture, number: 0, count: 1, checks: self.checks };
-        let mut times = Vec::with_capacity(self.stages.len());
-        for stage in &self.stages {
-            let started = Instant::now();
-            for step in stage {
-                worker.enter(step.as_ref());
-                // SAFETY: as in run(), with one thread.
-                unsafe { step.run(&worker) };
+        let times: Vec<Mutex<Vec<[Instant; 3]>>> = (0..self.threads.count()).map(|_| Mutex::default()).collect();
+        let Self { arena, stages, shares, checks, .. } = self;
+        let (arena, checks) = (ArenaPointer(arena.as_mut_ptr()), *checks);
+        let turns = turns(&mut self.turn, stages);
+        self.threads.run(&|number, barrier| {
+            let worker = Worker { arena, picture, number, shares, at: (0, 0), checks };
+            let mut of_thread = Vec::with_capacity(stages.len());
+            barrier.wait();
+            for (stage, turn) in stages.iter().zip(turns..) {
+                let started = Instant::now();
+                // SAFETY: as in run().
+                unsafe { worker.take(stage, turn) };
+                let done = Instant::now();
+                barrier.wait();
+                of_thread.push([started, done, Instant::now()]);
             }
+            *times[number].lock().unwrap_or_else(PoisonError::into_inner) = of_thread;
+        });
+        let times: Vec<_> =
+            times.into_iter().map(|one| one.into_inner().unwrap_or_else(PoisonError::into_inner)).collect();
+        let stage = |(number, stage): (usize, &Stage)| {
             let name = stage.first().map(|step| step.describe()).unwrap_or_default();
-            times.push((name, started.elapsed()));
-        }
-        Ok(times)
+            let [started, _, ended] = times[0][number];
+            let waited = times.iter().map(|of_thread| of_thread[number][2] - of_thread[number][1]).sum();
+            StageTime { name, took: ended - started, waited }
+        };
+        Ok(stages.iter().enumerate().map(stage).collect())
     }
 
     /// A picture that fits the program.
@@ -179,6 +207,14 @@ impl Program {
             }
         }
     }
+}
+
+/// The first of a run's turns, one for each stage and never 0.
+fn turns(last: &mut u32, stages: &[Stage]) -> u32 {
+    let count = stages.len() as u32;
+    let first = last.checked_add(count + 1).map_or(1, |end| end - count);
+    *last = first + count - 1;
+    first
 }
 
 impl fmt::Debug for Program {

@@ -20,13 +20,12 @@ mod quantised;
 mod reader;
 
 use std::path::Path;
-use std::time::Duration;
 
 use artefact::{Artefact, ArtefactKey, Contents, KeptArtefact, Unusable};
 pub use declined::Declined;
 pub use fuzzed::fuzz_model;
 use margay_frontend::tensor::{InputTensor, TensorData};
-use margay_kernels::{Options, Picture, Program, Shape};
+use margay_kernels::{Options, Picture, Program, Shape, StageTime};
 use network::Network;
 
 use super::onnx::OnnxFile;
@@ -156,11 +155,11 @@ impl CompiledEngine {
         self.program.bytes()
     }
 
-    /// One run, stage by stage: what each is and how long it took.
+    /// One run, stage by stage: what each is, how long it took, and how long threads waited in it.
     ///
     /// # Errors
     /// [`EngineError::Run`]: the picture has another size.
-    pub fn profile(&mut self, picture: &[f32]) -> Result<Vec<(String, Duration)>, EngineError> {
+    pub fn profile(&mut self, picture: &[f32]) -> Result<Vec<StageTime>, EngineError> {
         let ran = self.program.profile(picture);
         ran.map_err(|error| EngineError::Run { engine: ENGINE, reason: error.to_string() })
     }

@@ -70,7 +70,7 @@ fn names_of_steps(path: &Path, spec: &ModelSpec) -> Vec<String> {
     let mut engine = CompiledEngine::load(path, spec, 1).unwrap().unwrap_or_else(|why| panic!("{why}"));
     assert!(engine.is_quantised(), "{}", path.display());
     let zeros = vec![0.5; spec.input.shape().iter().product()];
-    engine.profile(&zeros).unwrap().into_iter().map(|(name, _)| name).collect()
+    engine.profile(&zeros).unwrap().into_iter().map(|stage| stage.name).collect()
 }
 
 fn pipeline(path: &Path, spec: &ModelSpec, classes: usize) -> Pipeline {

@@ -15,6 +15,7 @@ use super::packed::{self, Packed};
 use super::pointwise::{Other, PointwiseStep};
 use super::pooling::{AverageStep, PoolStep};
 use super::region::Region;
+use super::share::Shares;
 use super::shelf::{KeptWeights, Shelf};
 use super::softmax::SoftmaxStep;
 use super::step::Step;
@@ -441,7 +442,9 @@ impl ProgramBuilder {
         }
         let Options { poisons, checks, .. } = self.options;
         let (arena, output, packed) = (Floats::zeroed(floats), region(output), self.shelf.finish()?);
-        Ok(Program { arena, stages, input, takes_bytes, output, threads, poisons, checks, packed })
+        let steps = stages.iter().map(Vec::len).max().unwrap_or(0);
+        let shares = Shares::new(steps, threads.count());
+        Ok(Program { arena, stages, input, takes_bytes, output, threads, shares, turn: 0, poisons, checks, packed })
     }
 
     /// Makes one step of each dense convolution whose whole output only the depthwise one behind it reads, where that is

@@ -41,7 +41,7 @@ impl Step for ChannelStep {
 
     unsafe fn run(&self, worker: &Worker<'_>) {
         let (shape, pixel) = (self.output.shape(), self.output.layout.pixel());
-        for to in worker.share(self.order.len()) {
+        for to in worker.share(self.order.len()).flatten() {
             let (input, from) = self.order[to];
             for y in 0..shape.height {
                 let (source, target) = (self.inputs[input].element(from, y, 0), self.output.element(to, y, 0));

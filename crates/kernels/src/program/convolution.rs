@@ -360,17 +360,18 @@ impl Step for ConvolutionStep {
         let (bands, groups) = (self.bands.len(), self.groups.len());
         let is_band_by_band = self.is_band_by_band();
         let inner = if is_band_by_band { groups } else { bands };
-        let share = worker.share(bands * groups);
-        let (mut outer, mut at) = (share.start / inner, share.start % inner);
         // SAFETY: the caller's promise.
         let mut call = unsafe { self.call(worker) };
-        for _ in share {
-            let (band, group) = if is_band_by_band { (outer, at) } else { (at, outer) };
-            // SAFETY: the caller's promise; no other thread computes this band of these tiles.
-            unsafe { self.compute(worker, &self.bands[band], &self.groups[group], &mut call) };
-            at += 1;
-            if at == inner {
-                (outer, at) = (outer + 1, 0);
+        for chunk in worker.share(bands * groups) {
+            let (mut outer, mut at) = (chunk.start / inner, chunk.start % inner);
+            for _ in chunk {
+                let (band, group) = if is_band_by_band { (outer, at) } else { (at, outer) };
+                // SAFETY: the caller's promise; no other thread computes this band of these tiles.
+                unsafe { self.compute(worker, &self.bands[band], &self.groups[group], &mut call) };
+                at += 1;
+                if at == inner {
+                    (outer, at) = (outer + 1, 0);
+                }
             }
         }
     }

@@ -178,7 +178,7 @@ impl Step for DepthwiseStep {
 
     unsafe fn run(&self, worker: &Worker<'_>) {
         let height = self.output.shape().height;
-        for item in worker.share(self.output.blocks() * height) {
+        for item in worker.share(self.output.blocks() * height).flatten() {
             // SAFETY: the caller's promise; no other thread computes this row of this block.
             unsafe { self.row(worker, item / height, item % height) };
         }

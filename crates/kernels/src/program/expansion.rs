@@ -16,6 +16,7 @@ use super::packed::{Band, Packed, runs};
 use super::region::Region;
 use super::step::{Step, Worker, proven};
 use super::tiles::{even, of_one_size};
+use super::window::Window;
 use crate::bounds::{Access, Touched};
 use crate::error::PlanError;
 use crate::kernel::ahead::Ahead;
@@ -34,6 +35,9 @@ const MOST_CHANNELS: usize = 64;
 
 /// Floats of the rows of a band that are held at a time: 128 KiB.
 const BUFFER_FLOATS: usize = 32 << 10;
+
+/// Pieces of work for each of several threads.
+const PIECES: usize = 6;
 
 /// Whether two convolutions are faster as one step.
 pub(super) fn suits(packed: &Packed, input: Shape, between: Shape) -> bool {
@@ -54,6 +58,15 @@ enum Action {
     Expand { row: usize, slot: usize },
     /// A row of the output, whose window begins in this slot.
     Filter { row: usize, slot: usize },
+}
+
+/// Some rows of the output. Either list ends with the same rows in the buffer.
+#[derive(Debug)]
+struct Strip {
+    /// What has to be done with a buffer of other rows.
+    anew: Vec<Action>,
+    /// What has to be done where the strip above it, of the same band, was the last.
+    on: Vec<Action>,
 }
 
 /// Some pixels of a row of the tensor between.
@@ -91,7 +104,7 @@ pub(crate) struct ExpansionStep {
     kernels: Vec<Vec<TileKernel>>,
     parts: Vec<Part>,
     taps: Vec<u32>,
-    strips: Vec<Vec<Action>>,
+    strips: Vec<Strip>,
     /// Floats between the windows of neighbouring pixels of the dense convolution.
     step: usize,
     /// Whether tiles may read on behind each run.
@@ -144,11 +157,10 @@ impl ExpansionStep {
         let runs = runs(&dense, dense.bands[0].channels.clone(), &input);
         let whole = whole(&runs);
         let (rows, _) = buffer(&dense, &filter, &between);
-        // As many pieces of work as the threads can share evenly.
+        // Where threads share them, pieces of work are many: a slow core is left with few.
         let height = output.shape().height;
-        let count = if dense.bands.len().is_multiple_of(threads) { 1 } else { threads.min(height) };
-        let strip = |(first, length)| strip(&filter, between.shape.height, rows, first..first + length);
-        let strips = even(height, count).map(strip).collect();
+        let count = if threads == 1 { 1 } else { (PIECES * threads).div_ceil(dense.bands.len()).min(height) };
+        let strips = strips(&filter.window, between.shape.height, rows, even(height, count));
         let mut step = Self {
             dense,
             filter,
@@ -282,13 +294,26 @@ impl ExpansionStep {
         }
     }
 
+    /// The columns beside the picture, which are zeros whatever the rows hold.
+    ///
+    /// # Safety
+    /// As for [`Step::run`].
+    unsafe fn zero_columns(&self, worker: &Worker<'_>, buffer: usize) {
+        let (row, halo, width) = (self.between.row(), self.between.halo * LANES, self.between.shape.width * LANES);
+        for first in (buffer..buffer + self.floats()).step_by(row) {
+            for columns in [0..halo, halo + width..row] {
+                // SAFETY: the buffer is this thread's, and these columns are a row's.
+                unsafe {
+                    worker.span(first + columns.start, columns.len(), Access::Write).write_bytes(0, columns.len());
+                }
+            }
+        }
+    }
+
     /// # Safety
     /// As for [`Step::run`].
     unsafe fn strip(&self, worker: &Worker<'_>, number: usize, actions: &[Action], buffer: usize) {
         let (band, row) = (&self.dense.bands[number], self.between.row());
-        // The columns beside the picture stay zeros whatever the rows hold.
-        // SAFETY: the buffer is this thread's, and as long as all its rows.
-        unsafe { worker.span(buffer, self.floats(), Access::Write).write_bytes(0, self.floats()) };
         for &action in actions {
             // SAFETY: check() has proven that slots are rows of the buffer.
             unsafe {
@@ -314,14 +339,47 @@ impl ExpansionStep {
     }
 }
 
-/// What has to be done for some rows of the output, of which each needs some rows of `height`.
-fn strip(filter: &PackedDepthwise, height: usize, slots: usize, outputs: Range<usize>) -> Vec<Action> {
-    let (stride, padding) = (filter.window.stride[0], filter.window.padding[0]);
-    let span = filter.window.span(0);
+/// What has to be done for each of some strips of the output, from the top down.
+fn strips(filter: &Window, height: usize, slots: usize, outputs: impl Iterator<Item = (usize, usize)>) -> Vec<Strip> {
+    let mut strips: Vec<Strip> = Vec::new();
+    let mut above: Option<Rows> = None;
+    for (first, length) in outputs {
+        let rows = Rows { base: first * filter.stride[0], next: first * filter.stride[0] };
+        let strip = |rows| strip(filter, height, slots, first..first + length, rows);
+        let (anew, end) = strip(rows);
+        let on = match above {
+            Some(above) if above.next > rows.base => {
+                let moved = Rows { base: rows.base, next: above.next };
+                let shift = Action::Shift { from: rows.base - above.base, rows: above.next - rows.base };
+                [shift].into_iter().chain(strip(moved).0).collect()
+            }
+            _ => anew.clone(),
+        };
+        strips.push(Strip { anew, on });
+        above = Some(end);
+    }
+    strips
+}
+
+/// Rows that are in the buffer, counted from the first of the padding: `base` lies in slot 0, and those below `next` are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Rows {
+    base: usize,
+    next: usize,
+}
+
+/// What has to be done for some rows of the output, of which each needs some rows of `height`, and the rows that are in the
+/// buffer then.
+fn strip(
+    filter: &Window,
+    height: usize,
+    slots: usize,
+    outputs: Range<usize>,
+    Rows { mut base, mut next }: Rows,
+) -> (Vec<Action>, Rows) {
+    let (stride, padding) = (filter.stride[0], filter.padding[0]);
+    let span = filter.span(0);
     let mut actions = Vec::new();
-    // Rows are counted from the first of the padding. `base` lies in slot 0; rows below `next` are there.
-    let mut base = outputs.start * stride;
-    let mut next = base;
     for row in outputs {
         let (first, end) = (row * stride, row * stride + span);
         // Windows may lie further apart than they are long: what lies between is not needed.
@@ -342,7 +400,7 @@ fn strip(filter: &PackedDepthwise, height: usize, slots: usize, outputs: Range<u
         }
         actions.push(Action::Filter { row, slot: first - base });
     }
-    actions
+    (actions, Rows { base, next })
 }
 
 impl Step for ExpansionStep {
@@ -370,7 +428,7 @@ impl Step for ExpansionStep {
             let rest = self.output.at(self.output.blocks() - 1, self.output.shape().height - 1, 0);
             proven(self.output.holds(from, rest + (to - self.output.at(0, 0, 0))), STEP, "output")?;
         }
-        for &action in self.strips.iter().flatten() {
+        for &action in self.strips.iter().flat_map(|strip| [&strip.anew, &strip.on]).flatten() {
             let fits = |slot: usize, rows: usize| proven(slot + rows <= self.rows, STEP, "slots");
             match action {
                 Action::Shift { from, rows } => fits(from, rows)?,
@@ -408,15 +466,82 @@ impl Step for ExpansionStep {
 
     unsafe fn run(&self, worker: &Worker<'_>) {
         let buffer = self.scratch + worker.number * self.floats();
-        for item in worker.share(self.dense.bands.len() * self.strips.len()) {
+        let mut last = None;
+        for item in worker.share(self.dense.bands.len() * self.strips.len()).flatten() {
             let (band, strip) = (item / self.strips.len(), item % self.strips.len());
+            let goes_on = strip > 0 && last.is_some_and(|last| last + 1 == item);
+            let actions = if goes_on { &self.strips[strip].on } else { &self.strips[strip].anew };
             // SAFETY: the caller's promise; the buffer is this thread's, and so are the rows of the band.
-            unsafe { self.strip(worker, band, &self.strips[strip], buffer) };
+            unsafe {
+                if last.is_none() {
+                    self.zero_columns(worker, buffer);
+                }
+                self.strip(worker, band, actions, buffer);
+            }
+            last = Some(item);
         }
     }
 
     fn weights(&self) -> usize {
         let (dense, filter) = (&self.dense, &self.filter);
         dense.weights.len() + dense.bias.len() + filter.weights.len() + filter.bias.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a slot holds: nothing that is known, a row outside the picture, or one of it.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Slot {
+        Unknown,
+        Outside,
+        Row(usize),
+    }
+
+    /// Follows a list, and returns the rows of the output that saw the right window.
+    fn follow(actions: &[Action], buffer: &mut [Slot], window: &Window, height: usize) -> Vec<usize> {
+        let mut done = Vec::new();
+        for &action in actions {
+            match action {
+                Action::Shift { from, rows } => buffer.copy_within(from..from + rows, 0),
+                Action::Zero { slot } => buffer[slot] = Slot::Outside,
+                Action::Expand { row, slot } => buffer[slot] = Slot::Row(row),
+                Action::Filter { row, slot } => {
+                    for tap in 0..window.kernel[0] {
+                        let at = (row * window.stride[0] + tap * window.dilation[0]).checked_sub(window.padding[0]);
+                        let wanted = at.filter(|&at| at < height).map_or(Slot::Outside, Slot::Row);
+                        assert_eq!(buffer[slot + tap * window.dilation[0]], wanted, "row {row}, tap {tap}, {window:?}");
+                    }
+                    done.push(row);
+                }
+            }
+        }
+        done
+    }
+
+    #[test]
+    fn a_strip_finds_its_rows_in_a_buffer_of_others_and_in_that_of_the_strip_above() {
+        let sizes =
+            [(3, 1, 1, 14), (3, 2, 1, 15), (5, 1, 2, 9), (5, 2, 2, 13), (3, 3, 0, 12), (1, 2, 0, 7), (3, 4, 1, 21)];
+        for (kernel, stride, padding, height) in sizes {
+            let window = Window::square(kernel, stride, padding);
+            let outputs = (height + 2 * padding - kernel) / stride + 1;
+            for (slots, count) in [(kernel + stride, 1), (kernel + stride, 3), (kernel + stride + 2, 4), (40, outputs)]
+            {
+                let strips = strips(&window, height, slots, even(outputs, count));
+                let mut kept = vec![Slot::Unknown; slots];
+                let (mut anew, mut on) = (Vec::new(), Vec::new());
+                for (number, strip) in strips.iter().enumerate() {
+                    let mut other = vec![Slot::Unknown; slots];
+                    anew.extend(follow(&strip.anew, &mut other, &window, height));
+                    let actions = if number == 0 { &strip.anew } else { &strip.on };
+                    on.extend(follow(actions, &mut kept, &window, height));
+                }
+                let all: Vec<usize> = (0..outputs).collect();
+                assert_eq!([&anew, &on], [&all, &all], "{window:?}, {slots} slots, {count} strips");
+            }
+        }
     }
 }

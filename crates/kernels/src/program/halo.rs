@@ -41,7 +41,7 @@ impl Step for Halo {
             Element::Float => 0,
             Element::Byte { zero } => zero,
         };
-        for block in worker.share(self.region.blocks()) {
+        for block in worker.share(self.region.blocks()).flatten() {
             let first = self.region.first + block * layout.block();
             let zero = |from: usize, count: usize| {
                 // SAFETY: the block is the region's, the rows and columns are its layout's.

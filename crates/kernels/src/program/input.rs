@@ -39,7 +39,7 @@ impl Step for InputStep {
     unsafe fn run(&self, worker: &Worker<'_>) {
         let Picture::Floats(picture) = worker.picture else { return };
         let (shape, pixel) = (self.output.shape(), self.output.layout.pixel());
-        for item in worker.share(shape.channels * shape.height) {
+        for item in worker.share(shape.channels * shape.height).flatten() {
             let (channel, y) = (item / shape.height, item % shape.height);
             let (first, step) = match self.order {
                 InputOrder::ChannelsFirst => (item * shape.width, 1),

@@ -85,7 +85,7 @@ impl Step for PointwiseStep {
 
     unsafe fn run(&self, worker: &Worker<'_>) {
         let shape = self.output.shape();
-        for item in worker.share(self.output.blocks() * shape.height) {
+        for item in worker.share(self.output.blocks() * shape.height).flatten() {
             let (block, y) = (item / shape.height, item % shape.height);
             // SAFETY: check() has proven that every row is inside its region.
             unsafe {

@@ -72,7 +72,7 @@ impl Step for PoolStep {
             PoolKind::Average { counts_padding } => (true, counts_padding),
         };
         let whole = (self.window.kernel[0] * self.window.kernel[1]) as f32;
-        for item in worker.share(self.output.blocks() * output.height) {
+        for item in worker.share(self.output.blocks() * output.height).flatten() {
             let (block, y) = (item / output.height, item % output.height);
             // SAFETY: check() has proven that clipped windows are not empty; rows and columns are inside the pictures.
             unsafe {
@@ -121,7 +121,7 @@ impl Step for AverageStep {
 
     unsafe fn run(&self, worker: &Worker<'_>) {
         let shape = self.input.shape();
-        for block in worker.share(self.input.blocks()) {
+        for block in worker.share(self.input.blocks()).flatten() {
             // SAFETY: check() has proven that both planes are inside their regions.
             unsafe {
                 (self.set.average)(&AverageCall {

@@ -1,10 +1,10 @@
 //! What a step of a program is, and what it is given to run.
 
 use std::fmt;
-use std::ops::Range;
 
 use crate::bounds::{self, Access, Touched};
 use crate::error::PlanError;
+use crate::program::share::{Chunks, Shares};
 
 /// The arena's first float, which all threads know.
 #[derive(Debug, Clone, Copy)]
@@ -66,27 +66,42 @@ impl<'a> From<&'a [u8]> for Picture<'a> {
 }
 
 /// One thread's view of a run.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Worker<'a> {
     pub(crate) arena: ArenaPointer,
     /// What the network is run on.
     pub(crate) picture: Picture<'a>,
     /// Which of the threads this is, from 0.
     pub(crate) number: usize,
-    /// How many there are.
-    pub(crate) count: usize,
+    /// How they divide the work.
+    pub(crate) shares: &'a Shares,
+    /// Which step of its stage is at hand, and the turn that the stage has.
+    pub(crate) at: (usize, u32),
     /// Whether accesses are checked.
     pub(crate) checks: bool,
 }
 
 impl Worker<'_> {
-    /// This thread's part of `items` pieces of work.
-    pub(crate) fn share(&self, items: usize) -> Range<usize> {
-        items * self.number / self.count..items * (self.number + 1) / self.count
+    /// This thread's chunks of a step's `items` pieces of work. A step asks once, or the others' work is done by then.
+    #[inline]
+    pub(crate) fn share(&self, items: usize) -> Chunks<'_> {
+        self.shares.chunks(self.at, self.number, items)
+    }
+
+    /// Does this thread's share of the stage that has this turn.
+    ///
+    /// # Safety
+    /// As for [`Step::run`], of every step.
+    pub(crate) unsafe fn take(&self, stage: &[Box<dyn Step>], turn: u32) {
+        for (number, step) in stage.iter().enumerate() {
+            self.enter(step.as_ref());
+            // SAFETY: the caller's promise.
+            unsafe { step.run(&Worker { at: (number, turn), ..*self }) };
+        }
     }
 
     /// Before a step runs: what it touches is settled for a checked run.
-    pub(crate) fn enter(&self, step: &dyn Step) {
+    fn enter(&self, step: &dyn Step) {
         if self.checks {
             bounds::enter(step.describe(), step.touches(), self.arena.0);
         }

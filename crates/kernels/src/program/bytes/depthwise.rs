@@ -335,7 +335,7 @@ impl Step for ByteDepthwiseStep {
 
     unsafe fn run(&self, worker: &Worker<'_>) {
         let height = self.output.shape().height;
-        for item in worker.share(self.output.blocks() * height) {
+        for item in worker.share(self.output.blocks() * height).flatten() {
             // SAFETY: the caller's promise; no other thread computes this row of this block.
             unsafe { self.compute(worker, item / height, item % height) };
         }

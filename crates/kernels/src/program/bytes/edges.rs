@@ -87,7 +87,7 @@ impl Step for PictureStep {
 
     unsafe fn run(&self, worker: &Worker<'_>) {
         let shape = self.output.shape();
-        for item in worker.share(shape.height) {
+        for item in worker.share(shape.height).flatten() {
             if let (Arrival::Floats(as_bytes), Picture::Floats(picture)) = (&self.arrival, worker.picture)
                 && self.output.layout.is_planar
                 && self.order == InputOrder::ChannelsFirst
@@ -188,7 +188,7 @@ impl Step for QuantiseStep {
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {
-        for item in worker.share(self.output.blocks() * self.output.shape().height) {
+        for item in worker.share(self.output.blocks() * self.output.shape().height).flatten() {
             // SAFETY: check() has proven that every row is inside its region.
             unsafe { (self.set.quantise)(&call(worker, [&self.input, &self.output], self.as_bytes, item)) };
         }
@@ -205,7 +205,7 @@ impl Step for DequantiseStep {
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {
-        for item in worker.share(self.output.blocks() * self.output.shape().height) {
+        for item in worker.share(self.output.blocks() * self.output.shape().height).flatten() {
             // SAFETY: check() has proven that every row is inside its region.
             unsafe { (self.set.dequantise)(&call(worker, [&self.output, &self.input], self.as_bytes, item)) };
         }

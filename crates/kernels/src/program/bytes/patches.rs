@@ -236,7 +236,8 @@ impl Step for ByteWinogradStep {
 
     unsafe fn run(&self, worker: &Worker<'_>) {
         let planes = self.scratch + worker.number * self.packed.scratch();
-        for &(first, patches) in &self.parts[worker.share(self.parts.len())] {
+        for part in worker.share(self.parts.len()).flatten() {
+            let (first, patches) = self.parts[part];
             let Some(batch) = self.batches.iter().find(|batch| batch.patches == patches) else { continue };
             let sums = planes + self.packed.planes() * self.packed.stride(0, batch.patches);
             // SAFETY: the caller's promise; the scratch memory is this thread's, and so are the patches.

@@ -51,7 +51,7 @@ impl Step for TableStep {
 
     unsafe fn run(&self, worker: &Worker<'_>) {
         let shape = self.output.shape();
-        for item in worker.share(self.output.blocks() * shape.height) {
+        for item in worker.share(self.output.blocks() * shape.height).flatten() {
             let (block, y) = (item / shape.height, item % shape.height);
             // SAFETY: check() has proven that every row is inside its region.
             unsafe {
@@ -93,7 +93,7 @@ impl Step for ByteSumStep {
 
     unsafe fn run(&self, worker: &Worker<'_>) {
         let shape = self.output.shape();
-        for item in worker.share(self.output.blocks() * shape.height) {
+        for item in worker.share(self.output.blocks() * shape.height).flatten() {
             let (block, y) = (item / shape.height, item % shape.height);
             // SAFETY: check() has proven that every row is inside its region.
             unsafe {
@@ -147,7 +147,7 @@ impl Step for ByteProductStep {
     unsafe fn run(&self, worker: &Worker<'_>) {
         let shape = self.output.shape();
         let is_by_channel = self.is_by_channel();
-        for item in worker.share(self.output.blocks() * shape.height) {
+        for item in worker.share(self.output.blocks() * shape.height).flatten() {
             let (block, y) = (item / shape.height, item % shape.height);
             // SAFETY: check() has proven that every row is inside its region.
             unsafe {
@@ -201,7 +201,7 @@ impl Step for BytePoolStep {
 
     unsafe fn run(&self, worker: &Worker<'_>) {
         let (input, output) = (self.input.shape(), self.output.shape());
-        for item in worker.share(self.output.blocks() * output.height) {
+        for item in worker.share(self.output.blocks() * output.height).flatten() {
             let (block, y) = (item / output.height, item % output.height);
             // SAFETY: check() has proven that clipped windows are not empty; rows and columns are inside the pictures.
             unsafe {
@@ -246,7 +246,7 @@ impl Step for ByteMeanStep {
 
     unsafe fn run(&self, worker: &Worker<'_>) {
         let shape = self.input.shape();
-        for block in worker.share(self.input.blocks()) {
+        for block in worker.share(self.input.blocks()).flatten() {
             // SAFETY: check() has proven that both planes are inside their regions.
             unsafe {
                 (self.set.mean)(&ByteMeanCall {
@@ -293,7 +293,7 @@ impl Step for ByteChannelStep {
     unsafe fn run(&self, worker: &Worker<'_>) {
         let shape = self.output.shape();
         let pixel = self.output.layout.pixel() * size_of::<f32>();
-        for to in worker.share(self.order.len()) {
+        for to in worker.share(self.order.len()).flatten() {
             let (input, from) = self.order[to];
             for y in 0..shape.height {
                 // SAFETY: check() has proven that both channels are inside their regions.

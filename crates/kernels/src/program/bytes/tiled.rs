@@ -302,15 +302,15 @@ impl Step for ByteConvolutionStep {
         let (bands, tiles) = (self.bands.len(), self.tiles.len());
         let is_band_by_band = self.is_band_by_band();
         let inner = if is_band_by_band { tiles } else { bands };
-        let share = worker.share(bands * tiles);
-        let (mut outer, mut at) = (share.start / inner, share.start % inner);
         let keeps = self.packed.widening.is_some_and(|widening| widening.kept.is_some());
-        if keeps && !share.is_empty() {
-            // SAFETY: the caller's promise; the scratch memory is this thread's.
-            self.tiles.iter().for_each(|placed| unsafe { self.widen(worker, placed) });
-        }
-        let mut widened = None;
-        for _ in share {
+        let (mut is_first, mut widened) = (true, None);
+        for item in worker.share(bands * tiles).flatten() {
+            if keeps && is_first {
+                // SAFETY: the caller's promise; the scratch memory is this thread's.
+                self.tiles.iter().for_each(|placed| unsafe { self.widen(worker, placed) });
+                is_first = false;
+            }
+            let (outer, at) = (item / inner, item % inner);
             let (band, tile) = if is_band_by_band { (outer, at) } else { (at, outer) };
             // SAFETY: the caller's promise; no other thread computes this band of this tile.
             unsafe {
@@ -319,10 +319,6 @@ impl Step for ByteConvolutionStep {
                     widened = Some(tile);
                 }
                 self.compute(worker, &self.bands[band], tile);
-            }
-            at += 1;
-            if at == inner {
-                (outer, at) = (outer + 1, 0);
             }
         }
     }
