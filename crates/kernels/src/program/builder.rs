@@ -436,9 +436,10 @@ impl ProgramBuilder {
         let mut stages = Vec::with_capacity(self.plans.len());
         for (number, plan) in self.plans.into_iter().enumerate() {
             let scratch = [places[tensors + number], threads.count()];
-            let stage = stage(plan, (&region, &layouts), scratch, (self.set, self.bytes))?;
-            stage.iter().try_for_each(|step| step.check())?;
-            stages.push(stage);
+            for stage in planned(plan, (&region, &layouts), scratch, (self.set, self.bytes))? {
+                stage.iter().try_for_each(|step| step.check())?;
+                stages.push(stage);
+            }
         }
         let Options { poisons, checks, .. } = self.options;
         let (arena, output, packed) = (Floats::zeroed(floats), region(output), self.shelf.finish()?);
@@ -583,14 +584,14 @@ impl ProgramBuilder {
     }
 }
 
-/// The steps of a plan, with every offset settled. `scratch` is where its scratch memory begins, and how many threads
+/// The stages of a plan, with every offset settled. `scratch` is where its scratch memory begins, and how many threads
 /// share it.
-fn stage(
+fn planned(
     plan: Plan,
     (region, layouts): (&dyn Fn(View) -> Region, &[Layout]),
     scratch: [usize; 2],
     (set, bytes): (&'static KernelSet, &'static ByteSet),
-) -> Result<Stage, PlanError> {
+) -> Result<Vec<Stage>, PlanError> {
     let output = region(plan.output);
     let inputs: Vec<Region> = plan.inputs.iter().map(|&view| region(view)).collect();
     let input = inputs.first().copied().unwrap_or(output);
@@ -601,7 +602,12 @@ fn stage(
         Work::Input(order) => Box::new(InputStep { output, order }),
         Work::Convolution(packed) => Box::new(ConvolutionStep::new(packed, input, output, second, set)?),
         Work::Depthwise(packed) => Box::new(DepthwiseStep::new(packed, input, output, set)?),
-        Work::Winograd(packed) => Box::new(WinogradStep::new(packed, [input, output], second, scratch, set)?),
+        Work::Winograd(packed) => {
+            let step = WinogradStep::new(packed, [input, output], second, scratch, set)?;
+            let mut stages: Vec<Stage> = step.stages(scratch[1]).into_iter().map(|step| vec![step]).collect();
+            stages.iter_mut().take(1).for_each(|first| first.extend(Halo::of(output)));
+            return Ok(stages);
+        }
         Work::Expansion(dense, filter, between) => {
             Box::new(ExpansionStep::new((dense, filter), [input, output], layouts[between], scratch, set)?)
         }
@@ -614,5 +620,5 @@ fn stage(
         Work::Softmax => Box::new(SoftmaxStep { input, output }),
         Work::Bytes(work) => work.step(inputs, output, scratch, bytes)?,
     };
-    Ok([step].into_iter().chain(Halo::of(output)).collect())
+    Ok(vec![[step].into_iter().chain(Halo::of(output)).collect()])
 }

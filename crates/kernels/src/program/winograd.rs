@@ -6,10 +6,12 @@
 //! patches of 4 × 4, with bias, residual and clamp; or by patches of 4 × 4 and 16 planes to 2 × 2
 //! ```
 //!
-//! The planes of one batch of patches lie in a thread's own scratch memory and are small enough for the second cache.
+//! The planes of one batch of patches lie in a thread's own scratch memory and are small enough for the second cache. Where one
+//! batch is all that there is, several threads share it, transform by transform, so that each reads only its part of the weights.
 //! Results differ from the direct sum in the sixth digit.
 
 use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
 
 use super::arena::Floats;
 use super::convolution::Convolution;
@@ -191,6 +193,21 @@ struct Batch {
     kernels: Vec<Vec<TileKernel>>,
 }
 
+/// What threads that share a batch do together before they meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Patches,
+    Products,
+    Sums,
+}
+
+/// One phase of a convolution whose only batch all threads share.
+#[derive(Debug)]
+struct SharedStep {
+    whole: Arc<WinogradStep>,
+    phase: Phase,
+}
+
 /// A Winograd convolution with every offset settled.
 #[derive(Debug)]
 pub(crate) struct WinogradStep {
@@ -219,8 +236,9 @@ impl WinogradStep {
         let shape = output.shape();
         let patches = [shape.height, shape.width].map(|side| side.div_ceil(packed.ends.size.output));
         let count = patches[0] * patches[1];
-        // As many parts as the threads can share evenly.
-        let parts = count.div_ceil(packed.batch).next_multiple_of(threads).min(count);
+        // As many parts as the threads can share evenly, or the one that they share.
+        let parts = count.div_ceil(packed.batch);
+        let parts = if parts == 1 { 1 } else { parts.next_multiple_of(threads).min(count) };
         let parts: Vec<(usize, usize)> = even(count, parts).collect();
         let mut sizes: Vec<usize> = parts.iter().map(|part| part.1).collect();
         sizes.sort_unstable();
@@ -229,6 +247,16 @@ impl WinogradStep {
         let batches = sizes.into_iter().map(|patches| Batch::new(&packed, patches, set)).collect::<Option<Vec<_>>>();
         let batches = batches.ok_or(missing)?;
         Ok(Self { packed, input, output, residual, scratch, patches, parts, batches })
+    }
+
+    /// The convolution as stages for so many threads.
+    pub(crate) fn stages(self, threads: usize) -> Vec<Box<dyn Step>> {
+        if threads == 1 || self.parts.len() > 1 {
+            return vec![Box::new(self)];
+        }
+        let whole = Arc::new(self);
+        let phase = |phase| Box::new(SharedStep { whole: Arc::clone(&whole), phase }) as Box<dyn Step>;
+        [Phase::Patches, Phase::Products, Phase::Sums].map(phase).into()
     }
 
     /// The first pixel of a patch's window in the first block, and how many of its rows and columns there are.
@@ -252,89 +280,122 @@ impl WinogradStep {
         ((y, x), ((shape.height - y).min(side), (shape.width - x).min(side)))
     }
 
+    /// Transforms some of a batch's patches, which are counted channel block by channel block.
+    ///
     /// # Safety
     /// As for [`Step::run`].
-    unsafe fn spread(&self, worker: &Worker<'_>, first: usize, batch: &Batch, planes: usize) {
-        for block in 0..self.packed.blocks[0] {
-            for patch in 0..batch.patches {
-                let Some((window, inside)) = self.window(first + patch) else { continue };
-                // SAFETY: check() has proven every place that the kernel reaches.
-                unsafe {
-                    (self.packed.ends.patch)(&PatchCall {
-                        input: worker.at(window + block * self.input.layout.block()),
-                        row: self.input.layout.row(),
-                        inside,
-                        output: worker.at(planes + (block * batch.patches + patch) * LANES),
-                        plane: self.packed.stride(0, batch.patches),
-                    });
-                }
+    unsafe fn spread(&self, worker: &Worker<'_>, at: &Place<'_>, patches: Range<usize>) {
+        let batch = at.batch;
+        for item in patches {
+            let (block, patch) = (item / batch.patches, item % batch.patches);
+            let Some((window, inside)) = self.window(at.first + patch) else { continue };
+            // SAFETY: check() has proven every place that the kernel reaches.
+            unsafe {
+                (self.packed.ends.patch)(&PatchCall {
+                    input: worker.at(window + block * self.input.layout.block()),
+                    row: self.input.layout.row(),
+                    inside,
+                    output: worker.at(at.planes + item * LANES),
+                    plane: self.packed.stride(0, batch.patches),
+                });
             }
         }
     }
 
+    /// Multiplies some of the planes' bands, which are counted plane by plane.
+    ///
     /// # Safety
     /// As for [`Step::run`].
-    unsafe fn multiply(&self, worker: &Worker<'_>, batch: &Batch, [planes, sums]: [usize; 2]) {
+    unsafe fn multiply(&self, worker: &Worker<'_>, at: &Place<'_>, bands: Range<usize>) {
+        let batch = at.batch;
         let (inputs, tiles) = (self.packed.blocks[0] * LANES, batch.tiles.len());
         let strides = [0, 1].map(|end| self.packed.stride(end, batch.patches));
-        for plane in 0..self.packed.planes() {
-            for (band, kernels) in self.packed.bands.iter().zip(&batch.kernels) {
-                let to = sums + plane * strides[1] + band.block * batch.patches * LANES;
-                for (group, kernel) in batch.groups.iter().zip(kernels) {
-                    // SAFETY: check() has proven every place that the kernel reaches.
-                    unsafe {
-                        let weights = self.packed.weights.as_ptr().add(plane * self.packed.plane() + band.weights);
-                        let channels = band.blocks * LANES;
-                        let ahead = Ahead::next_band(weights, [inputs, channels], [group.start, tiles]);
-                        kernel(&TileCall {
-                            tiles: &batch.places[group.clone()],
-                            pixels: batch.tiles[group.start].pixels,
-                            channels,
-                            input: worker.at(planes + plane * strides[0]),
-                            runs: &batch.runs,
-                            whole: batch.runs.len(),
-                            reads_on: false,
-                            step: LANES,
-                            weights,
-                            ahead,
-                            bias: self.packed.zeros.as_ptr(),
-                            output: worker.at(to),
-                            output_block: batch.patches * LANES,
-                            residual: None,
-                            residual_block: 0,
-                            activation: Activation::Identity,
-                        });
-                    }
-                }
-            }
-        }
-    }
-
-    /// # Safety
-    /// As for [`Step::run`].
-    unsafe fn collect(&self, worker: &Worker<'_>, first: usize, batch: &Batch, sums: usize) {
-        for block in 0..self.packed.blocks[1] {
-            for patch in 0..batch.patches {
-                let ((y, x), inside) = self.target(first + patch);
+        for item in bands {
+            let (plane, number) = (item / self.packed.bands.len(), item % self.packed.bands.len());
+            let band = self.packed.bands[number];
+            let to = at.sums + plane * strides[1] + band.block * batch.patches * LANES;
+            for (group, kernel) in batch.groups.iter().zip(&batch.kernels[number]) {
                 // SAFETY: check() has proven every place that the kernel reaches.
                 unsafe {
-                    (self.packed.ends.sums)(&SumCall {
-                        input: worker.at(sums + (block * batch.patches + patch) * LANES),
-                        plane: self.packed.stride(1, batch.patches),
-                        bias: self.packed.bias.as_ptr().add(block * LANES),
-                        residual: self
-                            .residual
-                            .as_ref()
-                            .map(|region| (worker.at(region.at(block, y, x)).cast_const(), region.layout.row())),
-                        clamp: self.packed.clamp,
-                        output: worker.at(self.output.at(block, y, x)),
-                        row: self.output.layout.row(),
-                        inside,
+                    let weights = self.packed.weights.as_ptr().add(plane * self.packed.plane() + band.weights);
+                    let channels = band.blocks * LANES;
+                    let ahead = Ahead::next_band(weights, [inputs, channels], [group.start, tiles]);
+                    kernel(&TileCall {
+                        tiles: &batch.places[group.clone()],
+                        pixels: batch.tiles[group.start].pixels,
+                        channels,
+                        input: worker.at(at.planes + plane * strides[0]),
+                        runs: &batch.runs,
+                        whole: batch.runs.len(),
+                        reads_on: false,
+                        step: LANES,
+                        weights,
+                        ahead,
+                        bias: self.packed.zeros.as_ptr(),
+                        output: worker.at(to),
+                        output_block: batch.patches * LANES,
+                        residual: None,
+                        residual_block: 0,
+                        activation: Activation::Identity,
                     });
                 }
             }
         }
     }
+
+    /// Transforms some of a batch's products back, which are counted as the patches are.
+    ///
+    /// # Safety
+    /// As for [`Step::run`].
+    unsafe fn collect(&self, worker: &Worker<'_>, at: &Place<'_>, patches: Range<usize>) {
+        let batch = at.batch;
+        for item in patches {
+            let (block, patch) = (item / batch.patches, item % batch.patches);
+            let ((y, x), inside) = self.target(at.first + patch);
+            // SAFETY: check() has proven every place that the kernel reaches.
+            unsafe {
+                (self.packed.ends.sums)(&SumCall {
+                    input: worker.at(at.sums + item * LANES),
+                    plane: self.packed.stride(1, batch.patches),
+                    bias: self.packed.bias.as_ptr().add(block * LANES),
+                    residual: self
+                        .residual
+                        .as_ref()
+                        .map(|region| (worker.at(region.at(block, y, x)).cast_const(), region.layout.row())),
+                    clamp: self.packed.clamp,
+                    output: worker.at(self.output.at(block, y, x)),
+                    row: self.output.layout.row(),
+                    inside,
+                });
+            }
+        }
+    }
+
+    /// Where a part of the patches is computed in some thread's scratch memory.
+    fn place(&self, part: usize, thread: usize) -> Option<Place<'_>> {
+        let (first, patches) = self.parts[part];
+        let batch = self.batches.iter().find(|batch| batch.patches == patches)?;
+        let planes = self.scratch + thread * self.packed.scratch();
+        let sums = planes + self.packed.planes() * self.packed.stride(0, patches);
+        Some(Place { first, batch, planes, sums })
+    }
+
+    /// Pieces of work of each phase of a batch.
+    fn items(&self, patches: usize, phase: Phase) -> usize {
+        match phase {
+            Phase::Patches => self.packed.blocks[0] * patches,
+            Phase::Products => self.packed.planes() * self.packed.bands.len(),
+            Phase::Sums => self.packed.blocks[1] * patches,
+        }
+    }
+}
+
+/// A batch that is being computed: its first patch, and where its planes and their products lie.
+struct Place<'a> {
+    first: usize,
+    batch: &'a Batch,
+    planes: usize,
+    sums: usize,
 }
 
 impl Batch {
@@ -405,21 +466,52 @@ impl Step for WinogradStep {
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {
-        let planes = self.scratch + worker.number * self.packed.scratch();
         for part in worker.share(self.parts.len()).flatten() {
-            let (first, patches) = self.parts[part];
-            let Some(batch) = self.batches.iter().find(|batch| batch.patches == patches) else { continue };
-            let sums = planes + self.packed.planes() * self.packed.stride(0, batch.patches);
+            let Some(place) = self.place(part, worker.number) else { continue };
+            let all = |phase| 0..self.items(place.batch.patches, phase);
             // SAFETY: the caller's promise; the scratch memory is this thread's, and so are the patches.
             unsafe {
-                self.spread(worker, first, batch, planes);
-                self.multiply(worker, batch, [planes, sums]);
-                self.collect(worker, first, batch, sums);
+                self.spread(worker, &place, all(Phase::Patches));
+                self.multiply(worker, &place, all(Phase::Products));
+                self.collect(worker, &place, all(Phase::Sums));
             }
         }
     }
 
     fn weights(&self) -> usize {
         self.packed.weights.len() + self.packed.bias.len()
+    }
+}
+
+impl Step for SharedStep {
+    fn check(&self) -> Result<(), PlanError> {
+        proven(self.whole.parts.len() == 1, STEP, "one batch")?;
+        self.whole.check()
+    }
+
+    fn touches(&self) -> Touched {
+        self.whole.touches()
+    }
+
+    fn describe(&self) -> String {
+        format!("{}, {}", self.whole.describe(), format!("{:?}", self.phase).to_lowercase())
+    }
+
+    unsafe fn run(&self, worker: &Worker<'_>) {
+        let Some(place) = self.whole.place(0, 0) else { return };
+        for items in worker.share(self.whole.items(place.batch.patches, self.phase)) {
+            // SAFETY: the caller's promise: the phase before is finished, and no other thread does these items.
+            unsafe {
+                match self.phase {
+                    Phase::Patches => self.whole.spread(worker, &place, items),
+                    Phase::Products => self.whole.multiply(worker, &place, items),
+                    Phase::Sums => self.whole.collect(worker, &place, items),
+                }
+            }
+        }
+    }
+
+    fn weights(&self) -> usize {
+        if self.phase == Phase::Products { self.whole.weights() } else { 0 }
     }
 }
