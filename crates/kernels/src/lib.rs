@@ -22,6 +22,7 @@ mod block;
 mod bounds;
 mod byte_isa;
 mod error;
+mod floats;
 mod isa;
 mod kernel;
 mod layout;

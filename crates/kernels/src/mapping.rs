@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
-use crate::program::arena::Floats;
+use crate::floats::Floats;
 
 /// The bytes of a file, mapped read-only, or a copy of some bytes; either begins on a cache line.
 pub struct Mapping {

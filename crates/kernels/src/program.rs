@@ -25,9 +25,9 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::floats::Floats;
 use crate::layout::Shape;
 use crate::threads::Threads;
-use arena::Floats;
 use region::Region;
 use share::Shares;
 use shelf::PackedWeights;

@@ -18,6 +18,7 @@ mod lowering;
 mod network;
 mod quantised;
 mod reader;
+mod weights;
 
 use std::path::Path;
 

@@ -5,6 +5,7 @@ pub(crate) mod sparse;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tract_onnx::pb::{ModelProto, tensor_proto};
 use tract_onnx::prelude::Framework;
@@ -25,7 +26,7 @@ pub struct OnnxFile {
     pub(crate) path: PathBuf,
     pub(crate) proto: ModelProto,
     /// The weights that are not in `proto`, of a file that was read without them.
-    pub(crate) weights: Option<Weights>,
+    pub(crate) weights: Option<Arc<Weights>>,
 }
 
 impl OnnxFile {
@@ -50,7 +51,7 @@ impl OnnxFile {
             return Err(LoadError::TooLarge { path: path.to_owned(), limit: MAX_MODEL_BYTES });
         }
         match sparse::read(file, length) {
-            Some((rest, weights)) => Ok(Self { weights: Some(weights), ..Self::decode(path, &rest)? }),
+            Some((rest, weights)) => Ok(Self { weights: Some(Arc::new(weights)), ..Self::decode(path, &rest)? }),
             None => Self::read(path),
         }
     }

@@ -1,67 +1,8 @@
-//! Memory: floats on cache lines, and which tensor lies where while it lives.
+//! Which tensor lies where in the program's memory while it lives.
 
 use crate::error::PlanError;
 use crate::layout::LANES;
 use crate::program::MAX_ARENA_FLOATS;
-
-/// Sixteen floats on a cache line of their own.
-#[derive(Debug, Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([f32; LANES]);
-
-/// Floats that begin on a cache line, zero at first.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Floats(Vec<Line>);
-
-impl Floats {
-    /// At least `count` floats: whole cache lines.
-    pub(crate) fn zeroed(count: usize) -> Self {
-        Self(vec![Line([0.0; LANES]); count.div_ceil(LANES)])
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.len() * LANES
-    }
-
-    /// Its place in memory, for a checked run: the address of the first float, and how many there are.
-    pub(crate) fn place(&self) -> (usize, usize) {
-        (self.as_ptr().addr(), self.len())
-    }
-
-    pub(crate) fn fill(&mut self, value: f32) {
-        self.0.fill(Line([value; LANES]));
-    }
-
-    pub(crate) fn as_ptr(&self) -> *const f32 {
-        self.0.as_ptr().cast()
-    }
-
-    pub(crate) fn as_mut_ptr(&mut self) -> *mut f32 {
-        self.0.as_mut_ptr().cast()
-    }
-
-    pub(crate) fn as_slice(&self) -> &[f32] {
-        // SAFETY: a line is sixteen floats and nothing else, and lines lie one after the other.
-        unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len()) }
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        // SAFETY: floats are bytes without gaps.
-        unsafe { std::slice::from_raw_parts(self.as_ptr().cast(), size_of::<f32>() * self.len()) }
-    }
-
-    pub(crate) fn as_mut_bytes(&mut self) -> &mut [u8] {
-        let length = size_of::<f32>() * self.len();
-        // SAFETY: as above, any bytes are floats, and the borrow is exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr().cast(), length) }
-    }
-
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
-        let length = self.len();
-        // SAFETY: as above, and the borrow is exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), length) }
-    }
-}
 
 /// What a tensor needs: floats, and the stages from its first to its last use.
 #[derive(Debug, Clone, Copy)]

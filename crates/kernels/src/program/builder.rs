@@ -2,7 +2,7 @@
 
 pub(crate) mod bytes;
 
-use super::arena::{Floats, Life, place};
+use super::arena::{Life, place};
 use super::bytes::ByteWork;
 use super::bytes::edges::Arrival;
 use super::channels::ChannelStep;
@@ -25,6 +25,7 @@ use super::{Program, Stage};
 use crate::activation::Activation;
 use crate::byte_isa::ByteIsa;
 use crate::error::PlanError;
+use crate::floats::Floats;
 use crate::isa::Isa;
 use crate::kernel::bytes::interpreter as byte_interpreter;
 use crate::kernel::bytes::set::ByteSet;

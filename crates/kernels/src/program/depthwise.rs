@@ -1,6 +1,5 @@
 //! A depthwise convolution: one filter for each channel.
 
-use super::arena::Floats;
 use super::convolution::{Convolution, activate_rows};
 use super::region::Region;
 use super::shelf::{Shelf, Weights};
@@ -10,6 +9,7 @@ use super::window::Window;
 use crate::activation::Activation;
 use crate::bounds::Touched;
 use crate::error::PlanError;
+use crate::floats::Floats;
 use crate::kernel::depthwise::{DepthwiseCall, DepthwiseKernel};
 use crate::kernel::set::KernelSet;
 use crate::layout::{LANES, MAX_FLOATS};

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use super::arena::Floats;
 use super::convolution::Convolution;
 use super::region::Region;
 use super::shelf::{Shelf, Weights};
 use super::window::Window;
 use crate::activation::Activation;
 use crate::error::PlanError;
+use crate::floats::Floats;
 use crate::kernel::set::{HALF, KernelSet};
 use crate::kernel::tile::Run;
 use crate::layout::{LANES, MAX_FLOATS};

@@ -1,11 +1,11 @@
 //! Steps that treat each element by itself.
 
-use super::arena::Floats;
 use super::region::Region;
 use super::step::{Step, Worker, proven};
 use crate::activation::Activation;
 use crate::bounds::Touched;
 use crate::error::PlanError;
+use crate::floats::Floats;
 use crate::kernel::pointwise::{Combination, Operand, PointwiseCall};
 use crate::kernel::set::KernelSet;
 use crate::layout::LANES;

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::arena::Floats;
 use crate::error::PlanError;
+use crate::floats::Floats;
 use crate::layout::LANES;
 use crate::mapping::Mapping;
 

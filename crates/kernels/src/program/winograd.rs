@@ -13,7 +13,6 @@
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
-use super::arena::Floats;
 use super::convolution::Convolution;
 use super::region::Region;
 use super::shelf::{Shelf, Weights};
@@ -23,6 +22,7 @@ use super::window::Window;
 use crate::activation::Activation;
 use crate::bounds::Touched;
 use crate::error::PlanError;
+use crate::floats::Floats;
 use crate::kernel::ahead::Ahead;
 use crate::kernel::set::KernelSet;
 use crate::kernel::tile::{Run, TileCall, TileKernel, TilePlace};

@@ -155,11 +155,15 @@ impl Lowering<'_> {
         let output = self.view(node.output)?;
         match &node.layer {
             Layer::Convolution { weights, bias, window, groups, activation } => {
+                let missing = || PlanError::Step {
+                    step: "convolution",
+                    reason: "the model's file does not give its weights any more".to_owned(),
+                };
                 self.builder.convolution(&Convolution {
                     input,
                     output,
                     residual: second,
-                    weights,
+                    weights: &weights.floats().ok_or_else(missing)?,
                     bias,
                     window: *window,
                     groups: *groups,

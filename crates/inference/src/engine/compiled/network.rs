@@ -1,11 +1,11 @@
 //! A model as the steps that compute it: typed, in order, every shape known. ONNX's names and dialects stay behind.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use margay_kernels::{Activation, Combination, InputOrder, PoolKind, Shape, Window};
 
 use super::quantised::layer::{ByteLayer, Stored};
+use super::weights::LayerWeights;
 
 /// A tensor of a network, by number.
 pub(super) type ValueId = usize;
@@ -14,7 +14,7 @@ pub(super) type ValueId = usize;
 #[derive(Debug, Clone)]
 pub(super) enum Layer {
     /// Weights are `[outputs][inputs of a group][rows][columns]`; a second input is added before the activation.
-    Convolution { weights: Arc<[f32]>, bias: Vec<f32>, window: Window, groups: usize, activation: Activation },
+    Convolution { weights: LayerWeights, bias: Vec<f32>, window: Window, groups: usize, activation: Activation },
     /// Windows over one input.
     Pool { kind: PoolKind, window: Window },
     /// The mean of every channel.
@@ -114,9 +114,7 @@ impl Network {
         let Some(Node { layer, inputs, .. }) = self.bare(value) else { return false };
         match layer {
             Layer::Convolution { weights, bias, .. } if inputs.len() == 1 => {
-                let filter = weights.len() / factors.len().max(1);
-                let scaled = weights.iter().enumerate().map(|(place, weight)| weight * factors[place / filter.max(1)]);
-                *weights = scaled.collect();
+                weights.scale(factors);
                 bias.resize(factors.len(), 0.0);
                 scale(bias, factors, addends);
                 true

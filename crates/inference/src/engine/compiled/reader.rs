@@ -80,7 +80,7 @@ pub(super) fn order(spec: &InputSpec) -> InputOrder {
 /// A graph that is being read.
 struct Reader<'a> {
     graph: &'a GraphProto,
-    stored: Option<&'a Weights>,
+    stored: Option<&'a Arc<Weights>>,
     opset: i64,
     known: HashMap<&'a str, Known>,
     /// How often each name is read, by nodes and as an output.
@@ -97,7 +97,7 @@ struct Reader<'a> {
 /// [`Declined`]: the first thing that is not covered.
 pub(super) fn read(
     graph: &GraphProto,
-    stored: Option<&Weights>,
+    stored: Option<&Arc<Weights>>,
     opset: i64,
     spec: &InputSpec,
 ) -> Result<Network, Declined> {
@@ -127,7 +127,12 @@ pub(super) fn read(
 }
 
 impl<'a> Reader<'a> {
-    fn new(graph: &'a GraphProto, stored: Option<&'a Weights>, opset: i64, spec: &InputSpec) -> Result<Self, Declined> {
+    fn new(
+        graph: &'a GraphProto,
+        stored: Option<&'a Arc<Weights>>,
+        opset: i64,
+        spec: &InputSpec,
+    ) -> Result<Self, Declined> {
         let mut uses = HashMap::new();
         let outputs = graph.output.iter().map(|output| &output.name);
         for name in graph.node.iter().flat_map(|node| &node.input).chain(outputs) {

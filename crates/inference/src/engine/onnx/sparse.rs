@@ -33,6 +33,11 @@ impl Weights {
         self.places.get(number).is_some_and(Option::is_some)
     }
 
+    /// How long the raw data of an initial value is that was left in the file, in bytes.
+    pub(crate) fn length(&self, number: usize) -> Option<u64> {
+        self.places.get(number).copied().flatten().map(|(_, length)| length)
+    }
+
     /// The raw data of an initial value that was left in the file.
     pub(crate) fn read(&self, number: usize) -> io::Result<Vec<u8>> {
         let (place, length) = self.places.get(number).copied().flatten().ok_or(io::ErrorKind::NotFound)?;

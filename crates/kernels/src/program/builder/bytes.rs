@@ -3,11 +3,11 @@
 use super::{ProgramBuilder, TensorId, View, Work};
 use crate::block::Joint;
 use crate::error::PlanError;
+use crate::floats::Floats;
 use crate::kernel::bytes::pairs::PairSet;
 use crate::kernel::bytes::rows::quantised;
 use crate::kernel::bytes::winograd::Ends;
 use crate::layout::{Element, Layout, MAX_PICTURE_CHANNELS, Shape};
-use crate::program::arena::Floats;
 use crate::program::bytes::bands::Setting;
 use crate::program::bytes::convolution::{self, ByteConvolution, ByteFinish, Finishing};
 use crate::program::bytes::edges::{Arrival, ByteInput};

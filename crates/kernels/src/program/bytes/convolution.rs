@@ -8,11 +8,11 @@ use super::bands::{Band, DENSE_CHANNELS, Filled, Setting, Shapes, bands, filled,
 use super::pack::{Bytes, Filters, NOTED, OF_WORD, biased, noted, recalled, words};
 use crate::block::{self, Form, Joint};
 use crate::error::PlanError;
+use crate::floats::Floats;
 use crate::kernel::bytes::pairs::{PAIR_STEP, PairSet};
 use crate::kernel::bytes::set::ByteSet;
 use crate::kernel::tile::Run;
 use crate::layout::{LANES, MAX_PICTURE_CHANNELS};
-use crate::program::arena::Floats;
 use crate::program::builder::View;
 use crate::program::region::Region;
 use crate::program::shelf::{Shelf, Weights};

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use crate::block::Form;
 use crate::error::PlanError;
+use crate::floats::Floats;
 use crate::kernel::bytes::set::ByteSet;
 use crate::layout::{LANES, MAX_FLOATS};
-use crate::program::arena::Floats;
 use crate::program::window::Window;
 
 /// Input channels in one word of bytes.

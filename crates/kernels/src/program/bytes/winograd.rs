@@ -6,10 +6,10 @@
 use super::convolution::{ByteConvolution, Finishing, STEP as CONVOLUTION};
 use super::pack::{Bytes, Filters, biased};
 use crate::error::PlanError;
+use crate::floats::Floats;
 use crate::kernel::bytes::pairs::{PAIR_STEP, PairSet};
 use crate::kernel::bytes::winograd::{Ends, FOUR, Size};
 use crate::layout::{LANES, Shape};
-use crate::program::arena::Floats;
 use crate::program::shelf::{Shelf, Weights};
 use crate::program::window::Window;
 

@@ -12,6 +12,7 @@ use margay_kernels::{Activation, Combination, InputOrder, PoolKind, Quantised, S
 use super::codec::{Malformed, Reader, put_count, put_floats, put_sizes};
 use crate::engine::compiled::network::{Layer, Network, Node};
 use crate::engine::compiled::quantised::layer::{ByteFilters, ByteLayer, Finish, Stored};
+use crate::engine::compiled::weights::LayerWeights;
 
 /// Most values of a network, and most inputs of a layer: more than any model's file can have.
 const MAX_VALUES: usize = 1 << 16;
@@ -118,7 +119,7 @@ fn put_layer(to: &mut Vec<u8>, layer: &Layer) {
 fn layer(from: &mut Reader<'_>) -> Result<Layer, Malformed> {
     Ok(match from.byte()? {
         0 => Layer::Convolution {
-            weights: Arc::from([]),
+            weights: LayerWeights::none(),
             bias: from.floats()?,
             window: window(from)?,
             groups: from.size()?,

@@ -6,12 +6,13 @@ use margay_kernels::{Activation, Shape, Window};
 use tract_onnx::pb::NodeProto;
 
 use super::quantised::Geometry;
-use super::{Reader, Tensor};
+use super::{Known, Reader, Tensor};
 use crate::engine::compiled::attributes::Attributes;
-use crate::engine::compiled::constant::Constant;
+use crate::engine::compiled::constant::{Constant, Elements};
 use crate::engine::compiled::declined::Declined;
 use crate::engine::compiled::network::Layer;
 use crate::engine::compiled::quantised::weights::StoredConstant;
+use crate::engine::compiled::weights::{FloatsInFile, LayerWeights, in_rows};
 
 /// A window, and the padding below and to the right of the picture.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +63,8 @@ impl Padded {
 #[derive(Debug)]
 pub(super) enum Filters {
     Floats(Arc<Constant>),
+    /// Floats that are still in the file.
+    InFile(FloatsInFile),
     /// Of a tensor that was bytes.
     Bytes(Arc<StoredConstant>),
 }
@@ -70,6 +73,7 @@ impl Filters {
     fn dims(&self) -> &[usize] {
         match self {
             Self::Floats(constant) => &constant.dims,
+            Self::InFile(floats) => floats.dims(),
             Self::Bytes(stored) => stored.dims(),
         }
     }
@@ -86,8 +90,17 @@ impl<'a> Reader<'a> {
     fn filters(&self, node: &NodeProto, tensor: &Tensor) -> Result<Filters, Declined> {
         match self.stored(node, 1) {
             Some(stored) if self.dequantised(tensor.value).is_some() => Ok(Filters::Bytes(stored)),
-            _ => self.floats(node, 1).map(Filters::Floats),
+            _ => match self.in_file(node, 1) {
+                Some(floats) => Ok(Filters::InFile(floats)),
+                None => self.floats(node, 1).map(Filters::Floats),
+            },
         }
+    }
+
+    /// An input whose floats are still in the file.
+    fn in_file(&self, node: &NodeProto, input: usize) -> Option<FloatsInFile> {
+        let &Known::Stored(number) = self.known.get(node.input.get(input)?.as_str())? else { return None };
+        FloatsInFile::new(self.stored?, number, self.graph.initializer.get(number)?)
     }
 
     /// A convolution with filters, and a bias as one of the node's inputs.
@@ -123,12 +136,15 @@ impl<'a> Reader<'a> {
         let output = Shape { channels: outputs, height, width };
         let geometry = Geometry { window: padded.window, groups, output, bias };
         let weights = match filters {
-            Filters::Floats(weights) => Arc::clone(weights),
+            Filters::Floats(constant) => LayerWeights::Floats(constant.floats().unwrap_or_default().to_vec()),
+            Filters::InFile(floats) => {
+                LayerWeights::InFile { floats: floats.clone(), columns: None, factors: Vec::new() }
+            }
             Filters::Bytes(stored) => {
                 let weights = stored.centred().unwrap_or_default();
                 match self.byte_convolution(node, tensor, (stored, weights, 0), geometry)? {
                     Some(tensor) => return Ok(tensor),
-                    None => stored.floats().map(Arc::new).ok_or_else(|| Declined::node(node, "its weights"))?,
+                    None => LayerWeights::Floats(dequantised(node, stored)?),
                 }
             }
         };
@@ -137,7 +153,6 @@ impl<'a> Reader<'a> {
         if !bias.is_empty() && bias.len() != outputs {
             return Err(Declined::node(node, format!("{} biases for {outputs} channels", bias.len())));
         }
-        let weights: Arc<[f32]> = weights.floats().unwrap_or_default().into();
         self.spend(node, weights.len())?;
         let (window, activation) = (padded.window, Activation::Identity);
         let layer = Layer::Convolution { weights, bias, window, groups, activation };
@@ -182,20 +197,25 @@ impl<'a> Reader<'a> {
         }
         let window = Window { kernel: [shape.height, shape.width], ..Window::square(1, 1, 0) };
         let output = Shape::vector(outputs);
-        let constant = match filters {
-            Filters::Floats(constant) => Arc::clone(constant),
+        let rows = |values: &[f32]| if is_transposed { values.to_vec() } else { in_rows(values, outputs) };
+        let weights = match filters {
+            Filters::Floats(constant) => LayerWeights::Floats(rows(constant.floats().unwrap_or_default())),
+            Filters::InFile(floats) => {
+                let columns = (!is_transposed).then_some(outputs);
+                LayerWeights::InFile { floats: floats.clone(), columns, factors: Vec::new() }
+            }
             Filters::Bytes(stored) => {
-                let weights = in_rows(&stored.centred().unwrap_or_default(), outputs, is_transposed);
+                let weights = stored.centred().unwrap_or_default();
+                let weights = if is_transposed { weights } else { in_rows(&weights, outputs) };
                 let weights = (stored.as_ref(), weights, usize::from(!is_transposed));
                 let geometry = Geometry { window, groups: 1, output, bias };
                 match self.byte_convolution(node, tensor, weights, geometry)? {
                     Some(tensor) => return Ok(Tensor { dims: vec![1, outputs], ..tensor }),
-                    None => stored.floats().map(Arc::new).ok_or_else(|| Declined::node(node, "its weights"))?,
+                    None => LayerWeights::Floats(rows(&dequantised(node, stored)?)),
                 }
             }
         };
-        self.spend(node, constant.len())?;
-        let weights = in_rows(constant.floats().unwrap_or_default(), outputs, is_transposed).into();
+        self.spend(node, weights.len())?;
         let bias = match Self::has(node, bias) {
             true => self.broadcast(node, bias, outputs)?,
             false => Vec::new(),
@@ -248,11 +268,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A matrix with a row for each output, from one that has them so already or one that has them as columns.
-fn in_rows<T: Copy>(values: &[T], outputs: usize, has_rows: bool) -> Vec<T> {
-    if has_rows {
-        return values.to_vec();
-    }
-    let column = |output: usize| values.get(output..).unwrap_or_default().iter().step_by(outputs).copied();
-    (0..outputs).flat_map(column).collect()
+/// The floats that bytes stand for.
+fn dequantised(node: &NodeProto, stored: &StoredConstant) -> Result<Vec<f32>, Declined> {
+    let floats = stored.floats().and_then(|constant| match constant.elements {
+        Elements::Floats(floats) => Some(floats),
+        Elements::Integers(_) | Elements::Bytes { .. } => None,
+    });
+    floats.ok_or_else(|| Declined::node(node, "its weights"))
 }
