@@ -10,6 +10,7 @@ pub(crate) mod expansion;
 pub(crate) mod halo;
 pub(crate) mod input;
 pub(crate) mod packed;
+pub(crate) mod picture;
 pub(crate) mod pointwise;
 pub(crate) mod pooling;
 pub(crate) mod region;

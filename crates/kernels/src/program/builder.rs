@@ -6,12 +6,13 @@ use super::arena::{Life, place};
 use super::bytes::ByteWork;
 use super::bytes::edges::Arrival;
 use super::channels::ChannelStep;
-use super::convolution::{CONVOLUTION, Convolution, ConvolutionStep};
+use super::convolution::{CONVOLUTION, Convolution, ConvolutionStep, Source};
 use super::depthwise::{self, DepthwiseStep, PackedDepthwise};
 use super::expansion::{self, ExpansionStep};
 use super::halo::Halo;
 use super::input::{InputOrder, InputStep};
 use super::packed::{self, Packed};
+use super::picture::{self, PictureRows, PictureStrips};
 use super::pointwise::{Other, PointwiseStep};
 use super::pooling::{AverageStep, PoolStep};
 use super::region::Region;
@@ -107,8 +108,12 @@ enum Work {
     Convolution(Packed),
     Depthwise(PackedDepthwise),
     Winograd(PackedWinograd),
+    /// A dense convolution of the picture that the network is run on, whose tensor lies nowhere.
+    Picture(InputOrder, usize, Packed),
     /// A dense and a depthwise convolution, and the tensor between them.
     Expansion(Packed, PackedDepthwise, usize),
+    /// The same of the picture: the order of its numbers, and its tensor.
+    PictureExpansion(InputOrder, usize, Packed, PackedDepthwise, usize),
     Pool(PoolKind, Window),
     Average,
     Combine(Combination, Activation),
@@ -412,6 +417,7 @@ impl ProgramBuilder {
         }
         let input = self.shape(*input);
         self.join_expansions(output);
+        self.join_picture(output);
         let threads = Threads::new(self.options.threads);
         let (mut lives, tensors) = (self.lives(output)?, self.tensors.len());
         for (stage, plan) in self.plans.iter().enumerate() {
@@ -421,6 +427,14 @@ impl ProgramBuilder {
                 Work::Bytes(work) => work.scratch(),
                 Work::Expansion(dense, filter, between) => {
                     expansion::buffer(dense, filter, &self.tensors[*between].layout).1
+                }
+                Work::Picture(_, picture, packed) => {
+                    self.rows_of_picture(*picture, packed, self.shape(plan.output).height)?
+                }
+                Work::PictureExpansion(_, picture, dense, filter, between) => {
+                    let between = &self.tensors[*between].layout;
+                    expansion::buffer(dense, filter, between).1
+                        + self.rows_of_picture(*picture, dense, between.shape.height)?
                 }
                 _ => 0,
             };
@@ -480,6 +494,35 @@ impl ProgramBuilder {
             }
         }
         self.plans = joined;
+    }
+
+    /// Has a convolution that alone reads the picture, channel by channel, do so without a copy of the whole.
+    fn join_picture(&mut self, output: View) {
+        let [Plan { work: Work::Input(order), output: picture, .. }, reader, rest @ ..] = self.plans.as_slice() else {
+            return;
+        };
+        let (order, picture) = (*order, *picture);
+        let is_read =
+            rest.iter().flat_map(|plan| &plan.inputs).chain([&output]).any(|view| view.tensor == picture.tensor);
+        let reads_it = matches!(&reader.work,
+            Work::Convolution(packed) | Work::Expansion(packed, ..) if packed.is_planar);
+        if is_read || !reads_it || reader.inputs != [picture] {
+            return;
+        }
+        self.plans.remove(0);
+        let first = &mut self.plans[0];
+        first.inputs.clear();
+        let picture = picture.tensor;
+        first.work = match std::mem::replace(&mut first.work, Work::Softmax) {
+            Work::Convolution(packed) => Work::Picture(order, picture, packed),
+            Work::Expansion(dense, filter, between) => Work::PictureExpansion(order, picture, dense, filter, between),
+            other => other,
+        };
+    }
+
+    /// Floats of the rows of a picture that a convolution holds at a time, of which so many rows come out.
+    fn rows_of_picture(&self, picture: usize, packed: &Packed, outputs: usize) -> Result<usize, PlanError> {
+        picture::fitting(&packed.window, &self.tensors[picture].layout, outputs).1.floats()
     }
 
     fn add(&mut self, shape: Shape, is_planar: bool, element: Element) -> Result<TensorId, PlanError> {
@@ -601,7 +644,22 @@ fn planned(
     let pointwise = |other, activation| Box::new(PointwiseStep { input, other, activation, output, set });
     let step: Box<dyn Step> = match plan.work {
         Work::Input(order) => Box::new(InputStep { output, order }),
-        Work::Convolution(packed) => Box::new(ConvolutionStep::new(packed, input, output, second, set)?),
+        Work::Convolution(packed) => {
+            Box::new(ConvolutionStep::new(packed, Source::Tensor(input), output, second, set)?)
+        }
+        Work::Picture(order, picture, packed) => {
+            let height = output.shape().height;
+            let rows = PictureRows::new(order, packed.window, &layouts[picture], height, scratch[0]);
+            let strips = PictureStrips::new(rows, height);
+            Box::new(ConvolutionStep::new(packed, Source::Picture(strips), output, None, set)?)
+        }
+        Work::PictureExpansion(order, picture, dense, filter, between) => {
+            let (between, [first, threads]) = (layouts[between], scratch);
+            let first = first + threads * expansion::buffer(&dense, &filter, &between).1;
+            let rows = PictureRows::new(order, dense.window, &layouts[picture], between.shape.height, first);
+            let source = expansion::Source::Picture(rows);
+            Box::new(ExpansionStep::new((dense, filter), (source, output), between, scratch, set)?)
+        }
         Work::Depthwise(packed) => Box::new(DepthwiseStep::new(packed, input, output, set)?),
         Work::Winograd(packed) => {
             let step = WinogradStep::new(packed, [input, output], second, scratch, set)?;
@@ -610,7 +668,8 @@ fn planned(
             return Ok(stages);
         }
         Work::Expansion(dense, filter, between) => {
-            Box::new(ExpansionStep::new((dense, filter), [input, output], layouts[between], scratch, set)?)
+            let source = expansion::Source::Tensor(input);
+            Box::new(ExpansionStep::new((dense, filter), (source, output), layouts[between], scratch, set)?)
         }
         Work::Pool(kind, window) => Box::new(PoolStep { kind, window, input, output, set }),
         Work::Average => Box::new(AverageStep { input, output, set }),

@@ -5,6 +5,7 @@ use std::ptr;
 
 use super::builder::View;
 use super::packed::{Band, Packed, runs};
+use super::picture::PictureStrips;
 use super::region::Region;
 use super::step::{Step, Worker, proven};
 use super::tiles::{Tile, cut, of_one_size};
@@ -75,6 +76,15 @@ struct Planned {
     residual: usize,
 }
 
+/// What a convolution reads.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A tensor.
+    Tensor(Region),
+    /// Rows of the picture that the network is run on.
+    Picture(PictureStrips),
+}
+
 /// A convolution with every offset settled.
 #[derive(Debug)]
 pub(crate) struct ConvolutionStep {
@@ -87,6 +97,8 @@ pub(crate) struct ConvolutionStep {
     /// Where each lies in the arena: in the first blocks of output and residual.
     places: Vec<TilePlace>,
     groups: Vec<Group>,
+    /// Where the input is rows of a picture that are copied strip by strip, those, and each strip's groups.
+    picture: Option<(PictureStrips, Vec<Range<usize>>)>,
     bands: Vec<Planned>,
     runs: Vec<Run>,
     /// Floats between the windows of neighbouring pixels.
@@ -104,41 +116,60 @@ impl ConvolutionStep {
     #[allow(clippy::too_many_lines, reason = "each offset is settled once, from those before it")]
     pub(crate) fn new(
         packed: Packed,
-        input: Region,
+        source: Source,
         output: Region,
         residual: Option<Region>,
         set: &'static KernelSet,
     ) -> Result<Self, PlanError> {
+        let (input, picture) = match source {
+            Source::Tensor(region) => (region, None),
+            Source::Picture(strips) => (*strips.rows.region(), Some(strips)),
+        };
         let step = packed.window.stride[1] * input.layout.pixel();
         let most = if TILE_STEPS.contains(&step) { set.pixels } else { LOOSE_PIXELS };
         let shape = output.shape();
         let is_one_row = set.is_narrow && is_one_row(&packed.window, &output, [Some(&input), residual.as_ref()]);
         let (rows, columns) = if is_one_row { (1, shape.pixels()) } else { (shape.height, shape.width) };
-        let mut tiles = cut(rows, columns, most);
         let neighbours = if set.is_narrow { NEIGHBOURS } else { 1 };
-        for part in tiles.chunks_mut(neighbours) {
-            part.sort_by_key(|tile| tile.pixels);
+        // First rows, and how many tiles there are before those behind.
+        let (mut tiles, mut strips) = (Vec::new(), Vec::new());
+        let all_rows = [(0, rows)];
+        for &(first, rows) in picture.as_ref().map_or(&all_rows[..], |picture| &picture.strips) {
+            let mut of_strip = cut(rows, columns, most);
+            for part in of_strip.chunks_mut(neighbours) {
+                part.sort_by_key(|tile| tile.pixels);
+            }
+            tiles.extend(of_strip.into_iter().map(|tile| tile.below(first)));
+            strips.push((first, tiles.len()));
         }
         let mut sizes: Vec<usize> = tiles.iter().map(|tile| tile.pixels).collect();
         sizes.sort_unstable();
         sizes.dedup();
-        let place = |tile: &Tile| -> Option<TilePlace> {
+        let place = |(number, tile): (usize, &Tile)| -> Option<TilePlace> {
             let [top, left] = packed.window.padding;
+            let above = strips[strips.partition_point(|strip| strip.1 <= number)].0;
             let window = |(y, x): (usize, usize)| {
-                input.window(y * packed.window.stride[0], x * packed.window.stride[1], top, left)
+                input.window((y - above) * packed.window.stride[0], x * packed.window.stride[1], top, left)
             };
             let at = |region: &Region| tile.halves.map(|(y, x)| region.at(0, y, x));
             let input = [window(tile.halves[0])?, window(tile.halves[1])?];
             Some(TilePlace { input, output: at(&output), residual: residual.as_ref().map_or([0; 2], at) })
         };
-        let places: Option<Vec<TilePlace>> = tiles.iter().map(place).collect();
+        let places: Option<Vec<TilePlace>> = tiles.iter().enumerate().map(place).collect();
         let places = places.ok_or(PlanError::Extent { step: STEP, access: "a window begins before the halo" })?;
-        let of_one_size = of_one_size(tiles.iter().map(|tile| tile.pixels), neighbours);
+        let (mut of_size, mut of_strip, mut before) = (Vec::new(), Vec::new(), 0);
+        for &(_, end) in &strips {
+            let groups = of_one_size(tiles[before..end].iter().map(|tile| tile.pixels), neighbours);
+            let first = of_size.len();
+            of_size.extend(groups.into_iter().map(|group| before + group.start..before + group.end));
+            of_strip.push(first..of_size.len());
+            before = end;
+        }
         let group = |range: Range<usize>| {
             let pixels = tiles[range.start].pixels;
             Some(Group { tiles: range, pixels, kernel: sizes.binary_search(&pixels).ok()? })
         };
-        let groups: Option<Vec<Group>> = of_one_size.into_iter().map(group).collect();
+        let groups: Option<Vec<Group>> = of_size.into_iter().map(group).collect();
         let groups = groups.ok_or(PlanError::Extent { step: STEP, access: "there is no kernel of its size" })?;
         let (mut all, mut bands) = (Vec::new(), Vec::new());
         for band in &packed.bands {
@@ -171,6 +202,7 @@ impl ConvolutionStep {
             tiles,
             places,
             groups,
+            picture: picture.map(|strips| (strips, of_strip)),
             bands,
             runs,
             step,
@@ -266,6 +298,24 @@ impl ConvolutionStep {
     }
 
     /// # Safety
+    /// As for [`Step::run`].
+    unsafe fn run_by_strips(&self, worker: &Worker<'_>, picture: &PictureStrips, groups: &[Range<usize>]) {
+        // SAFETY: the caller's promise; every thread has rows of its own.
+        let mut call = unsafe { self.call(worker) };
+        call.input = unsafe { worker.at(worker.number * picture.rows.floats()) };
+        for strip in worker.share(groups.len()).flatten() {
+            // SAFETY: the caller's promise; no other thread computes this strip.
+            unsafe { picture.fill(worker, strip) };
+            for group in &self.groups[groups[strip].clone()] {
+                for band in &self.bands {
+                    // SAFETY: as above.
+                    unsafe { self.compute(worker, band, group, &mut call) };
+                }
+            }
+        }
+    }
+
+    /// # Safety
     /// As for [`Step::run`], after the call.
     unsafe fn activate(&self, planned: &Planned, group: &Group, call: &TileCall<'_>) {
         for (place, tile) in call.tiles.iter().zip(&self.tiles[group.tiles.clone()]) {
@@ -344,19 +394,27 @@ impl Step for ConvolutionStep {
 
     fn touches(&self) -> Touched {
         let residual = self.residual.as_ref().map(Region::floats);
+        // Rows of a picture are written, too.
+        let rows = self.picture.as_ref().map(|_| self.input.floats());
         Touched {
             reads: [self.input.floats()].into_iter().chain(residual).collect(),
-            writes: vec![self.output.floats()],
+            writes: [self.output.floats()].into_iter().chain(rows).collect(),
             weights: vec![self.packed.weights.place(), self.packed.bias.place()],
         }
     }
 
     fn describe(&self) -> String {
         let [rows, columns] = self.packed.window.kernel;
-        format!("{STEP} {rows} × {columns}, {} to {}", self.input.shape(), self.output.shape())
+        let input = self.picture.as_ref().map_or(self.input.shape(), |(strips, _)| strips.rows.shape());
+        format!("{STEP} {rows} × {columns}, {input} to {}", self.output.shape())
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {
+        if let Some((picture, groups)) = &self.picture {
+            // SAFETY: the caller's promise.
+            unsafe { self.run_by_strips(worker, picture, groups) };
+            return;
+        }
         let (bands, groups) = (self.bands.len(), self.groups.len());
         let is_band_by_band = self.is_band_by_band();
         let inner = if is_band_by_band { groups } else { bands };

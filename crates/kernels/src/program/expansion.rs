@@ -13,6 +13,7 @@ use std::ops::Range;
 use super::convolution::{CONVOLUTION, activate_rows, whole};
 use super::depthwise::{PackedDepthwise, Part, parts};
 use super::packed::{Band, Packed, runs};
+use super::picture::{PictureRows, Shown};
 use super::region::Region;
 use super::step::{Step, Worker, proven};
 use super::tiles::{even, of_one_size};
@@ -78,12 +79,31 @@ struct Piece {
     kernel: usize,
 }
 
+/// What the dense convolution reads.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A tensor.
+    Tensor(Region),
+    /// Rows of the picture that the network is run on.
+    Picture(PictureRows),
+}
+
+/// A thread's memory.
+struct Memory {
+    /// Where its rows of the tensor between begin.
+    buffer: usize,
+    /// The rows of the picture that it holds.
+    shown: Shown,
+}
+
 /// Both convolutions with every offset settled.
 #[derive(Debug)]
 pub(crate) struct ExpansionStep {
     dense: Packed,
     filter: PackedDepthwise,
     input: Region,
+    /// Where the input is rows of the picture that the network is run on: those.
+    picture: Option<PictureRows>,
     /// Geometry of the tensor between, which lies nowhere.
     between: Layout,
     output: Region,
@@ -124,12 +144,16 @@ pub(super) fn buffer(dense: &Packed, filter: &PackedDepthwise, between: &Layout)
 impl ExpansionStep {
     pub(super) fn new(
         (dense, filter): (Packed, PackedDepthwise),
-        [input, output]: [Region; 2],
+        (source, output): (Source, Region),
         between: Layout,
         [scratch, threads]: [usize; 2],
         set: &'static KernelSet,
     ) -> Result<Self, PlanError> {
         let missing = PlanError::Extent { step: STEP, access: "there is no kernel of its size" };
+        let (input, picture) = match source {
+            Source::Tensor(region) => (region, None),
+            Source::Picture(rows) => (*rows.region(), Some(rows)),
+        };
         let step = dense.window.stride[1] * input.layout.pixel();
         let most = if TILE_STEPS.contains(&step) { set.pixels } else { LOOSE_PIXELS };
         let width = between.shape.width;
@@ -165,6 +189,7 @@ impl ExpansionStep {
             dense,
             filter,
             input,
+            picture,
             between,
             output,
             scratch,
@@ -182,9 +207,14 @@ impl ExpansionStep {
             reads_on: false,
             set,
         };
-        let height = step.between.shape.height;
-        step.reads_on = (0..height).all(|row| step.pieces.iter().all(|piece| step.holds_input(row, piece, READ_ON)));
+        step.reads_on =
+            (0..step.seeing()).all(|row| step.pieces.iter().all(|piece| step.holds_input(row, piece, READ_ON)));
         Ok(step)
+    }
+
+    /// Rows of the tensor between that see rows of the input.
+    fn seeing(&self) -> usize {
+        self.picture.as_ref().map_or(self.between.shape.height, PictureRows::outputs)
     }
 
     /// Whether the runs, and so many floats behind each, are the input's at all pixels of a piece of a row.
@@ -217,7 +247,15 @@ impl ExpansionStep {
 
     /// # Safety
     /// As for [`Step::run`].
-    unsafe fn expand(&self, worker: &Worker<'_>, number: usize, buffer: usize, (row, slot): (usize, usize)) {
+    unsafe fn expand(&self, worker: &Worker<'_>, number: usize, memory: &mut Memory, (row, slot): (usize, usize)) {
+        let buffer = memory.buffer;
+        let (row, rows) = match &self.picture {
+            // SAFETY: the caller's promise.
+            Some(picture) => unsafe {
+                (picture.show(worker, &mut memory.shown, row), worker.number * picture.floats())
+            },
+            None => (row, 0),
+        };
         let band = &self.dense.bands[number];
         // SAFETY: check() has proven that the band's weights and channels are there.
         let (weights, bias) = unsafe {
@@ -234,7 +272,7 @@ impl ExpansionStep {
                     tiles: &self.places[group.clone()],
                     pixels: piece.pixels,
                     channels: band.lanes,
-                    input: worker.at(first),
+                    input: worker.at(rows + first),
                     runs: &self.runs,
                     whole: self.whole,
                     reads_on: self.reads_on,
@@ -312,7 +350,8 @@ impl ExpansionStep {
 
     /// # Safety
     /// As for [`Step::run`].
-    unsafe fn strip(&self, worker: &Worker<'_>, number: usize, actions: &[Action], buffer: usize) {
+    unsafe fn strip(&self, worker: &Worker<'_>, number: usize, actions: &[Action], memory: &mut Memory) {
+        let buffer = memory.buffer;
         let (band, row) = (&self.dense.bands[number], self.between.row());
         for &action in actions {
             // SAFETY: check() has proven that slots are rows of the buffer.
@@ -331,7 +370,7 @@ impl ExpansionStep {
                             worker.span(place, row, Access::Write).write_bytes(0, row);
                         }
                     }
-                    Action::Expand { row, slot } => self.expand(worker, number, buffer, (row, slot)),
+                    Action::Expand { row, slot } => self.expand(worker, number, memory, (row, slot)),
                     Action::Filter { row, slot } => self.filter(worker, number, buffer, (row, slot)),
                 }
             }
@@ -428,6 +467,11 @@ impl Step for ExpansionStep {
             let rest = self.output.at(self.output.blocks() - 1, self.output.shape().height - 1, 0);
             proven(self.output.holds(from, rest + (to - self.output.at(0, 0, 0))), STEP, "output")?;
         }
+        for row in 0..self.seeing() {
+            for piece in &self.pieces {
+                proven(self.holds_input(row, piece, if self.reads_on { READ_ON } else { 0 }), STEP, "input")?;
+            }
+        }
         for &action in self.strips.iter().flat_map(|strip| [&strip.anew, &strip.on]).flatten() {
             let fits = |slot: usize, rows: usize| proven(slot + rows <= self.rows, STEP, "slots");
             match action {
@@ -440,9 +484,6 @@ impl Step for ExpansionStep {
                 Action::Expand { row, slot } => {
                     fits(slot, 1)?;
                     proven(row < between.shape.height, STEP, "rows between")?;
-                    for piece in &self.pieces {
-                        proven(self.holds_input(row, piece, if self.reads_on { READ_ON } else { 0 }), STEP, "input")?;
-                    }
                 }
             }
         }
@@ -451,21 +492,25 @@ impl Step for ExpansionStep {
 
     fn touches(&self) -> Touched {
         let (dense, filter) = (&self.dense, &self.filter);
+        // Rows of a picture are written, too.
+        let rows = self.picture.as_ref().map(|_| self.input.floats());
+        let writes = [self.output.floats(), self.scratch..self.scratch + self.floats()];
         Touched {
             reads: vec![self.input.floats()],
-            writes: vec![self.output.floats(), self.scratch..self.scratch + self.floats()],
+            writes: writes.into_iter().chain(rows).collect(),
             weights: vec![dense.weights.place(), dense.bias.place(), filter.weights.place(), filter.bias.place()],
         }
     }
 
     fn describe(&self) -> String {
         let [dense, filter] = [&self.dense.window, &self.filter.window].map(|window| window.kernel[0]);
-        let (input, between, output) = (self.input.shape(), self.between.shape, self.output.shape());
+        let input = self.picture.as_ref().map_or(self.input.shape(), PictureRows::shape);
+        let (between, output) = (self.between.shape, self.output.shape());
         format!("{CONVOLUTION} {dense} × {dense} and depthwise {filter} × {filter}, {input} to {between} to {output}")
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {
-        let buffer = self.scratch + worker.number * self.floats();
+        let mut memory = Memory { buffer: self.scratch + worker.number * self.floats(), shown: Shown::default() };
         let mut last = None;
         for item in worker.share(self.dense.bands.len() * self.strips.len()).flatten() {
             let (band, strip) = (item / self.strips.len(), item % self.strips.len());
@@ -474,9 +519,9 @@ impl Step for ExpansionStep {
             // SAFETY: the caller's promise; the buffer is this thread's, and so are the rows of the band.
             unsafe {
                 if last.is_none() {
-                    self.zero_columns(worker, buffer);
+                    self.zero_columns(worker, memory.buffer);
                 }
-                self.strip(worker, band, actions, buffer);
+                self.strip(worker, band, actions, &mut memory);
             }
             last = Some(item);
         }

@@ -12,6 +12,11 @@ pub(crate) struct Tile {
 }
 
 impl Tile {
+    /// The same, so many rows further down.
+    pub(crate) fn below(self, rows: usize) -> Self {
+        Self { halves: self.halves.map(|(y, x)| (y + rows, x)), ..self }
+    }
+
     /// Pixels of a half.
     pub(crate) fn length(&self, half: usize) -> usize {
         if half == 0 { self.pixels / 2 } else { self.pixels - self.pixels / 2 }
