@@ -8,7 +8,7 @@ use super::bytes::edges::Arrival;
 use super::channels::ChannelStep;
 use super::convolution::{CONVOLUTION, Convolution, ConvolutionStep, Source};
 use super::depthwise::{self, DepthwiseStep, PackedDepthwise};
-use super::expansion::{self, ExpansionStep};
+use super::expansion::{self, ExpansionStep, Follower};
 use super::halo::Halo;
 use super::input::{InputOrder, InputStep};
 use super::packed::{self, Packed};
@@ -110,10 +110,10 @@ enum Work {
     Winograd(PackedWinograd),
     /// A dense convolution of the picture that the network is run on, whose tensor lies nowhere.
     Picture(InputOrder, usize, Packed),
-    /// A dense and a depthwise convolution, and the tensor between them.
-    Expansion(Packed, PackedDepthwise, usize),
+    /// A dense convolution and what follows it, and the tensor between them.
+    Expansion(Packed, Follower, usize),
     /// The same of the picture: the order of its numbers, and its tensor.
-    PictureExpansion(InputOrder, usize, Packed, PackedDepthwise, usize),
+    PictureExpansion(InputOrder, usize, Packed, Follower, usize),
     Pool(PoolKind, Window),
     Average,
     Combine(Combination, Activation),
@@ -463,17 +463,22 @@ impl ProgramBuilder {
         Ok(Program { arena, stages, input, takes_bytes, output, threads, shares, turn: 0, poisons, checks, packed })
     }
 
-    /// Makes one step of each dense convolution whose whole output only the depthwise one behind it reads, where that is
-    /// faster.
+    /// Makes one step of each dense convolution whose whole output only the depthwise one or the pooling behind it reads, where
+    /// that is faster.
     fn join_expansions(&mut self, output: View) {
         let mut readers = vec![0; self.tensors.len()];
         readers[output.tensor] += 1;
         self.plans.iter().flat_map(|plan| &plan.inputs).for_each(|view| readers[view.tensor] += 1);
         let mut joined: Vec<Plan> = Vec::with_capacity(self.plans.len());
         for plan in std::mem::take(&mut self.plans) {
-            let Plan { work: Work::Depthwise(filter), inputs, output } = plan else {
-                joined.push(plan);
-                continue;
+            let Plan { work, inputs, output } = plan;
+            let follower = match work {
+                Work::Depthwise(filter) => Follower::Depthwise(filter),
+                Work::Pool(kind, window) if window.dilation == [1, 1] => Follower::Pool(kind, window),
+                work => {
+                    joined.push(Plan { work, inputs, output });
+                    continue;
+                }
             };
             let between = inputs[0];
             let shape = self.tensors[between.tensor].layout.shape;
@@ -485,11 +490,15 @@ impl ProgramBuilder {
                         && inputs.len() == 1
                         && expansion::suits(&dense, self.shape(inputs[0]), shape) =>
                 {
-                    joined.push(Plan { work: Work::Expansion(dense, filter, between.tensor), inputs, output });
+                    joined.push(Plan { work: Work::Expansion(dense, follower, between.tensor), inputs, output });
                 }
                 other => {
                     joined.extend(other);
-                    joined.push(Plan { work: Work::Depthwise(filter), inputs, output });
+                    let work = match follower {
+                        Follower::Depthwise(filter) => Work::Depthwise(filter),
+                        Follower::Pool(kind, window) => Work::Pool(kind, window),
+                    };
+                    joined.push(Plan { work, inputs, output });
                 }
             }
         }

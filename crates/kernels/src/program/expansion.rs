@@ -1,30 +1,34 @@
-//! A dense convolution and the depthwise one behind it as one step: a few rows of the tensor between them at a time, in
-//! memory that stays in the cache.
+//! A dense convolution and the depthwise one, or the pooling, behind it as one step: a few rows of the tensor between them at a
+//! time, in memory that stays in the cache.
 //!
 //! ```text
 //! for channels of a band, for a strip of the output:
-//!     dense convolution ─► some rows of the band, with the depthwise window's halo ─► depthwise convolution
+//!     dense convolution ─► some rows of the band, with the depthwise window's halo ─► depthwise convolution or pooling
 //! ```
 //!
 //! What a strip does, row by row, is settled when the program is built ([`Action`]); running follows the list.
 
+mod follower;
+mod strips;
+
 use std::ops::Range;
 
 use super::convolution::{CONVOLUTION, activate_rows, whole};
-use super::depthwise::{PackedDepthwise, Part, parts};
 use super::packed::{Band, Packed, runs};
 use super::picture::{PictureRows, Shown};
 use super::region::Region;
 use super::step::{Step, Worker, proven};
 use super::tiles::{even, of_one_size};
-use super::window::Window;
 use crate::bounds::{Access, Touched};
 use crate::error::PlanError;
 use crate::kernel::ahead::Ahead;
-use crate::kernel::depthwise::DepthwiseCall;
 use crate::kernel::set::{KernelSet, LOOSE_PIXELS, TILE_STEPS};
 use crate::kernel::tile::{READ_ON, Run, TileCall, TileKernel, TilePlace};
 use crate::layout::{LANES, Layout, Shape};
+
+pub(crate) use follower::Follower;
+use follower::{Following, Row};
+use strips::{Action, Strip, strips};
 
 const STEP: &str = "expansion";
 
@@ -46,28 +50,6 @@ pub(super) fn suits(packed: &Packed, input: Shape, between: Shape) -> bool {
     packed.bands.iter().all(|band| band.channels == packed.bands[0].channels)
         && input.channels <= MOST_CHANNELS
         && blocks * between.pixels() >= LEAST_FLOATS
-}
-
-/// What happens in a strip, one after the other. Slots are rows of the buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
-    /// Rows from this slot on become the first ones.
-    Shift { from: usize, rows: usize },
-    /// A row outside the picture.
-    Zero { slot: usize },
-    /// A row of the tensor between.
-    Expand { row: usize, slot: usize },
-    /// A row of the output, whose window begins in this slot.
-    Filter { row: usize, slot: usize },
-}
-
-/// Some rows of the output. Either list ends with the same rows in the buffer.
-#[derive(Debug)]
-struct Strip {
-    /// What has to be done with a buffer of other rows.
-    anew: Vec<Action>,
-    /// What has to be done where the strip above it, of the same band, was the last.
-    on: Vec<Action>,
 }
 
 /// Some pixels of a row of the tensor between.
@@ -100,7 +82,7 @@ struct Memory {
 #[derive(Debug)]
 pub(crate) struct ExpansionStep {
     dense: Packed,
-    filter: PackedDepthwise,
+    following: Following,
     input: Region,
     /// Where the input is rows of the picture that the network is run on: those.
     picture: Option<PictureRows>,
@@ -122,8 +104,6 @@ pub(crate) struct ExpansionStep {
     groups: Vec<Range<usize>>,
     /// For each band, a kernel for each size of piece.
     kernels: Vec<Vec<TileKernel>>,
-    parts: Vec<Part>,
-    taps: Vec<u32>,
     strips: Vec<Strip>,
     /// Floats between the windows of neighbouring pixels of the dense convolution.
     step: usize,
@@ -133,17 +113,17 @@ pub(crate) struct ExpansionStep {
 }
 
 /// Rows of the buffer, and floats of one thread's.
-pub(super) fn buffer(dense: &Packed, filter: &PackedDepthwise, between: &Layout) -> (usize, usize) {
+pub(super) fn buffer(dense: &Packed, follower: &Follower, between: &Layout) -> (usize, usize) {
     let blocks = dense.bands.iter().map(Band::blocks).max().unwrap_or(1);
     let of_row = blocks * between.row();
-    let least = filter.window.span(0) + filter.window.stride[0];
+    let least = follower.window().span(0) + follower.window().stride[0];
     let rows = (BUFFER_FLOATS / of_row).max(least).min(between.rows().max(least));
     (rows, rows * of_row)
 }
 
 impl ExpansionStep {
     pub(super) fn new(
-        (dense, filter): (Packed, PackedDepthwise),
+        (dense, follower): (Packed, Follower),
         (source, output): (Source, Region),
         between: Layout,
         [scratch, threads]: [usize; 2],
@@ -177,17 +157,17 @@ impl ExpansionStep {
         let of_band =
             |band: &Band| sizes.iter().map(|&pixels| (set.tile)(band.lanes, pixels, step)).collect::<Option<Vec<_>>>();
         let kernels = dense.bands.iter().map(of_band).collect::<Option<Vec<_>>>().ok_or(missing)?;
-        let (parts, taps) = parts(&filter, between.row(), output.shape().width, set)?;
         let runs = runs(&dense, dense.bands[0].channels.clone(), &input);
         let whole = whole(&runs);
-        let (rows, _) = buffer(&dense, &filter, &between);
+        let (rows, _) = buffer(&dense, &follower, &between);
         // Where threads share them, pieces of work are many: a slow core is left with few.
         let height = output.shape().height;
         let count = if threads == 1 { 1 } else { (PIECES * threads).div_ceil(dense.bands.len()).min(height) };
-        let strips = strips(&filter.window, between.shape.height, rows, even(height, count));
+        let strips = strips(follower.window(), between.shape.height, rows, even(height, count));
+        let following = Following::new(follower, between, output, set)?;
         let mut step = Self {
             dense,
-            filter,
+            following,
             input,
             picture,
             between,
@@ -200,8 +180,6 @@ impl ExpansionStep {
             places,
             groups,
             kernels,
-            parts,
-            taps,
             strips,
             step,
             reads_on: false,
@@ -302,33 +280,12 @@ impl ExpansionStep {
 
     /// # Safety
     /// As for [`Step::run`].
-    unsafe fn filter(&self, worker: &Worker<'_>, number: usize, buffer: usize, (row, slot): (usize, usize)) {
+    unsafe fn follow(&self, worker: &Worker<'_>, number: usize, buffer: usize, (row, slot): (usize, usize)) {
         let band = &self.dense.bands[number];
         for of_band in 0..band.blocks() {
-            let block = band.block + of_band;
-            for part in &self.parts {
-                let x = part.x * self.filter.window.stride[1];
-                let first = slot * self.between.row() + (x + self.between.halo - self.filter.window.padding[1]) * LANES;
-                // SAFETY: check() has proven every place that the kernel reaches.
-                unsafe {
-                    (part.kernel)(&DepthwiseCall {
-                        pixels: part.pixels,
-                        input: worker.at(buffer + of_band * self.block() + first),
-                        row: self.between.row(),
-                        step: self.filter.window.stride[1] * LANES,
-                        taps: &self.taps,
-                        weights: self.filter.weights.as_ptr().add(block * self.taps.len() * LANES),
-                        bias: self.filter.bias.as_ptr().add(block * LANES),
-                        output: worker.at(self.output.at(block, row, part.x)),
-                        activation: self.filter.activation,
-                    });
-                }
-            }
-            // SAFETY: the row is the one that was just written.
-            unsafe {
-                let place = worker.at(self.output.at(block, row, 0));
-                activate_rows(self.set, self.filter.activation, place, self.output.shape().width);
-            }
+            let from = buffer + of_band * self.block() + slot * self.between.row();
+            // SAFETY: the caller's promise.
+            unsafe { self.following.row(worker, Row { block: band.block + of_band, y: row, from }) };
         }
     }
 
@@ -371,75 +328,11 @@ impl ExpansionStep {
                         }
                     }
                     Action::Expand { row, slot } => self.expand(worker, number, memory, (row, slot)),
-                    Action::Filter { row, slot } => self.filter(worker, number, buffer, (row, slot)),
+                    Action::Filter { row, slot } => self.follow(worker, number, buffer, (row, slot)),
                 }
             }
         }
     }
-}
-
-/// What has to be done for each of some strips of the output, from the top down.
-fn strips(filter: &Window, height: usize, slots: usize, outputs: impl Iterator<Item = (usize, usize)>) -> Vec<Strip> {
-    let mut strips: Vec<Strip> = Vec::new();
-    let mut above: Option<Rows> = None;
-    for (first, length) in outputs {
-        let rows = Rows { base: first * filter.stride[0], next: first * filter.stride[0] };
-        let strip = |rows| strip(filter, height, slots, first..first + length, rows);
-        let (anew, end) = strip(rows);
-        let on = match above {
-            Some(above) if above.next > rows.base => {
-                let moved = Rows { base: rows.base, next: above.next };
-                let shift = Action::Shift { from: rows.base - above.base, rows: above.next - rows.base };
-                [shift].into_iter().chain(strip(moved).0).collect()
-            }
-            _ => anew.clone(),
-        };
-        strips.push(Strip { anew, on });
-        above = Some(end);
-    }
-    strips
-}
-
-/// Rows that are in the buffer, counted from the first of the padding: `base` lies in slot 0, and those below `next` are there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Rows {
-    base: usize,
-    next: usize,
-}
-
-/// What has to be done for some rows of the output, of which each needs some rows of `height`, and the rows that are in the
-/// buffer then.
-fn strip(
-    filter: &Window,
-    height: usize,
-    slots: usize,
-    outputs: Range<usize>,
-    Rows { mut base, mut next }: Rows,
-) -> (Vec<Action>, Rows) {
-    let (stride, padding) = (filter.stride[0], filter.padding[0]);
-    let span = filter.span(0);
-    let mut actions = Vec::new();
-    for row in outputs {
-        let (first, end) = (row * stride, row * stride + span);
-        // Windows may lie further apart than they are long: what lies between is not needed.
-        next = next.max(first);
-        if end - base > slots {
-            if next > first {
-                actions.push(Action::Shift { from: first - base, rows: next - first });
-            }
-            base = first;
-        }
-        while next < end {
-            let slot = next - base;
-            match next.checked_sub(padding).filter(|&row| row < height) {
-                Some(row) => actions.push(Action::Expand { row, slot }),
-                None => actions.push(Action::Zero { slot }),
-            }
-            next += 1;
-        }
-        actions.push(Action::Filter { row, slot: first - base });
-    }
-    (actions, Rows { base, next })
 }
 
 impl Step for ExpansionStep {
@@ -450,23 +343,11 @@ impl Step for ExpansionStep {
             proven(band.weights + elements * band.lanes <= self.dense.weights.len(), STEP, "weights")?;
             proven(band.block * LANES + band.lanes <= self.dense.bias.len(), STEP, "bias")?;
             let end = band.block + band.blocks();
-            proven(end <= self.output.blocks(), STEP, "output blocks")?;
-            proven(end * self.taps.len() * LANES <= self.filter.weights.len(), STEP, "filter weights")?;
-            proven(end * LANES <= self.filter.bias.len(), STEP, "filter bias")?;
+            self.following.check(end)?;
         }
-        // Pixels are inside their row with its halo, and so are the windows that look at them.
-        let (width, stride) = (between.shape.width, self.filter.window.stride[1]);
+        // Pixels are inside their row with its halo.
+        let width = between.shape.width;
         proven(self.pieces.iter().all(|piece| piece.x + piece.pixels <= width), STEP, "columns")?;
-        proven(between.halo >= self.filter.window.padding[1] && !between.is_planar, STEP, "halo")?;
-        let last = self.taps.iter().max().map_or(0, |&tap| tap as usize) + LANES;
-        for part in &self.parts {
-            let first = (part.x * stride + between.halo - self.filter.window.padding[1]) * LANES;
-            let end = first + (part.pixels - 1) * stride * LANES + last;
-            proven(end <= self.filter.window.span(0) * between.row(), STEP, "window")?;
-            let (from, to) = (self.output.at(0, 0, part.x), self.output.at(0, 0, part.x) + part.pixels * LANES);
-            let rest = self.output.at(self.output.blocks() - 1, self.output.shape().height - 1, 0);
-            proven(self.output.holds(from, rest + (to - self.output.at(0, 0, 0))), STEP, "output")?;
-        }
         for row in 0..self.seeing() {
             for piece in &self.pieces {
                 proven(self.holds_input(row, piece, if self.reads_on { READ_ON } else { 0 }), STEP, "input")?;
@@ -478,7 +359,7 @@ impl Step for ExpansionStep {
                 Action::Shift { from, rows } => fits(from, rows)?,
                 Action::Zero { slot } => fits(slot, 1)?,
                 Action::Filter { row, slot } => {
-                    fits(slot, self.filter.window.span(0))?;
+                    fits(slot, self.following.follower().window().span(0))?;
                     proven(row < self.output.shape().height, STEP, "output rows")?;
                 }
                 Action::Expand { row, slot } => {
@@ -491,22 +372,23 @@ impl Step for ExpansionStep {
     }
 
     fn touches(&self) -> Touched {
-        let (dense, filter) = (&self.dense, &self.filter);
         // Rows of a picture are written, too.
         let rows = self.picture.as_ref().map(|_| self.input.floats());
         let writes = [self.output.floats(), self.scratch..self.scratch + self.floats()];
-        Touched {
+        let mut touched = Touched {
             reads: vec![self.input.floats()],
             writes: writes.into_iter().chain(rows).collect(),
-            weights: vec![dense.weights.place(), dense.bias.place(), filter.weights.place(), filter.bias.place()],
-        }
+            weights: vec![self.dense.weights.place(), self.dense.bias.place()],
+        };
+        self.following.touch(&mut touched);
+        touched
     }
 
     fn describe(&self) -> String {
-        let [dense, filter] = [&self.dense.window, &self.filter.window].map(|window| window.kernel[0]);
+        let ([rows, columns], following) = (self.dense.window.kernel, self.following.describe());
         let input = self.picture.as_ref().map_or(self.input.shape(), PictureRows::shape);
         let (between, output) = (self.between.shape, self.output.shape());
-        format!("{CONVOLUTION} {dense} × {dense} and depthwise {filter} × {filter}, {input} to {between} to {output}")
+        format!("{CONVOLUTION} {rows} × {columns} and {following}, {input} to {between} to {output}")
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {
@@ -528,65 +410,6 @@ impl Step for ExpansionStep {
     }
 
     fn weights(&self) -> usize {
-        let (dense, filter) = (&self.dense, &self.filter);
-        dense.weights.len() + dense.bias.len() + filter.weights.len() + filter.bias.len()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What a slot holds: nothing that is known, a row outside the picture, or one of it.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    enum Slot {
-        Unknown,
-        Outside,
-        Row(usize),
-    }
-
-    /// Follows a list, and returns the rows of the output that saw the right window.
-    fn follow(actions: &[Action], buffer: &mut [Slot], window: &Window, height: usize) -> Vec<usize> {
-        let mut done = Vec::new();
-        for &action in actions {
-            match action {
-                Action::Shift { from, rows } => buffer.copy_within(from..from + rows, 0),
-                Action::Zero { slot } => buffer[slot] = Slot::Outside,
-                Action::Expand { row, slot } => buffer[slot] = Slot::Row(row),
-                Action::Filter { row, slot } => {
-                    for tap in 0..window.kernel[0] {
-                        let at = (row * window.stride[0] + tap * window.dilation[0]).checked_sub(window.padding[0]);
-                        let wanted = at.filter(|&at| at < height).map_or(Slot::Outside, Slot::Row);
-                        assert_eq!(buffer[slot + tap * window.dilation[0]], wanted, "row {row}, tap {tap}, {window:?}");
-                    }
-                    done.push(row);
-                }
-            }
-        }
-        done
-    }
-
-    #[test]
-    fn a_strip_finds_its_rows_in_a_buffer_of_others_and_in_that_of_the_strip_above() {
-        let sizes =
-            [(3, 1, 1, 14), (3, 2, 1, 15), (5, 1, 2, 9), (5, 2, 2, 13), (3, 3, 0, 12), (1, 2, 0, 7), (3, 4, 1, 21)];
-        for (kernel, stride, padding, height) in sizes {
-            let window = Window::square(kernel, stride, padding);
-            let outputs = (height + 2 * padding - kernel) / stride + 1;
-            for (slots, count) in [(kernel + stride, 1), (kernel + stride, 3), (kernel + stride + 2, 4), (40, outputs)]
-            {
-                let strips = strips(&window, height, slots, even(outputs, count));
-                let mut kept = vec![Slot::Unknown; slots];
-                let (mut anew, mut on) = (Vec::new(), Vec::new());
-                for (number, strip) in strips.iter().enumerate() {
-                    let mut other = vec![Slot::Unknown; slots];
-                    anew.extend(follow(&strip.anew, &mut other, &window, height));
-                    let actions = if number == 0 { &strip.anew } else { &strip.on };
-                    on.extend(follow(actions, &mut kept, &window, height));
-                }
-                let all: Vec<usize> = (0..outputs).collect();
-                assert_eq!([&anew, &on], [&all, &all], "{window:?}, {slots} slots, {count} strips");
-            }
-        }
+        self.dense.weights.len() + self.dense.bias.len() + self.following.follower().weights()
     }
 }

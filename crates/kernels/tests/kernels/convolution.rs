@@ -1,8 +1,8 @@
 //! Convolutions of every kind.
 
-use margay_kernels::{Activation, Options, ProgramBuilder, Shape, Window};
+use margay_kernels::{Activation, InputOrder, Options, PoolKind, ProgramBuilder, Shape, Window};
 
-use crate::reference::{Case, Dense, Layer, Random, check, check_with_reciprocals, convolve, outputs, shape};
+use crate::reference::{Case, Dense, Layer, Random, check, check_with_reciprocals, convolve, outputs, pool, shape};
 
 /// Checks one convolution, from a blocked input and, where it is dense, from a planar one.
 fn convolution(inputs: Shape, channels: usize, groups: usize, window: Window, activation: Activation) {
@@ -173,6 +173,8 @@ fn a_dense_convolution_and_the_depthwise_one_behind_it_are_one_step() {
         (shape(16, 56, 58), 40, Window::square(1, 1, 0), Window::square(3, 1, 1)),
         (shape(24, 57, 55), 56, Window::square(1, 1, 0), Window::square(5, 2, 2)),
         (shape(3, 101, 99), 64, Window::square(3, 2, 1), Window::square(3, 1, 1)),
+        // Two bands of channels, each of which begins with the picture's first rows again.
+        (shape(3, 131, 150), 80, Window::square(3, 2, 1), Window::square(3, 2, 1)),
         (shape(20, 70, 69), 33, Window::square(3, 1, 1), Window::square(3, 2, 0)),
         (shape(5, 60, 61), 48, Window::square(1, 1, 0), Window::square(2, 3, 0)),
         (shape(7, 60, 64), 48, Window::square(1, 1, 0), Window { dilation: [2, 1], ..Window::square(3, 1, 2) }),
@@ -203,6 +205,41 @@ fn a_dense_convolution_and_the_depthwise_one_behind_it_are_one_step() {
                 Ok(output)
             },
         );
+    }
+}
+
+/// Large enough, too. Numbers of either sign: what lies beside the picture is no zero to a maximum.
+#[test]
+fn a_dense_convolution_and_the_pooling_behind_it_are_one_step() {
+    let mut random = Random::new(19);
+    let mean = |counts_padding| PoolKind::Average { counts_padding };
+    for (inputs, between, dense, kind, window, beyond) in [
+        (shape(3, 101, 99), 64, Window::square(3, 2, 1), PoolKind::Maximum, Window::square(3, 2, 0), 1),
+        (shape(3, 120, 122), 72, Window::square(7, 2, 3), PoolKind::Maximum, Window::square(3, 2, 1), 0),
+        (shape(20, 60, 58), 48, Window::square(1, 1, 0), mean(false), Window::square(4, 3, 2), 0),
+        (shape(16, 61, 57), 48, Window::square(3, 1, 1), mean(true), Window::square(3, 1, 1), 0),
+    ] {
+        let input = Dense::random(inputs, &mut random);
+        let first = Layer::random(inputs.channels, between, 1, dense, &mut random);
+        let middle = convolve(&input, &first, None);
+        let (height, width) = outputs(&window, middle.shape);
+        let expected = pool(&middle, &window, kind, (height + beyond, width));
+        let name = format!("{inputs:?} {dense:?} {kind:?} {window:?}");
+        let network = |builder: &mut ProgramBuilder, view| {
+            let (between, output) = (builder.tensor(middle.shape)?, builder.tensor(expected.shape)?);
+            let (between, output) = (builder.whole(between), builder.whole(output));
+            builder.convolution(&first.step(view, between, None))?;
+            builder.pool(between, output, kind, window)?;
+            Ok(output)
+        };
+        check(&name, &input, inputs.channels == 3, &expected, network);
+        let mut builder = ProgramBuilder::new(Options { winograd: false, ..Options::default() });
+        let view = builder.input(inputs, InputOrder::ChannelsFirst, inputs.channels == 3).unwrap();
+        let output = network(&mut builder, view).unwrap();
+        let stages = builder.build(output).unwrap().profile(&input.data).unwrap();
+        let names: Vec<String> = stages.into_iter().map(|stage| stage.name).collect();
+        assert!(names.last().unwrap().contains("and pooling"), "{names:?}");
+        assert_eq!(names.len(), if inputs.channels == 3 { 1 } else { 2 }, "{names:?}");
     }
 }
 
