@@ -426,14 +426,14 @@ impl ProgramBuilder {
                 Work::Winograd(packed) => packed.scratch(),
                 Work::Bytes(work) => work.scratch(),
                 Work::Expansion(dense, filter, between) => {
-                    expansion::buffer(dense, filter, &self.tensors[*between].layout).1
+                    expansion::buffer(dense, filter, &self.tensors[*between].layout, false).1
                 }
                 Work::Picture(_, picture, packed) => {
                     self.rows_of_picture(*picture, packed, self.shape(plan.output).height)?
                 }
                 Work::PictureExpansion(_, picture, dense, filter, between) => {
                     let between = &self.tensors[*between].layout;
-                    expansion::buffer(dense, filter, between).1
+                    expansion::buffer(dense, filter, between, true).1
                         + self.rows_of_picture(*picture, dense, between.shape.height)?
                 }
                 _ => 0,
@@ -664,7 +664,7 @@ fn planned(
         }
         Work::PictureExpansion(order, picture, dense, filter, between) => {
             let (between, [first, threads]) = (layouts[between], scratch);
-            let first = first + threads * expansion::buffer(&dense, &filter, &between).1;
+            let first = first + threads * expansion::buffer(&dense, &filter, &between, true).1;
             let rows = PictureRows::new(order, dense.window, &layouts[picture], between.shape.height, first);
             let source = expansion::Source::Picture(rows);
             Box::new(ExpansionStep::new((dense, filter), (source, output), between, scratch, set)?)

@@ -41,6 +41,9 @@ const MOST_CHANNELS: usize = 64;
 /// Floats of the rows of a band that are held at a time: 128 KiB.
 const BUFFER_FLOATS: usize = 32 << 10;
 
+/// The same of all bands together, of fewer rows: 256 KiB.
+const TOGETHER_FLOATS: usize = 64 << 10;
+
 /// Pieces of work for each of several threads.
 const PIECES: usize = 6;
 
@@ -91,8 +94,12 @@ pub(crate) struct ExpansionStep {
     output: Region,
     /// The first thread's buffer; the others' follow.
     scratch: usize,
+    /// Bands that are computed row by row together.
+    together: Vec<Range<usize>>,
     /// Rows of the buffer.
     rows: usize,
+    /// Floats of the buffer.
+    floats: usize,
     runs: Vec<Run>,
     /// Leading runs of a whole block.
     whole: usize,
@@ -112,12 +119,20 @@ pub(crate) struct ExpansionStep {
     set: &'static KernelSet,
 }
 
+/// Which bands are computed together, row by row: all of those of a picture, whose rows are so copied once.
+fn together(dense: &Packed, of_picture: bool) -> Vec<Range<usize>> {
+    let bands = dense.bands.len();
+    if of_picture { std::iter::once(0..bands).collect() } else { (0..bands).map(|band| band..band + 1).collect() }
+}
+
 /// Rows of the buffer, and floats of one thread's.
-pub(super) fn buffer(dense: &Packed, follower: &Follower, between: &Layout) -> (usize, usize) {
-    let blocks = dense.bands.iter().map(Band::blocks).max().unwrap_or(1);
+pub(super) fn buffer(dense: &Packed, follower: &Follower, between: &Layout, of_picture: bool) -> (usize, usize) {
+    let blocks = |bands: Range<usize>| dense.bands[bands].iter().map(Band::blocks).sum();
+    let blocks: usize = together(dense, of_picture).into_iter().map(blocks).max().unwrap_or(1);
     let of_row = blocks * between.row();
     let least = follower.window().span(0) + follower.window().stride[0];
-    let rows = (BUFFER_FLOATS / of_row).max(least).min(between.rows().max(least));
+    let floats = if of_picture { TOGETHER_FLOATS } else { BUFFER_FLOATS };
+    let rows = (floats / of_row).max(least).min(between.rows().max(least));
     (rows, rows * of_row)
 }
 
@@ -159,10 +174,11 @@ impl ExpansionStep {
         let kernels = dense.bands.iter().map(of_band).collect::<Option<Vec<_>>>().ok_or(missing)?;
         let runs = runs(&dense, dense.bands[0].channels.clone(), &input);
         let whole = whole(&runs);
-        let (rows, _) = buffer(&dense, &follower, &between);
+        let (rows, floats) = buffer(&dense, &follower, &between, picture.is_some());
+        let together = together(&dense, picture.is_some());
         // Where threads share them, pieces of work are many: a slow core is left with few.
         let height = output.shape().height;
-        let count = if threads == 1 { 1 } else { (PIECES * threads).div_ceil(dense.bands.len()).min(height) };
+        let count = if threads == 1 { 1 } else { (PIECES * threads).div_ceil(together.len()).min(height) };
         let strips = strips(follower.window(), between.shape.height, rows, even(height, count));
         let following = Following::new(follower, between, output, set)?;
         let mut step = Self {
@@ -173,7 +189,9 @@ impl ExpansionStep {
             between,
             output,
             scratch,
+            together,
             rows,
+            floats,
             runs,
             whole,
             pieces,
@@ -207,10 +225,6 @@ impl ExpansionStep {
         self.rows * self.between.row()
     }
 
-    fn floats(&self) -> usize {
-        self.block() * self.dense.bands.iter().map(Band::blocks).max().unwrap_or(1)
-    }
-
     /// The first window of a piece of a row of the tensor between: `step` floats for each column behind that of column 0.
     fn window(&self, row: usize, piece: &Piece) -> Option<usize> {
         let window = &self.dense.window;
@@ -225,23 +239,12 @@ impl ExpansionStep {
 
     /// # Safety
     /// As for [`Step::run`].
-    unsafe fn expand(&self, worker: &Worker<'_>, number: usize, memory: &mut Memory, (row, slot): (usize, usize)) {
-        let buffer = memory.buffer;
-        let (row, rows) = match &self.picture {
-            // SAFETY: the caller's promise.
-            Some(picture) => unsafe {
-                (picture.show(worker, &mut memory.shown, row), worker.number * picture.floats())
-            },
-            None => (row, 0),
-        };
+    unsafe fn expand(&self, worker: &Worker<'_>, number: usize, buffer: usize, (first, slot): (usize, usize)) {
         let band = &self.dense.bands[number];
         // SAFETY: check() has proven that the band's weights and channels are there.
         let (weights, bias) = unsafe {
             (self.dense.weights.as_ptr().add(band.weights), self.dense.bias.as_ptr().add(band.block * LANES))
         };
-        let window = &self.dense.window;
-        let [top, left] = window.padding;
-        let Some(first) = self.input.window(row * window.stride[0], 0, top, left) else { return };
         for group in &self.groups {
             let piece = &self.pieces[group.start];
             // SAFETY: check() has proven every place that the kernel reaches.
@@ -250,7 +253,7 @@ impl ExpansionStep {
                     tiles: &self.places[group.clone()],
                     pixels: piece.pixels,
                     channels: band.lanes,
-                    input: worker.at(rows + first),
+                    input: worker.at(first),
                     runs: &self.runs,
                     whole: self.whole,
                     reads_on: self.reads_on,
@@ -278,24 +281,13 @@ impl ExpansionStep {
         }
     }
 
-    /// # Safety
-    /// As for [`Step::run`].
-    unsafe fn follow(&self, worker: &Worker<'_>, number: usize, buffer: usize, (row, slot): (usize, usize)) {
-        let band = &self.dense.bands[number];
-        for of_band in 0..band.blocks() {
-            let from = buffer + of_band * self.block() + slot * self.between.row();
-            // SAFETY: the caller's promise.
-            unsafe { self.following.row(worker, Row { block: band.block + of_band, y: row, from }) };
-        }
-    }
-
     /// The columns beside the picture, which are zeros whatever the rows hold.
     ///
     /// # Safety
     /// As for [`Step::run`].
     unsafe fn zero_columns(&self, worker: &Worker<'_>, buffer: usize) {
         let (row, halo, width) = (self.between.row(), self.between.halo * LANES, self.between.shape.width * LANES);
-        for first in (buffer..buffer + self.floats()).step_by(row) {
+        for first in (buffer..buffer + self.floats).step_by(row) {
             for columns in [0..halo, halo + width..row] {
                 // SAFETY: the buffer is this thread's, and these columns are a row's.
                 unsafe {
@@ -305,30 +297,55 @@ impl ExpansionStep {
         }
     }
 
+    /// The first window of a row of the tensor between, which is made to be there where it is one of a picture.
+    ///
     /// # Safety
     /// As for [`Step::run`].
-    unsafe fn strip(&self, worker: &Worker<'_>, number: usize, actions: &[Action], memory: &mut Memory) {
-        let buffer = memory.buffer;
-        let (band, row) = (&self.dense.bands[number], self.between.row());
+    unsafe fn see(&self, worker: &Worker<'_>, shown: &mut Shown, row: usize) -> Option<usize> {
+        let (row, rows) = match &self.picture {
+            // SAFETY: the caller's promise.
+            Some(picture) => unsafe { (picture.show(worker, shown, row), worker.number * picture.floats()) },
+            None => (row, 0),
+        };
+        let [top, left] = self.dense.window.padding;
+        let first = self.input.window(row * self.dense.window.stride[0], 0, top, left)?;
+        Some(rows + first)
+    }
+
+    /// # Safety
+    /// As for [`Step::run`].
+    unsafe fn strip(&self, worker: &Worker<'_>, bands: Range<usize>, actions: &[Action], memory: &mut Memory) {
+        let first = self.dense.bands[bands.start].block;
+        let end = self.dense.bands[bands.end - 1].block + self.dense.bands[bands.end - 1].blocks();
+        let of_block = |block: usize| memory.buffer + (block - first) * self.block();
+        let row = self.between.row();
         for &action in actions {
-            // SAFETY: check() has proven that slots are rows of the buffer.
+            // SAFETY: check() has proven that slots are rows of the buffer, and that it has as many blocks.
             unsafe {
                 match action {
                     Action::Shift { from, rows } => {
-                        for block in 0..band.blocks() {
-                            let (first, floats) = (buffer + block * self.block(), rows * row);
-                            let source = worker.span(first + from * row, floats, Access::Read);
-                            worker.span(first, floats, Access::Write).copy_from(source, floats);
+                        for block in first..end {
+                            let floats = rows * row;
+                            let source = worker.span(of_block(block) + from * row, floats, Access::Read);
+                            worker.span(of_block(block), floats, Access::Write).copy_from(source, floats);
                         }
                     }
                     Action::Zero { slot } => {
-                        for block in 0..band.blocks() {
-                            let place = buffer + block * self.block() + slot * row;
-                            worker.span(place, row, Access::Write).write_bytes(0, row);
+                        for block in first..end {
+                            worker.span(of_block(block) + slot * row, row, Access::Write).write_bytes(0, row);
                         }
                     }
-                    Action::Expand { row, slot } => self.expand(worker, number, memory, (row, slot)),
-                    Action::Filter { row, slot } => self.follow(worker, number, buffer, (row, slot)),
+                    Action::Expand { row, slot } => {
+                        let Some(window) = self.see(worker, &mut memory.shown, row) else { continue };
+                        for band in bands.clone() {
+                            self.expand(worker, band, of_block(self.dense.bands[band].block), (window, slot));
+                        }
+                    }
+                    Action::Filter { row: y, slot } => {
+                        for block in first..end {
+                            self.following.row(worker, Row { block, y, from: of_block(block) + slot * row });
+                        }
+                    }
                 }
             }
         }
@@ -342,8 +359,14 @@ impl Step for ExpansionStep {
         for band in bands {
             proven(band.weights + elements * band.lanes <= self.dense.weights.len(), STEP, "weights")?;
             proven(band.block * LANES + band.lanes <= self.dense.bias.len(), STEP, "bias")?;
-            let end = band.block + band.blocks();
-            self.following.check(end)?;
+            self.following.check(band.block + band.blocks())?;
+        }
+        for bands in &self.together {
+            let blocks: usize = bands.clone().map(|band| self.dense.bands[band].blocks()).sum();
+            let follow = self.dense.bands[bands.clone()]
+                .windows(2)
+                .all(|pair| pair[0].block + pair[0].blocks() == pair[1].block);
+            proven(follow && blocks * self.block() <= self.floats, STEP, "bands")?;
         }
         // Pixels are inside their row with its halo.
         let width = between.shape.width;
@@ -374,7 +397,7 @@ impl Step for ExpansionStep {
     fn touches(&self) -> Touched {
         // Rows of a picture are written, too.
         let rows = self.picture.as_ref().map(|_| self.input.floats());
-        let writes = [self.output.floats(), self.scratch..self.scratch + self.floats()];
+        let writes = [self.output.floats(), self.scratch..self.scratch + self.floats];
         let mut touched = Touched {
             reads: vec![self.input.floats()],
             writes: writes.into_iter().chain(rows).collect(),
@@ -392,18 +415,18 @@ impl Step for ExpansionStep {
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {
-        let mut memory = Memory { buffer: self.scratch + worker.number * self.floats(), shown: Shown::default() };
+        let mut memory = Memory { buffer: self.scratch + worker.number * self.floats, shown: Shown::default() };
         let mut last = None;
-        for item in worker.share(self.dense.bands.len() * self.strips.len()).flatten() {
-            let (band, strip) = (item / self.strips.len(), item % self.strips.len());
+        for item in worker.share(self.together.len() * self.strips.len()).flatten() {
+            let (bands, strip) = (item / self.strips.len(), item % self.strips.len());
             let goes_on = strip > 0 && last.is_some_and(|last| last + 1 == item);
             let actions = if goes_on { &self.strips[strip].on } else { &self.strips[strip].anew };
-            // SAFETY: the caller's promise; the buffer is this thread's, and so are the rows of the band.
+            // SAFETY: the caller's promise; the buffer is this thread's, and so are the rows of the bands.
             unsafe {
                 if last.is_none() {
                     self.zero_columns(worker, memory.buffer);
                 }
-                self.strip(worker, band, actions, &mut memory);
+                self.strip(worker, self.together[bands].clone(), actions, &mut memory);
             }
             last = Some(item);
         }

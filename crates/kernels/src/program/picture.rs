@@ -119,8 +119,10 @@ impl PictureRows {
                 let first = plane + number * row;
                 match (base + number).checked_sub(halo).filter(|&y| y < shape.height) {
                     Some(y) => {
-                        zero(first, halo);
-                        zero(first + row - halo, halo);
+                        if halo > 0 {
+                            zero(first, halo);
+                            zero(first + row - halo, halo);
+                        }
                         // SAFETY: the row is one of this thread's memory, behind its halo, and as wide as the picture.
                         unsafe { copy_row(worker, picture, (self.order, shape), (channel, y), (first + halo, 1)) };
                     }
