@@ -6,7 +6,7 @@
     benches/peers/engines.py [--rounds 30] [--threads 1,2] [--clock wall|processor] [--networks resnet18,…] [--hide avx512|amx]
 
 Every runtime is a process of its own that holds the model; in each round each of them runs for some 40 ms, one after the
-other in an order that is drawn anew. Compared are the medians of a round, pairwise within the round: the ratio of the
+other in an order that is drawn anew, when the threads of the one before have come to rest. Compared are the medians of a round, pairwise within the round: the ratio of the
 compiled engine's time to the fastest peer's, with the interval that holds 95 % of the medians of resampled rounds. With
 `--clock processor`, for a busy machine, the least time that one run spent on the processor stands for the round: only for
 one thread, since threads that wait spin. A third table has the time from an empty process to the first scores, imports
@@ -31,6 +31,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -77,6 +78,11 @@ class Runtime:
     def round(self, clock):
         least, median, processor = self.ask(self.runs)
         self.rounds.append(median if clock == "wall" else processor)
+
+    def on_processor(self):
+        """How long its threads were on a processor, in nanoseconds."""
+        threads = Path(f"/proc/{self.process.pid}/task").iterdir()
+        return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads)
 
     def close(self):
         self.process.stdin.close()
@@ -170,6 +176,17 @@ def reference(arguments, file, threads):
     return scores
 
 
+def wait_for_rest(runtimes):
+    """Until no runtime is at work: some let their threads spin for 200 ms after a run, on the next one's processor."""
+    before = None
+    for _ in range(100):
+        now = [runtime.on_processor() for runtime in runtimes]
+        if now == before:
+            return
+        before = now
+        time.sleep(0.02)
+
+
 def measure(arguments, file, threads):
     runtimes = start(arguments, file, threads)
     for runtime in runtimes.values():
@@ -178,6 +195,7 @@ def measure(arguments, file, threads):
     for _ in range(arguments.rounds):
         random.shuffle(order)
         for runtime in order:
+            wait_for_rest(order)
             runtime.round(arguments.clock)
     for runtime in order:
         runtime.close()
