@@ -654,13 +654,13 @@ fn planned(
     let step: Box<dyn Step> = match plan.work {
         Work::Input(order) => Box::new(InputStep { output, order }),
         Work::Convolution(packed) => {
-            Box::new(ConvolutionStep::new(packed, Source::Tensor(input), output, second, set)?)
+            Box::new(ConvolutionStep::new(packed, Source::Tensor(input), output, second, (scratch[1], set))?)
         }
         Work::Picture(order, picture, packed) => {
             let height = output.shape().height;
             let rows = PictureRows::new(order, packed.window, &layouts[picture], height, scratch[0]);
             let strips = PictureStrips::new(rows, height);
-            Box::new(ConvolutionStep::new(packed, Source::Picture(strips), output, None, set)?)
+            Box::new(ConvolutionStep::new(packed, Source::Picture(strips), output, None, (scratch[1], set))?)
         }
         Work::PictureExpansion(order, picture, dense, filter, between) => {
             let (between, [first, threads]) = (layouts[between], scratch);

@@ -8,7 +8,7 @@ use super::packed::{Band, Packed, runs};
 use super::picture::PictureStrips;
 use super::region::Region;
 use super::step::{Step, Worker, proven};
-use super::tiles::{Tile, cut, of_one_size};
+use super::tiles::{Tile, cut, even, of_one_size};
 use super::window::Window;
 use crate::activation::Activation;
 use crate::bounds::Touched;
@@ -26,6 +26,10 @@ const STEP: &str = CONVOLUTION;
 /// Packed weights that stay in the second-level cache, in bytes: below, all channels of a tile are computed before the
 /// next tile, above, all tiles of a few channels.
 const CACHED_BYTES: usize = 400 << 10;
+
+/// A band's weights that stay in the first-level cache, in bytes, and the input that stays in the second beside them: all tiles
+/// of such a band come one after the other.
+const NEAR_BYTES: [usize; 2] = [32 << 10, 512 << 10];
 
 /// A convolution, or a fully connected layer as one whose window is the whole picture.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +62,9 @@ struct Group {
     kernel: usize,
 }
 
+/// Groups of a thread's part at least.
+const LEAST_GROUPS: usize = 3;
+
 /// Tiles among which those of one size are put together, where calls count: what they read stays in the first cache.
 const NEIGHBOURS: usize = 16;
 
@@ -85,6 +92,26 @@ pub(crate) enum Source {
     Picture(PictureStrips),
 }
 
+/// In which order bands and groups of tiles are computed: of weights and input, what is read again and again should stay in a
+/// cache.
+#[derive(Debug)]
+enum Order {
+    /// All bands of a group before the next group.
+    ByGroup,
+    /// All groups of a part before its next band. Where the input is larger than the weights, each thread has a part, and so
+    /// reads what it wrote itself, and not what lies in another's cache.
+    ByBand(Vec<Part>),
+}
+
+/// Some of the groups.
+#[derive(Debug)]
+struct Part {
+    /// Of all pieces of work.
+    first: usize,
+    groups: Range<usize>,
+    tiles: Range<usize>,
+}
+
 /// A convolution with every offset settled.
 #[derive(Debug)]
 pub(crate) struct ConvolutionStep {
@@ -107,8 +134,7 @@ pub(crate) struct ConvolutionStep {
     reads_on: bool,
     /// Whether the activation is none that tiles apply.
     activates: bool,
-    /// Bytes of the second-level cache.
-    second_cache: usize,
+    order: Order,
     set: &'static KernelSet,
 }
 
@@ -119,7 +145,7 @@ impl ConvolutionStep {
         source: Source,
         output: Region,
         residual: Option<Region>,
-        set: &'static KernelSet,
+        (threads, set): (usize, &'static KernelSet),
     ) -> Result<Self, PlanError> {
         let (input, picture) = match source {
             Source::Tensor(region) => (region, None),
@@ -208,21 +234,49 @@ impl ConvolutionStep {
             step,
             reads_on,
             activates,
-            second_cache: second_cache(),
+            order: Order::ByGroup,
             set,
         };
+        step.order = step.order(threads);
         let mut all = step.bands.iter().flat_map(|planned| (0..step.tiles.len()).map(move |tile| (planned, tile)));
         step.reads_on = all.all(|(planned, tile)| step.holds_input(planned, tile, READ_ON));
         Ok(step)
     }
 
-    /// Pieces of work, and those of the inner loop: bands by tiles, in the better order for the caches. Of weights and input the
-    /// smaller one is read again and again, if it stays in half the second cache.
-    fn is_band_by_band(&self) -> bool {
+    /// The better order for the caches. Of weights and input the smaller one is read again and again, if it stays in half the
+    /// second cache.
+    fn order(&self, threads: usize) -> Order {
         let [weights, input] =
             [self.packed.weights.len(), self.input.floats().len()].map(|floats| floats * size_of::<f32>());
-        let stay = weights <= CACHED_BYTES || (weights < input && weights <= self.second_cache / 2);
-        !stay || self.groups.len() == 1
+        let cache = second_cache();
+        let of_band = self.bands.iter().map(|band| band.elements * band.band.lanes * size_of::<f32>()).max();
+        let is_near =
+            of_band.unwrap_or(0) <= NEAR_BYTES[0] && input <= NEAR_BYTES[1].min(cache / 4) && input < 2 * weights;
+        let stay = weights <= CACHED_BYTES || (weights < input && weights <= cache / 2);
+        let groups = self.groups.len();
+        if stay && !is_near && groups > 1 {
+            return Order::ByGroup;
+        }
+        let count = if weights < 2 * input { threads.min(groups / LEAST_GROUPS).max(1) } else { 1 };
+        let part = |(first, length): (usize, usize)| {
+            let groups = first..first + length;
+            let tiles = self.groups[first].tiles.start..self.groups[groups.end - 1].tiles.end;
+            Part { first: first * self.bands.len(), groups, tiles }
+        };
+        Order::ByBand(even(groups, count).map(part).collect())
+    }
+
+    /// A piece of work: its band, its group, and the tiles that come one after the other.
+    fn piece(&self, item: usize) -> (&Planned, &Group, Range<usize>) {
+        let (band, group, tiles) = match &self.order {
+            Order::ByGroup => (item % self.bands.len(), item / self.bands.len(), 0..0),
+            Order::ByBand(parts) => {
+                let part = &parts[parts.partition_point(|part| part.first <= item) - 1];
+                let (item, groups) = (item - part.first, part.groups.len());
+                (item / groups, part.groups.start + item % groups, part.tiles.clone())
+            }
+        };
+        (&self.bands[band], &self.groups[group], tiles)
     }
 
     /// Whether a band's runs, and so many floats behind each, are the input's at all pixels of a tile.
@@ -239,12 +293,13 @@ impl ConvolutionStep {
     }
 
     /// Weights that do not stay in the second cache come from memory for each picture. Narrow vectors take long enough.
-    fn ahead(&self, planned: &Planned, group: &Group, weights: *const f32) -> Ahead {
+    fn ahead(&self, (planned, group, tiles): (&Planned, &Group, Range<usize>), weights: *const f32) -> Ahead {
         let channels = planned.band.lanes;
-        match self.tiles.len() {
-            _ if self.set.is_narrow || !self.is_band_by_band() => Ahead::NOTHING,
+        match tiles.len() {
+            0 => Ahead::NOTHING,
+            _ if self.set.is_narrow => Ahead::NOTHING,
             1 => Ahead::same_band(weights, channels),
-            tiles => Ahead::next_band(weights, [planned.elements, channels], [group.tiles.start, tiles]),
+            count => Ahead::next_band(weights, [planned.elements, channels], [group.tiles.start - tiles.start, count]),
         }
     }
 
@@ -277,7 +332,12 @@ impl ConvolutionStep {
 
     /// # Safety
     /// As for [`Step::run`].
-    unsafe fn compute<'a>(&'a self, worker: &Worker<'_>, planned: &Planned, group: &Group, call: &mut TileCall<'a>) {
+    unsafe fn compute<'a>(
+        &'a self,
+        worker: &Worker<'_>,
+        (planned, group, tiles): (&Planned, &Group, Range<usize>),
+        call: &mut TileCall<'a>,
+    ) {
         call.tiles = &self.places[group.tiles.clone()];
         call.pixels = group.pixels;
         call.channels = planned.band.lanes;
@@ -286,7 +346,7 @@ impl ConvolutionStep {
         // SAFETY: the arena is the one that the regions lie in; check() has proven every place that the kernel reaches.
         unsafe {
             call.weights = self.packed.weights.as_ptr().add(planned.band.weights);
-            call.ahead = self.ahead(planned, group, call.weights);
+            call.ahead = self.ahead((planned, group, tiles), call.weights);
             call.bias = self.packed.bias.as_ptr().add(planned.band.block * LANES);
             call.output = worker.at(planned.output);
             call.residual = self.residual.as_ref().map(|_| worker.at(planned.residual).cast_const());
@@ -309,7 +369,7 @@ impl ConvolutionStep {
             for group in &self.groups[groups[strip].clone()] {
                 for band in &self.bands {
                     // SAFETY: as above.
-                    unsafe { self.compute(worker, band, group, &mut call) };
+                    unsafe { self.compute(worker, (band, group, 0..0), &mut call) };
                 }
             }
         }
@@ -415,22 +475,11 @@ impl Step for ConvolutionStep {
             unsafe { self.run_by_strips(worker, picture, groups) };
             return;
         }
-        let (bands, groups) = (self.bands.len(), self.groups.len());
-        let is_band_by_band = self.is_band_by_band();
-        let inner = if is_band_by_band { groups } else { bands };
         // SAFETY: the caller's promise.
         let mut call = unsafe { self.call(worker) };
-        for chunk in worker.share(bands * groups) {
-            let (mut outer, mut at) = (chunk.start / inner, chunk.start % inner);
-            for _ in chunk {
-                let (band, group) = if is_band_by_band { (outer, at) } else { (at, outer) };
-                // SAFETY: the caller's promise; no other thread computes this band of these tiles.
-                unsafe { self.compute(worker, &self.bands[band], &self.groups[group], &mut call) };
-                at += 1;
-                if at == inner {
-                    (outer, at) = (outer + 1, 0);
-                }
-            }
+        for item in worker.share(self.bands.len() * self.groups.len()).flatten() {
+            // SAFETY: the caller's promise; no other thread computes this band of these tiles.
+            unsafe { self.compute(worker, self.piece(item), &mut call) };
         }
     }
 
