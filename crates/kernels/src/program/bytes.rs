@@ -95,7 +95,7 @@ impl ByteWork {
             Self::Picture(order, arrival) => Box::new(PictureStep { output, order, arrival, set }),
             Self::Quantise(as_bytes) => Box::new(QuantiseStep { input, output, as_bytes, set }),
             Self::Dequantise(as_bytes) => Box::new(DequantiseStep { input, output, as_bytes, set }),
-            Self::Convolution(packed) => Box::new(ByteConvolutionStep::new(packed, input, output, second, scratch[0])?),
+            Self::Convolution(packed) => Box::new(ByteConvolutionStep::new(packed, input, output, second, scratch)?),
             Self::Winograd(packed) => Box::new(ByteWinogradStep::new(packed, [input, output], second, scratch)?),
             Self::Depthwise(packed) => Box::new(ByteDepthwiseStep::new(packed, input, output)?),
             Self::Table(table) => Box::new(TableStep { input, output, table, set }),

@@ -4,11 +4,12 @@ use std::ops::Range;
 use std::ptr;
 
 use super::builder::View;
+use super::order::{Order, Piece};
 use super::packed::{Band, Packed, runs};
 use super::picture::PictureStrips;
 use super::region::Region;
 use super::step::{Step, Worker, proven};
-use super::tiles::{Tile, cut, even, of_one_size};
+use super::tiles::{Tile, cut, of_one_size};
 use super::window::Window;
 use crate::activation::Activation;
 use crate::bounds::Touched;
@@ -62,9 +63,6 @@ struct Group {
     kernel: usize,
 }
 
-/// Groups of a thread's part at least.
-const LEAST_GROUPS: usize = 3;
-
 /// Tiles among which those of one size are put together, where calls count: what they read stays in the first cache.
 const NEIGHBOURS: usize = 16;
 
@@ -90,26 +88,6 @@ pub(crate) enum Source {
     Tensor(Region),
     /// Rows of the picture that the network is run on.
     Picture(PictureStrips),
-}
-
-/// In which order bands and groups of tiles are computed: of weights and input, what is read again and again should stay in a
-/// cache.
-#[derive(Debug)]
-enum Order {
-    /// All bands of a group before the next group.
-    ByGroup,
-    /// All groups of a part before its next band. Where the input is larger than the weights, each thread has a part, and so
-    /// reads what it wrote itself, and not what lies in another's cache.
-    ByBand(Vec<Part>),
-}
-
-/// Some of the groups.
-#[derive(Debug)]
-struct Part {
-    /// Of all pieces of work.
-    first: usize,
-    groups: Range<usize>,
-    tiles: Range<usize>,
 }
 
 /// A convolution with every offset settled.
@@ -234,7 +212,7 @@ impl ConvolutionStep {
             step,
             reads_on,
             activates,
-            order: Order::ByGroup,
+            order: Order::by_group(1),
             set,
         };
         step.order = step.order(threads);
@@ -253,30 +231,11 @@ impl ConvolutionStep {
         let is_near =
             of_band.unwrap_or(0) <= NEAR_BYTES[0] && input <= NEAR_BYTES[1].min(cache / 4) && input < 2 * weights;
         let stay = weights <= CACHED_BYTES || (weights < input && weights <= cache / 2);
-        let groups = self.groups.len();
+        let (bands, groups) = (self.bands.len(), self.groups.len());
         if stay && !is_near && groups > 1 {
-            return Order::ByGroup;
+            return Order::by_group(bands);
         }
-        let count = if weights < 2 * input { threads.min(groups / LEAST_GROUPS).max(1) } else { 1 };
-        let part = |(first, length): (usize, usize)| {
-            let groups = first..first + length;
-            let tiles = self.groups[first].tiles.start..self.groups[groups.end - 1].tiles.end;
-            Part { first: first * self.bands.len(), groups, tiles }
-        };
-        Order::ByBand(even(groups, count).map(part).collect())
-    }
-
-    /// A piece of work: its band, its group, and the tiles that come one after the other.
-    fn piece(&self, item: usize) -> (&Planned, &Group, Range<usize>) {
-        let (band, group, tiles) = match &self.order {
-            Order::ByGroup => (item % self.bands.len(), item / self.bands.len(), 0..0),
-            Order::ByBand(parts) => {
-                let part = &parts[parts.partition_point(|part| part.first <= item) - 1];
-                let (item, groups) = (item - part.first, part.groups.len());
-                (item / groups, part.groups.start + item % groups, part.tiles.clone())
-            }
-        };
-        (&self.bands[band], &self.groups[group], tiles)
+        Order::by_band(bands, groups, if weights < 2 * input { threads } else { 1 })
     }
 
     /// Whether a band's runs, and so many floats behind each, are the input's at all pixels of a tile.
@@ -293,13 +252,18 @@ impl ConvolutionStep {
     }
 
     /// Weights that do not stay in the second cache come from memory for each picture. Narrow vectors take long enough.
-    fn ahead(&self, (planned, group, tiles): (&Planned, &Group, Range<usize>), weights: *const f32) -> Ahead {
-        let channels = planned.band.lanes;
-        match tiles.len() {
-            0 => Ahead::NOTHING,
-            _ if self.set.is_narrow => Ahead::NOTHING,
-            1 => Ahead::same_band(weights, channels),
-            count => Ahead::next_band(weights, [planned.elements, channels], [group.tiles.start - tiles.start, count]),
+    fn ahead(&self, piece: &Piece, weights: *const f32) -> Ahead {
+        if self.set.is_narrow || piece.part.is_empty() {
+            return Ahead::NOTHING;
+        }
+        let planned = &self.bands[piece.band];
+        let [first, end] = [piece.part.start, piece.part.end - 1].map(|group| &self.groups[group].tiles);
+        match end.end - first.start {
+            1 => Ahead::same_band(weights, planned.band.lanes),
+            tiles => {
+                let tile = self.groups[piece.group].tiles.start - first.start;
+                Ahead::next_band(weights, [planned.elements, planned.band.lanes], [tile, tiles])
+            }
         }
     }
 
@@ -332,12 +296,8 @@ impl ConvolutionStep {
 
     /// # Safety
     /// As for [`Step::run`].
-    unsafe fn compute<'a>(
-        &'a self,
-        worker: &Worker<'_>,
-        (planned, group, tiles): (&Planned, &Group, Range<usize>),
-        call: &mut TileCall<'a>,
-    ) {
+    unsafe fn compute<'a>(&'a self, worker: &Worker<'_>, piece: &Piece, call: &mut TileCall<'a>) {
+        let (planned, group) = (&self.bands[piece.band], &self.groups[piece.group]);
         call.tiles = &self.places[group.tiles.clone()];
         call.pixels = group.pixels;
         call.channels = planned.band.lanes;
@@ -346,7 +306,7 @@ impl ConvolutionStep {
         // SAFETY: the arena is the one that the regions lie in; check() has proven every place that the kernel reaches.
         unsafe {
             call.weights = self.packed.weights.as_ptr().add(planned.band.weights);
-            call.ahead = self.ahead((planned, group, tiles), call.weights);
+            call.ahead = self.ahead(piece, call.weights);
             call.bias = self.packed.bias.as_ptr().add(planned.band.block * LANES);
             call.output = worker.at(planned.output);
             call.residual = self.residual.as_ref().map(|_| worker.at(planned.residual).cast_const());
@@ -366,10 +326,10 @@ impl ConvolutionStep {
         for strip in worker.share(groups.len()).flatten() {
             // SAFETY: the caller's promise; no other thread computes this strip.
             unsafe { picture.fill(worker, strip) };
-            for group in &self.groups[groups[strip].clone()] {
-                for band in &self.bands {
+            for group in groups[strip].clone() {
+                for band in 0..self.bands.len() {
                     // SAFETY: as above.
-                    unsafe { self.compute(worker, (band, group, 0..0), &mut call) };
+                    unsafe { self.compute(worker, &Piece { band, group, part: 0..0 }, &mut call) };
                 }
             }
         }
@@ -479,7 +439,7 @@ impl Step for ConvolutionStep {
         let mut call = unsafe { self.call(worker) };
         for item in worker.share(self.bands.len() * self.groups.len()).flatten() {
             // SAFETY: the caller's promise; no other thread computes this band of these tiles.
-            unsafe { self.compute(worker, self.piece(item), &mut call) };
+            unsafe { self.compute(worker, &self.order.piece(item), &mut call) };
         }
     }
 

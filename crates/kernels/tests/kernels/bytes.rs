@@ -54,7 +54,14 @@ fn windows_strides_and_paddings() {
 /// and in several, with whole patches and parts of them, and with the largest weights and bytes.
 #[test]
 fn three_by_three_of_many_channels_and_pixels() {
-    let sizes = [(16, 16, 4, 4, 1), (17, 40, 9, 30, 1), (48, 33, 13, 14, 0), (64, 64, 37, 41, 2), (200, 16, 6, 5, 1)];
+    let sizes = [
+        (16, 16, 4, 4, 1),
+        (17, 40, 9, 30, 1),
+        (48, 33, 13, 14, 0),
+        (64, 64, 37, 41, 2),
+        (200, 16, 6, 5, 1),
+        (512, 20, 7, 7, 1),
+    ];
     for (inputs, outputs, height, width, padding) in sizes {
         for largest in [127, 255] {
             convolution(shape(inputs, height, width), outputs, 1, Window::square(3, 1, padding), largest);

@@ -129,20 +129,22 @@ impl ByteWinogradStep {
         let strides = [0, 1].map(|end| packed.stride(end, batch.patches));
         for plane in 0..packed.planes() {
             for (band, kernels) in packed.bands.iter().zip(&batch.kernels) {
-                for (tile, kernel) in batch.tiles.iter().zip(kernels) {
+                for (number, (tile, kernel)) in batch.tiles.iter().zip(kernels).enumerate() {
                     let halves = tile.halves.map(|(_, x)| x);
                     let from = planes + plane * strides[0];
                     let to = sums + plane * strides[1] + band.block * batch.patches * PIXEL[1];
                     // SAFETY: check() has proven every place that the kernel reaches.
                     unsafe {
+                        let weights = packed.weights.as_ptr().cast::<u8>().add(plane * packed.plane() + band.weights);
+                        let words = [packed.blocks[0] * LANES / 2, band.blocks * WORD_BYTES / size_of::<f32>()];
                         kernel(&ByteTileCall {
                             input: halves.map(|x| worker.at(from + x * PIXEL[0]).cast_const().cast()),
                             runs: &batch.runs,
                             step: PAIR_STEP,
                             pixels: tile.pixels,
                             blocks: band.blocks,
-                            weights: packed.weights.as_ptr().cast::<u8>().add(plane * packed.plane() + band.weights),
-                            ahead: Ahead::NOTHING,
+                            weights,
+                            ahead: Ahead::next_band(weights.cast(), words, [number, batch.tiles.len()]),
                             bias: packed.zeros.as_ptr(),
                             factors: packed.factors.as_ptr(),
                             output: halves.map(|x| worker.at(to + x * PIXEL[1]).cast()),

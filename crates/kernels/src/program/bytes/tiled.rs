@@ -13,6 +13,7 @@ use crate::kernel::bytes::tile::{ByteTileCall, ByteTileKernel, Finish, WidenCall
 use crate::kernel::set::LOOSE_PIXELS;
 use crate::kernel::tile::Run;
 use crate::layout::{LANES, MAX_PICTURE_CHANNELS, SLACK};
+use crate::program::order::{Order, Piece};
 use crate::program::region::Region;
 use crate::program::step::{Step, Worker, proven};
 use crate::program::tiles::{Tile, cut};
@@ -57,6 +58,7 @@ pub(crate) struct ByteConvolutionStep {
     widened: Vec<Vec<Run>>,
     /// The first thread's scratch memory; the others' follow.
     scratch: usize,
+    order: Order,
 }
 
 impl ByteConvolutionStep {
@@ -65,7 +67,7 @@ impl ByteConvolutionStep {
         input: Region,
         output: Region,
         residual: Option<Region>,
-        scratch: usize,
+        [scratch, threads]: [usize; 2],
     ) -> Result<Self, PlanError> {
         let set = packed.set;
         let step = packed.window.stride[1] * input.layout.pixel();
@@ -124,7 +126,13 @@ impl ByteConvolutionStep {
             all.iter().enumerate().map(run).collect()
         };
         let widened = if packed.widening.is_some() { sizes.iter().map(widened).collect() } else { vec![] };
-        Ok(Self { packed, input, output, residual, tiles, bands, runs: all, step, widened, scratch })
+        let [weights, read] = [packed.weights.len(), input.floats().len()].map(|floats| floats * size_of::<f32>());
+        let order = if weights > CACHED_BYTES || tiles.len() == 1 {
+            Order::by_band(bands.len(), tiles.len(), if weights < 2 * read { threads } else { 1 })
+        } else {
+            Order::by_group(bands.len())
+        };
+        Ok(Self { packed, input, output, residual, tiles, bands, runs: all, step, widened, scratch, order })
     }
 
     /// Where a thread widens a tile.
@@ -151,26 +159,22 @@ impl ByteConvolutionStep {
         }
     }
 
-    /// Whether all tiles of one band come before the next band, and not all bands of a tile before the next tile:
-    /// whichever is better for the caches.
-    fn is_band_by_band(&self) -> bool {
-        self.packed.weights.len() * size_of::<f32>() > CACHED_BYTES || self.tiles.len() == 1
-    }
-
-    /// As for a convolution of floats. Where pairs are multiplied it takes long enough.
-    fn ahead(&self, planned: &Planned, tile: usize, weights: *const f32) -> Ahead {
+    /// As for a convolution of floats.
+    fn ahead(&self, piece: &Piece, weights: *const f32) -> Ahead {
+        let planned = &self.bands[piece.band];
         let width = planned.band.blocks * self.packed.form().bytes() / size_of::<f32>();
-        match self.tiles.len() {
-            _ if self.packed.widening.is_some() || !self.is_band_by_band() => Ahead::NOTHING,
+        match piece.part.len() {
+            0 => Ahead::NOTHING,
             1 => Ahead::same_band(weights, width),
-            tiles => Ahead::next_band(weights, [planned.elements, width], [tile, tiles]),
+            tiles => Ahead::next_band(weights, [planned.elements, width], [piece.group - piece.part.start, tiles]),
         }
     }
 
     /// # Safety
     /// As for [`Step::run`].
-    unsafe fn compute(&self, worker: &Worker<'_>, planned: &Planned, tile: usize) {
-        let (band, packed, placed) = (&planned.band, &self.packed, &self.tiles[tile]);
+    unsafe fn compute(&self, worker: &Worker<'_>, piece: &Piece) {
+        let planned = &self.bands[piece.band];
+        let (band, packed, placed) = (&planned.band, &self.packed, &self.tiles[piece.group]);
         let first = |region: &Region, places: [usize; 2]| {
             let block = band.block * region.layout.block();
             // SAFETY: check() has proven that the places are inside the region.
@@ -204,7 +208,7 @@ impl ByteConvolutionStep {
                 pixels: placed.tile.pixels,
                 blocks: band.blocks,
                 weights,
-                ahead: self.ahead(planned, tile, weights.cast()),
+                ahead: self.ahead(piece, weights.cast()),
                 bias: packed.bias.as_ptr().add(band.block * LANES),
                 factors: packed.factors.as_ptr().add(band.block * LANES),
                 output: first(&self.output, placed.output),
@@ -298,27 +302,24 @@ impl Step for ByteConvolutionStep {
         touched
     }
 
+    fn describe(&self) -> String {
+        let [rows, columns] = self.packed.window.kernel;
+        format!("{STEP} {rows} × {columns}, {} to {}", self.input.shape(), self.output.shape())
+    }
+
     unsafe fn run(&self, worker: &Worker<'_>) {
-        let (bands, tiles) = (self.bands.len(), self.tiles.len());
-        let is_band_by_band = self.is_band_by_band();
-        let inner = if is_band_by_band { tiles } else { bands };
         let keeps = self.packed.widening.is_some_and(|widening| widening.kept.is_some());
-        let (mut is_first, mut widened) = (true, None);
-        for item in worker.share(bands * tiles).flatten() {
-            if keeps && is_first {
-                // SAFETY: the caller's promise; the scratch memory is this thread's.
-                self.tiles.iter().for_each(|placed| unsafe { self.widen(worker, placed) });
-                is_first = false;
-            }
-            let (outer, at) = (item / inner, item % inner);
-            let (band, tile) = if is_band_by_band { (outer, at) } else { (at, outer) };
-            // SAFETY: the caller's promise; no other thread computes this band of this tile.
+        let mut widened = 0..0;
+        for item in worker.share(self.bands.len() * self.tiles.len()).flatten() {
+            let piece = self.order.piece(item);
+            // SAFETY: the caller's promise; no other thread computes this band of this tile, and the scratch memory is this
+            // thread's.
             unsafe {
-                if !keeps && widened != Some(tile) {
-                    self.widen(worker, &self.tiles[tile]);
-                    widened = Some(tile);
+                if !widened.contains(&piece.group) {
+                    widened = if keeps { piece.part.clone() } else { piece.group..piece.group + 1 };
+                    self.tiles[widened.clone()].iter().for_each(|placed| self.widen(worker, placed));
                 }
-                self.compute(worker, &self.bands[band], tile);
+                self.compute(worker, &piece);
             }
         }
     }
