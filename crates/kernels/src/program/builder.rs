@@ -1,28 +1,23 @@
 //! From tensors and steps to a program: everything is checked here, once.
 
 pub(crate) mod bytes;
+mod join;
+mod stages;
 
+use super::Program;
 use super::arena::{Life, place};
 use super::bytes::ByteWork;
 use super::bytes::edges::Arrival;
-use super::channels::ChannelStep;
-use super::convolution::{CONVOLUTION, Convolution, ConvolutionStep, Source};
-use super::depthwise::{self, DepthwiseStep, PackedDepthwise};
-use super::expansion::{self, ExpansionStep, Follower};
-use super::halo::Halo;
-use super::input::{InputOrder, InputStep};
+use super::convolution::{CONVOLUTION, Convolution};
+use super::depthwise::{self, PackedDepthwise};
+use super::expansion::{self, Follower};
+use super::input::InputOrder;
 use super::packed::{self, Packed};
-use super::picture::{self, PictureRows, PictureStrips};
-use super::pointwise::{Other, PointwiseStep};
-use super::pooling::{AverageStep, PoolStep};
 use super::region::Region;
 use super::share::Shares;
 use super::shelf::{KeptWeights, Shelf};
-use super::softmax::SoftmaxStep;
-use super::step::Step;
 use super::window::Window;
-use super::winograd::{self, PackedWinograd, WinogradStep};
-use super::{Program, Stage};
+use super::winograd::{self, PackedWinograd};
 use crate::activation::Activation;
 use crate::byte_isa::ByteIsa;
 use crate::error::PlanError;
@@ -36,6 +31,7 @@ use crate::kernel::pool::PoolKind;
 use crate::kernel::set::KernelSet;
 use crate::layout::{Element, LANES, Layout, MAX_FLOATS, Shape};
 use crate::threads::Threads;
+use stages::planned;
 
 /// Packed weights of all steps together at most, in floats: 1 GiB. They may be larger than those of the file.
 const MAX_WEIGHTS: usize = 1 << 28;
@@ -463,77 +459,6 @@ impl ProgramBuilder {
         Ok(Program { arena, stages, input, takes_bytes, output, threads, shares, turn: 0, poisons, checks, packed })
     }
 
-    /// Makes one step of each dense convolution whose whole output only the depthwise one or the pooling behind it reads, where
-    /// that is faster.
-    fn join_expansions(&mut self, output: View) {
-        let mut readers = vec![0; self.tensors.len()];
-        readers[output.tensor] += 1;
-        self.plans.iter().flat_map(|plan| &plan.inputs).for_each(|view| readers[view.tensor] += 1);
-        let mut joined: Vec<Plan> = Vec::with_capacity(self.plans.len());
-        for plan in std::mem::take(&mut self.plans) {
-            let Plan { work, inputs, output } = plan;
-            let follower = match work {
-                Work::Depthwise(filter) => Follower::Depthwise(filter),
-                Work::Pool(kind, window) if window.dilation == [1, 1] => Follower::Pool(kind, window),
-                work => {
-                    joined.push(Plan { work, inputs, output });
-                    continue;
-                }
-            };
-            let between = inputs[0];
-            let shape = self.tensors[between.tensor].layout.shape;
-            let is_whole = between.channels == shape.channels && readers[between.tensor] == 1;
-            match joined.pop() {
-                Some(Plan { work: Work::Convolution(dense), inputs, output: found })
-                    if found == between
-                        && is_whole
-                        && inputs.len() == 1
-                        && expansion::suits(&dense, self.shape(inputs[0]), shape) =>
-                {
-                    joined.push(Plan { work: Work::Expansion(dense, follower, between.tensor), inputs, output });
-                }
-                other => {
-                    joined.extend(other);
-                    let work = match follower {
-                        Follower::Depthwise(filter) => Work::Depthwise(filter),
-                        Follower::Pool(kind, window) => Work::Pool(kind, window),
-                    };
-                    joined.push(Plan { work, inputs, output });
-                }
-            }
-        }
-        self.plans = joined;
-    }
-
-    /// Has a convolution that alone reads the picture, channel by channel, do so without a copy of the whole.
-    fn join_picture(&mut self, output: View) {
-        let [Plan { work: Work::Input(order), output: picture, .. }, reader, rest @ ..] = self.plans.as_slice() else {
-            return;
-        };
-        let (order, picture) = (*order, *picture);
-        let is_read =
-            rest.iter().flat_map(|plan| &plan.inputs).chain([&output]).any(|view| view.tensor == picture.tensor);
-        let reads_it = matches!(&reader.work,
-            Work::Convolution(packed) | Work::Expansion(packed, ..) if packed.is_planar);
-        if is_read || !reads_it || reader.inputs != [picture] {
-            return;
-        }
-        self.plans.remove(0);
-        let first = &mut self.plans[0];
-        first.inputs.clear();
-        let picture = picture.tensor;
-        first.work = match std::mem::replace(&mut first.work, Work::Softmax) {
-            Work::Convolution(packed) => Work::Picture(order, picture, packed),
-            Work::Expansion(dense, filter, between) => Work::PictureExpansion(order, picture, dense, filter, between),
-            other => other,
-        };
-    }
-
-    /// Floats of the rows of a picture that a convolution holds at a time, of which so many rows come out.
-    fn rows_of_picture(&self, picture: usize, packed: &Packed, outputs: usize) -> Result<usize, PlanError> {
-        picture::fitting(&packed.window, &self.tensors[picture].layout, outputs).1.floats()
-    }
-
     fn add(&mut self, shape: Shape, is_planar: bool, element: Element) -> Result<TensorId, PlanError> {
         let layout = Layout { shape, halo: 0, is_planar, element };
         layout.floats()?;
@@ -635,59 +560,4 @@ impl ProgramBuilder {
         debug_assert!(lives.iter().all(|life| life.floats <= MAX_FLOATS), "{lives:?}");
         Ok(lives)
     }
-}
-
-/// The stages of a plan, with every offset settled. `scratch` is where its scratch memory begins, and how many threads
-/// share it.
-fn planned(
-    plan: Plan,
-    (region, layouts): (&dyn Fn(View) -> Region, &[Layout]),
-    scratch: [usize; 2],
-    (set, bytes): (&'static KernelSet, &'static ByteSet),
-) -> Result<Vec<Stage>, PlanError> {
-    let output = region(plan.output);
-    let inputs: Vec<Region> = plan.inputs.iter().map(|&view| region(view)).collect();
-    let input = inputs.first().copied().unwrap_or(output);
-    let second = inputs.get(1).copied();
-    let operand = second.unwrap_or(input);
-    let pointwise = |other, activation| Box::new(PointwiseStep { input, other, activation, output, set });
-    let step: Box<dyn Step> = match plan.work {
-        Work::Input(order) => Box::new(InputStep { output, order }),
-        Work::Convolution(packed) => {
-            Box::new(ConvolutionStep::new(packed, Source::Tensor(input), output, second, (scratch[1], set))?)
-        }
-        Work::Picture(order, picture, packed) => {
-            let height = output.shape().height;
-            let rows = PictureRows::new(order, packed.window, &layouts[picture], height, scratch[0]);
-            let strips = PictureStrips::new(rows, height);
-            Box::new(ConvolutionStep::new(packed, Source::Picture(strips), output, None, (scratch[1], set))?)
-        }
-        Work::PictureExpansion(order, picture, dense, filter, between) => {
-            let (between, [first, threads]) = (layouts[between], scratch);
-            let first = first + threads * expansion::buffer(&dense, &filter, &between, true).1;
-            let rows = PictureRows::new(order, dense.window, &layouts[picture], between.shape.height, first);
-            let source = expansion::Source::Picture(rows);
-            Box::new(ExpansionStep::new((dense, filter), (source, output), between, scratch, set)?)
-        }
-        Work::Depthwise(packed) => Box::new(DepthwiseStep::new(packed, input, output, set)?),
-        Work::Winograd(packed) => {
-            let step = WinogradStep::new(packed, [input, output], second, scratch, set)?;
-            let mut stages: Vec<Stage> = step.stages(scratch[1]).into_iter().map(|step| vec![step]).collect();
-            stages.iter_mut().take(1).for_each(|first| first.extend(Halo::of(output)));
-            return Ok(stages);
-        }
-        Work::Expansion(dense, filter, between) => {
-            let source = expansion::Source::Tensor(input);
-            Box::new(ExpansionStep::new((dense, filter), (source, output), layouts[between], scratch, set)?)
-        }
-        Work::Pool(kind, window) => Box::new(PoolStep { kind, window, input, output, set }),
-        Work::Average => Box::new(AverageStep { input, output, set }),
-        Work::Combine(how, activation) => pointwise(Other::Tensor(operand, how), activation),
-        Work::ByChannel(how, activation) => pointwise(Other::Channels(operand, how), activation),
-        Work::Affine(factors, addends, activation) => pointwise(Other::Affine(factors, addends), activation),
-        Work::Channels(order) => Box::new(ChannelStep { inputs, output, order }),
-        Work::Softmax => Box::new(SoftmaxStep { input, output }),
-        Work::Bytes(work) => work.step(inputs, output, scratch, bytes)?,
-    };
-    Ok(vec![[step].into_iter().chain(Halo::of(output)).collect()])
 }

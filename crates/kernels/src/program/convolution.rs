@@ -9,7 +9,7 @@ use super::packed::{Band, Packed, runs};
 use super::picture::PictureStrips;
 use super::region::Region;
 use super::step::{Step, Worker, proven};
-use super::tiles::{Tile, cut, of_one_size};
+use super::tiles::{Tile, Tiling};
 use super::window::Window;
 use crate::activation::Activation;
 use crate::bounds::Touched;
@@ -135,23 +135,11 @@ impl ConvolutionStep {
         let is_one_row = set.is_narrow && is_one_row(&packed.window, &output, [Some(&input), residual.as_ref()]);
         let (rows, columns) = if is_one_row { (1, shape.pixels()) } else { (shape.height, shape.width) };
         let neighbours = if set.is_narrow { NEIGHBOURS } else { 1 };
-        // First rows, and how many tiles there are before those behind.
-        let (mut tiles, mut strips) = (Vec::new(), Vec::new());
         let all_rows = [(0, rows)];
-        for &(first, rows) in picture.as_ref().map_or(&all_rows[..], |picture| &picture.strips) {
-            let mut of_strip = cut(rows, columns, most);
-            for part in of_strip.chunks_mut(neighbours) {
-                part.sort_by_key(|tile| tile.pixels);
-            }
-            tiles.extend(of_strip.into_iter().map(|tile| tile.below(first)));
-            strips.push((first, tiles.len()));
-        }
-        let mut sizes: Vec<usize> = tiles.iter().map(|tile| tile.pixels).collect();
-        sizes.sort_unstable();
-        sizes.dedup();
-        let place = |(number, tile): (usize, &Tile)| -> Option<TilePlace> {
+        let strips = picture.as_ref().map_or(&all_rows[..], |picture| &picture.strips);
+        let Tiling { tiles, above, groups, strips, sizes } = Tiling::new(strips, columns, most, neighbours);
+        let place = |(tile, above): (&Tile, &usize)| -> Option<TilePlace> {
             let [top, left] = packed.window.padding;
-            let above = strips[strips.partition_point(|strip| strip.1 <= number)].0;
             let window = |(y, x): (usize, usize)| {
                 input.window((y - above) * packed.window.stride[0], x * packed.window.stride[1], top, left)
             };
@@ -159,21 +147,13 @@ impl ConvolutionStep {
             let input = [window(tile.halves[0])?, window(tile.halves[1])?];
             Some(TilePlace { input, output: at(&output), residual: residual.as_ref().map_or([0; 2], at) })
         };
-        let places: Option<Vec<TilePlace>> = tiles.iter().enumerate().map(place).collect();
+        let places: Option<Vec<TilePlace>> = tiles.iter().zip(&above).map(place).collect();
         let places = places.ok_or(PlanError::Extent { step: STEP, access: "a window begins before the halo" })?;
-        let (mut of_size, mut of_strip, mut before) = (Vec::new(), Vec::new(), 0);
-        for &(_, end) in &strips {
-            let groups = of_one_size(tiles[before..end].iter().map(|tile| tile.pixels), neighbours);
-            let first = of_size.len();
-            of_size.extend(groups.into_iter().map(|group| before + group.start..before + group.end));
-            of_strip.push(first..of_size.len());
-            before = end;
-        }
         let group = |range: Range<usize>| {
             let pixels = tiles[range.start].pixels;
             Some(Group { tiles: range, pixels, kernel: sizes.binary_search(&pixels).ok()? })
         };
-        let groups: Option<Vec<Group>> = of_size.into_iter().map(group).collect();
+        let groups: Option<Vec<Group>> = groups.into_iter().map(group).collect();
         let groups = groups.ok_or(PlanError::Extent { step: STEP, access: "there is no kernel of its size" })?;
         let (mut all, mut bands) = (Vec::new(), Vec::new());
         for band in &packed.bands {
@@ -206,7 +186,7 @@ impl ConvolutionStep {
             tiles,
             places,
             groups,
-            picture: picture.map(|strips| (strips, of_strip)),
+            picture: picture.map(|rows| (rows, strips)),
             bands,
             runs,
             step,
@@ -320,8 +300,9 @@ impl ConvolutionStep {
     /// # Safety
     /// As for [`Step::run`].
     unsafe fn run_by_strips(&self, worker: &Worker<'_>, picture: &PictureStrips, groups: &[Range<usize>]) {
-        // SAFETY: the caller's promise; every thread has rows of its own.
+        // SAFETY: the caller's promise.
         let mut call = unsafe { self.call(worker) };
+        // SAFETY: every thread has rows of its own, one thread's behind the other's.
         call.input = unsafe { worker.at(worker.number * picture.rows.floats()) };
         for strip in worker.share(groups.len()).flatten() {
             // SAFETY: the caller's promise; no other thread computes this strip.

@@ -136,6 +136,17 @@ pub(super) fn buffer(dense: &Packed, follower: &Follower, between: &Layout, of_p
     (rows, rows * of_row)
 }
 
+/// A row of so many pixels in pieces of at most so many, and the sizes that occur.
+fn pieces(width: usize, most: usize) -> (Vec<Piece>, Vec<usize>) {
+    let mut cuts: Vec<(usize, usize)> = even(width, width.div_ceil(most)).collect();
+    cuts.sort_by_key(|cut| cut.1);
+    let mut sizes: Vec<usize> = cuts.iter().map(|cut| cut.1).collect();
+    sizes.dedup();
+    let kernel = |pixels: usize| sizes.partition_point(|&size| size < pixels);
+    let pieces = cuts.into_iter().map(|(x, pixels)| Piece { x, pixels, kernel: kernel(pixels) }).collect();
+    (pieces, sizes)
+}
+
 impl ExpansionStep {
     pub(super) fn new(
         (dense, follower): (Packed, Follower),
@@ -151,14 +162,7 @@ impl ExpansionStep {
         };
         let step = dense.window.stride[1] * input.layout.pixel();
         let most = if TILE_STEPS.contains(&step) { set.pixels } else { LOOSE_PIXELS };
-        let width = between.shape.width;
-        let mut cuts: Vec<(usize, usize)> = even(width, width.div_ceil(most)).collect();
-        cuts.sort_by_key(|cut| cut.1);
-        let mut sizes: Vec<usize> = cuts.iter().map(|cut| cut.1).collect();
-        sizes.sort_unstable();
-        sizes.dedup();
-        let piece = |(x, pixels): (usize, usize)| Some(Piece { x, pixels, kernel: sizes.binary_search(&pixels).ok()? });
-        let pieces = cuts.into_iter().map(piece).collect::<Option<Vec<_>>>().ok_or(missing.clone())?;
+        let (pieces, sizes) = pieces(between.shape.width, most);
         let place = |piece: &Piece| {
             let [first, second] = [piece.x, piece.x + piece.pixels / 2];
             TilePlace {

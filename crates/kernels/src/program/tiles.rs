@@ -13,13 +13,52 @@ pub(crate) struct Tile {
 
 impl Tile {
     /// The same, so many rows further down.
-    pub(crate) fn below(self, rows: usize) -> Self {
+    fn below(self, rows: usize) -> Self {
         Self { halves: self.halves.map(|(y, x)| (y + rows, x)), ..self }
     }
 
     /// Pixels of a half.
     pub(crate) fn length(&self, half: usize) -> usize {
         if half == 0 { self.pixels / 2 } else { self.pixels - self.pixels / 2 }
+    }
+}
+
+/// All tiles of a picture that is cut strip by strip, in the order in which they are computed.
+#[derive(Debug)]
+pub(crate) struct Tiling {
+    pub(crate) tiles: Vec<Tile>,
+    /// The first row of each tile's strip.
+    pub(crate) above: Vec<usize>,
+    /// Neighbouring tiles of one size, none of them in two strips.
+    pub(crate) groups: Vec<Range<usize>>,
+    /// The groups of each strip.
+    pub(crate) strips: Vec<Range<usize>>,
+    /// The pixels of tiles, each number once.
+    pub(crate) sizes: Vec<usize>,
+}
+
+impl Tiling {
+    /// Of strips, as first row and rows, of so many columns, into tiles of `most` pixels; of so many neighbours, those of one
+    /// size are put together.
+    pub(crate) fn new(strips: &[(usize, usize)], columns: usize, most: usize, neighbours: usize) -> Self {
+        let mut found =
+            Self { tiles: Vec::new(), above: Vec::new(), groups: Vec::new(), strips: Vec::new(), sizes: Vec::new() };
+        for &(above, rows) in strips {
+            let mut tiles = cut(rows, columns, most);
+            for part in tiles.chunks_mut(neighbours) {
+                part.sort_by_key(|tile| tile.pixels);
+            }
+            let (before, first) = (found.tiles.len(), found.groups.len());
+            let groups = of_one_size(tiles.iter().map(|tile| tile.pixels), neighbours);
+            found.groups.extend(groups.into_iter().map(|group| before + group.start..before + group.end));
+            found.strips.push(first..found.groups.len());
+            found.tiles.extend(tiles.into_iter().map(|tile| tile.below(above)));
+            found.above.resize(found.tiles.len(), above);
+        }
+        found.sizes.extend(found.tiles.iter().map(|tile| tile.pixels));
+        found.sizes.sort_unstable();
+        found.sizes.dedup();
+        found
     }
 }
 
@@ -88,6 +127,20 @@ mod tests {
         assert_eq!(of_one_size([4, 4, 5, 5, 5, 4].into_iter(), 2), [0..2, 2..4, 4..5, 5..6]);
         let all = of_one_size([7; 3].into_iter(), 16);
         assert_eq!((all.len(), &all[0]), (1, &(0..3)));
+    }
+
+    #[test]
+    fn strips_are_cut_apart_and_tiles_of_one_size_put_together() {
+        let Tiling { tiles, above, groups, strips, sizes } = Tiling::new(&[(0, 4), (4, 3)], 7, 5, 16);
+        let pixels: usize = tiles.iter().map(|tile| tile.pixels).sum();
+        assert_eq!((pixels, above.len()), (7 * 7, tiles.len()));
+        assert!(tiles.iter().zip(&above).all(|(tile, above)| (*above..above + 4).contains(&tile.halves[1].0)));
+        assert_eq!(groups.iter().map(ExactSizeIterator::len).sum::<usize>(), tiles.len());
+        let of = |group: &Range<usize>| tiles[group.clone()].iter().map(|tile| tile.pixels).collect::<Vec<_>>();
+        assert!(groups.iter().map(of).all(|group| group.iter().all(|pixels| *pixels == group[0])));
+        assert_eq!((strips.len(), strips[1].end), (2, groups.len()));
+        assert!(groups[strips[1].clone()].iter().all(|group| above[group.start] == 4));
+        assert!(sizes.is_sorted() && sizes.iter().all(|&size| size <= 5));
     }
 
     #[test]

@@ -61,6 +61,15 @@ pub(crate) struct ByteConvolutionStep {
     order: Order,
 }
 
+/// The better order for the caches.
+fn order(packed: &PackedBytes, input: &Region, [bands, tiles]: [usize; 2], threads: usize) -> Order {
+    let [weights, read] = [packed.weights.len(), input.floats().len()].map(|floats| floats * size_of::<f32>());
+    if weights <= CACHED_BYTES && tiles > 1 {
+        return Order::by_group(bands);
+    }
+    Order::by_band(bands, tiles, if weights < 2 * read { threads } else { 1 })
+}
+
 impl ByteConvolutionStep {
     pub(crate) fn new(
         packed: PackedBytes,
@@ -126,12 +135,7 @@ impl ByteConvolutionStep {
             all.iter().enumerate().map(run).collect()
         };
         let widened = if packed.widening.is_some() { sizes.iter().map(widened).collect() } else { vec![] };
-        let [weights, read] = [packed.weights.len(), input.floats().len()].map(|floats| floats * size_of::<f32>());
-        let order = if weights > CACHED_BYTES || tiles.len() == 1 {
-            Order::by_band(bands.len(), tiles.len(), if weights < 2 * read { threads } else { 1 })
-        } else {
-            Order::by_group(bands.len())
-        };
+        let order = order(&packed, &input, [bands.len(), tiles.len()], threads);
         Ok(Self { packed, input, output, residual, tiles, bands, runs: all, step, widened, scratch, order })
     }
 
