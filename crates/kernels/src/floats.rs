@@ -11,7 +11,7 @@ use crate::layout::LANES;
 /// Bytes of a cache line, on which all begin.
 const LINE: usize = LANES * size_of::<f32>();
 
-/// Bytes of a large page with pages of 4 KiB. Memory that is larger begins on one and has the kernel use them: weights of
+/// Bytes of a large page with pages of 4 KiB. Memory of as much, or more, begins on one and has the kernel use them: weights of
 /// 100 MiB are 25,000 small pages, more than the processor keeps the places of.
 const LARGE_PAGE: usize = 2 << 20;
 

@@ -21,7 +21,7 @@ pub enum PoolKind {
 /// What one call computes: one row of one channel block.
 #[derive(Debug)]
 pub(crate) struct PoolCall {
-    /// The picture's first pixel.
+    /// The first pixel of the row that `rows` count from: the picture's, or one of a few that are held.
     pub(crate) input: *const f32,
     /// Floats from a row of the input to the next.
     pub(crate) row: usize,

@@ -2,7 +2,7 @@
 //! time, in memory that stays in the cache.
 //!
 //! ```text
-//! for channels of a band, for a strip of the output:
+//! for channels of a band, or of a picture all, for a strip of the output:
 //!     dense convolution ─► some rows of the band, with the depthwise window's halo ─► depthwise convolution or pooling
 //! ```
 //!
@@ -17,8 +17,10 @@ use super::convolution::{CONVOLUTION, activate_rows, whole};
 use super::packed::{Band, Packed, runs};
 use super::picture::{PictureRows, Shown};
 use super::region::Region;
+use super::share::PIECES;
 use super::step::{Step, Worker, proven};
 use super::tiles::{even, of_one_size};
+use super::window::Window;
 use crate::bounds::{Access, Touched};
 use crate::error::PlanError;
 use crate::kernel::ahead::Ahead;
@@ -44,13 +46,16 @@ const BUFFER_FLOATS: usize = 32 << 10;
 /// The same of all bands together, of fewer rows: 256 KiB.
 const TOGETHER_FLOATS: usize = 64 << 10;
 
-/// Pieces of work for each of several threads.
-const PIECES: usize = 6;
+/// Rows of the tensor between that a row of what follows may need: each thread holds as many, and each strip that it begins anew
+/// computes them again.
+const MOST_ROWS: usize = 8;
 
-/// Whether two convolutions are faster as one step.
-pub(super) fn suits(packed: &Packed, input: Shape, between: Shape) -> bool {
+/// Whether a convolution and what follows it are faster as one step.
+pub(super) fn suits(packed: &Packed, follower: &Window, input: Shape, between: Shape) -> bool {
     let blocks = between.channels.div_ceil(LANES) * LANES;
-    packed.bands.iter().all(|band| band.channels == packed.bands[0].channels)
+    follower.span(0) <= MOST_ROWS
+        && follower.stride[0] <= MOST_ROWS
+        && packed.bands.iter().all(|band| band.channels == packed.bands[0].channels)
         && input.channels <= MOST_CHANNELS
         && blocks * between.pixels() >= LEAST_FLOATS
 }
@@ -180,7 +185,6 @@ impl ExpansionStep {
         let whole = whole(&runs);
         let (rows, floats) = buffer(&dense, &follower, &between, picture.is_some());
         let together = together(&dense, picture.is_some());
-        // Where threads share them, pieces of work are many: a slow core is left with few.
         let height = output.shape().height;
         let count = if threads == 1 { 1 } else { (PIECES * threads).div_ceil(together.len()).min(height) };
         let strips = strips(follower.window(), between.shape.height, rows, even(height, count));

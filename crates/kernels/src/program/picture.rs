@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::input::{InputOrder, copy_row};
 use super::region::Region;
+use super::share::PIECES;
 use super::step::{Picture, Worker};
 use super::tiles::even;
 use super::window::Window;
@@ -13,6 +14,9 @@ use crate::layout::{Element, Layout, Shape};
 
 /// Floats of one strip's rows: 64 KiB.
 const STRIP_FLOATS: usize = 16 << 10;
+
+/// Floats that rows of a picture may take where no two rows of the output see less: 512 KiB.
+const MOST_FLOATS: usize = 128 << 10;
 
 /// Memory for some rows of a picture, as a planar tensor, for each thread.
 #[derive(Debug)]
@@ -53,6 +57,12 @@ pub(crate) fn fitting(window: &Window, picture: &Layout, outputs: usize) -> (usi
     // An even number, since tiles may lie in two rows.
     let count = (2..=outputs).step_by(2).take_while(fits).last().unwrap_or(outputs.min(2));
     (count, of(count))
+}
+
+/// Whether rows are worth while: whether a thread's are few.
+pub(crate) fn suits(window: &Window, picture: &Layout, outputs: usize) -> bool {
+    let (_, layout) = fitting(window, picture, outputs);
+    layout.rows() * layout.row() * picture.shape.channels <= MOST_FLOATS
 }
 
 impl PictureRows {
@@ -142,9 +152,11 @@ pub(crate) struct PictureStrips {
 }
 
 impl PictureStrips {
-    /// Of an output of so many rows.
-    pub(crate) fn new(rows: PictureRows, outputs: usize) -> Self {
-        let strips = even(outputs.div_ceil(2), outputs.div_ceil(rows.outputs));
+    /// Of an output of so many rows, and more where several threads share them: a slow core is left with few.
+    pub(crate) fn new(rows: PictureRows, outputs: usize, threads: usize) -> Self {
+        let pairs = outputs.div_ceil(2);
+        let shared = if threads > 1 { (PIECES * threads).min(pairs) } else { 1 };
+        let strips = even(pairs, outputs.div_ceil(rows.outputs).max(shared));
         let strips = strips.map(|(first, length)| (2 * first, (2 * length).min(outputs - 2 * first))).collect();
         Self { rows, strips }
     }
@@ -178,16 +190,20 @@ mod tests {
             let outputs = (side + 2 * padding - kernel) / stride + 1;
             let rows = PictureRows::new(InputOrder::ChannelsFirst, window, &picture, outputs, 64);
             let (most, floats, held) = (rows.outputs(), rows.floats(), rows.region().layout.rows());
-            let strips = PictureStrips::new(rows, outputs).strips;
-            let mut next = 0;
-            for &(first, length) in &strips {
-                assert!(first == next && (1..=most).contains(&length), "{strips:?}");
-                // The windows' rows are the memory's, and so is the one behind.
-                assert!((length - 1) * stride + kernel < held);
-                next += length;
+            for threads in [1, 2, 16] {
+                let rows = PictureRows::new(InputOrder::ChannelsFirst, window, &picture, outputs, 64);
+                let strips = PictureStrips::new(rows, outputs, threads).strips;
+                let mut next = 0;
+                for &(first, length) in &strips {
+                    assert!(first == next && (1..=most).contains(&length), "{strips:?}");
+                    // The windows' rows are the memory's, and so is the one behind.
+                    assert!((length - 1) * stride + kernel < held);
+                    next += length;
+                }
+                assert_eq!(next, outputs);
+                assert!(strips.len() >= threads.min(outputs.div_ceil(2)), "{strips:?}");
+                assert!(floats <= STRIP_FLOATS || most <= 2, "{strips:?}");
             }
-            assert_eq!(next, outputs);
-            assert!(floats <= STRIP_FLOATS || most <= 2, "{strips:?}");
         }
     }
 }

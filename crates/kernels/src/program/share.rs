@@ -5,9 +5,12 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Parts of what is left that are taken at once: few at the end, so that threads end together, and many before, so that what
-/// lies together stays together.
+/// What is left is divided by it, and as much is taken at once: many pieces at first, so that what lies together stays together,
+/// and few at the end, so that threads end together.
 const PARTS: usize = 4;
+
+/// Pieces of work for each of several threads where a step can choose: a slow core is left with few.
+pub(crate) const PIECES: usize = 6;
 
 /// Bits of a piece's number, and a word's fields from its lowest bit: first piece that is left, end of those, turn.
 const BITS: u32 = 20;

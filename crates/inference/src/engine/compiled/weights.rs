@@ -57,8 +57,9 @@ pub(super) enum LayerWeights {
         floats: FloatsInFile,
         /// How many outputs there are, where the file has a column for each and not a row.
         columns: Option<usize>,
-        /// What each output's weights are multiplied by, if anything.
-        factors: Vec<f32>,
+        /// What each output's weights are multiplied by, if anything: the product of several factors, none of which may overflow
+        /// before it meets a weight.
+        factors: Vec<f64>,
     },
 }
 
@@ -79,9 +80,11 @@ impl LayerWeights {
     /// Multiplies the weights of each output.
     pub(super) fn scale(&mut self, by: &[f32]) {
         match self {
-            Self::Floats(floats) => multiply(floats, by),
-            Self::InFile { factors, .. } if factors.is_empty() => factors.extend_from_slice(by),
-            Self::InFile { factors, .. } => factors.iter_mut().zip(by).for_each(|(factor, by)| *factor *= by),
+            Self::Floats(floats) => multiply(floats, &by.iter().copied().map(f64::from).collect::<Vec<_>>()),
+            Self::InFile { factors, .. } => {
+                factors.resize(by.len(), 1.0);
+                factors.iter_mut().zip(by).for_each(|(factor, by)| *factor *= f64::from(*by));
+            }
         }
     }
 
@@ -100,10 +103,10 @@ impl LayerWeights {
 }
 
 /// Multiplies each of as many parts as there are factors.
-fn multiply(floats: &mut [f32], factors: &[f32]) {
+fn multiply(floats: &mut [f32], factors: &[f64]) {
     if let Some(part) = floats.len().checked_div(factors.len()).filter(|&part| part > 0) {
         for (part, factor) in floats.chunks_mut(part).zip(factors) {
-            part.iter_mut().for_each(|float| *float *= factor);
+            part.iter_mut().for_each(|float| *float = (f64::from(*float) * factor) as f32);
         }
     }
 }
@@ -165,6 +168,13 @@ mod tests {
             let is_near = |(found, expected): (&f32, &f32)| (found - expected).abs() <= expected.abs() * 1e-6;
             assert!(found.iter().zip(expected.iter()).all(is_near));
         }
+        let mut large = LayerWeights::InFile { floats: found, columns: None, factors: Vec::new() };
+        for by in [1e30, 1e30, 1e-30, 1e-30] {
+            large.scale(&[by; 512]);
+        }
+        assert!(
+            large.floats().unwrap().iter().zip(&floats).all(|(found, float)| (found - float).abs() <= float * 1e-6)
+        );
         assert_eq!(in_rows(&[1, 2, 3, 4, 5, 6], 3), [1, 4, 2, 5, 3, 6]);
     }
 

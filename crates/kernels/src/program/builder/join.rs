@@ -32,7 +32,7 @@ impl ProgramBuilder {
                     if found == between
                         && is_whole
                         && inputs.len() == 1
-                        && expansion::suits(&dense, self.shape(inputs[0]), shape) =>
+                        && expansion::suits(&dense, follower.window(), self.shape(inputs[0]), shape) =>
                 {
                     joined.push(Plan { work: Work::Expansion(dense, follower, between.tensor), inputs, output });
                 }
@@ -57,9 +57,13 @@ impl ProgramBuilder {
         let (order, picture) = (*order, *picture);
         let is_read =
             rest.iter().flat_map(|plan| &plan.inputs).chain([&output]).any(|view| view.tensor == picture.tensor);
-        let reads_it = matches!(&reader.work,
-            Work::Convolution(packed) | Work::Expansion(packed, ..) if packed.is_planar);
-        if is_read || !reads_it || reader.inputs != [picture] {
+        let (packed, rows) = match &reader.work {
+            Work::Convolution(packed) => (packed, self.shape(reader.output).height),
+            Work::Expansion(packed, _, between) => (packed, self.tensors[*between].layout.shape.height),
+            _ => return,
+        };
+        let suits = packed.is_planar && picture::suits(&packed.window, &self.tensors[picture.tensor].layout, rows);
+        if is_read || !suits || reader.inputs != [picture] {
             return;
         }
         self.plans.remove(0);

@@ -42,7 +42,7 @@ pub(super) fn planned(
         Work::Picture(order, picture, packed) => {
             let height = output.shape().height;
             let rows = PictureRows::new(order, packed.window, &layouts[picture], height, scratch[0]);
-            let strips = PictureStrips::new(rows, height);
+            let strips = PictureStrips::new(rows, height, scratch[1]);
             Box::new(ConvolutionStep::new(packed, Source::Picture(strips), output, None, (scratch[1], set))?)
         }
         Work::PictureExpansion(order, picture, dense, filter, between) => {
