@@ -214,6 +214,7 @@ fn functions_that_misbehave_are_named_and_limited_while_the_classifier_goes_on()
             && is("greedy", &|f| f.out_of_memory == 1 && f.failed == 1)
             && is("slow", &|f| f.timed_out == 1 && f.failed == 1)
             && is("floods", &|f| f.state == FunctionState::Running)
+            && ["forks", "floods", "stubborn"].iter().all(|name| is(name, &|f| !f.workers.is_empty()))
     });
     let why = |name: &str| of(&status, name).unwrap().last_error.clone().unwrap();
     assert!(why("crashes").contains("exited with code 3"), "{}", why("crashes"));

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The kernels' tests where memory is watched: all of them, on every instruction set of the machine, under the address
 # sanitizer; those with little arithmetic under Miri, which interprets the portable kernels and knows undefined behaviour
-# that no machine shows. Two minutes for the first, ten for the second.
+# that no machine shows. Three minutes for the first, ten for the second.
 #
 #     crates/kernels/tests/memory.sh [address|miri]
 #
@@ -24,7 +24,7 @@ fi
 if [ "$what" != address ]; then
     if cargo +nightly miri --version >/dev/null 2>&1; then
         MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR="$target" cargo +nightly miri test -p margay-kernels --tests -- \
-            plans:: pooling:: pointwise::a_ pointwise::channels pointwise::tensors threads:: bounds:: arena:: \
+            plans:: pooling:: pointwise::a_ pointwise::channels pointwise::tensors threads:: bounds:: arena:: share:: floats:: strips:: \
             convolution::a_residual
     elif [ "${MARGAY_TEST_REQUIRE:-}" = 1 ]; then
         echo "Miri is absent, and MARGAY_TEST_REQUIRE is 1" >&2
