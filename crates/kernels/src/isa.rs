@@ -65,7 +65,7 @@ pub(crate) fn second_cache() -> usize {
 }
 
 /// Leaf `8000_0006h` of CPUID, which is the same in AMD's and Intel's manuals.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 fn ask_for_second_cache() -> Option<usize> {
     use std::arch::x86_64::__cpuid;
     let (leaves, leaf) = (0x8000_0000, 0x8000_0006);
@@ -76,7 +76,7 @@ fn ask_for_second_cache() -> Option<usize> {
     (kilobytes > 0).then_some(kilobytes << 10)
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
 fn ask_for_second_cache() -> Option<usize> {
     None
 }

@@ -143,7 +143,9 @@ mod tests {
     fn every_piece_is_done_once_by_any_number_of_threads() {
         for threads in 1..=4 {
             let (mut team, shares) = (Threads::new(threads), Shares::new(2, threads));
-            for (turn, items) in [0, 1, 2, 3, 7, 64, 1000].into_iter().cycle().take(700).enumerate() {
+            for (turn, items) in
+                [0, 1, 2, 3, 7, 64, 1000].into_iter().cycle().take(if cfg!(miri) { 14 } else { 700 }).enumerate()
+            {
                 let done: [Vec<AtomicUsize>; 2] =
                     [items, items / 2].map(|count| (0..count).map(|_| AtomicUsize::new(0)).collect());
                 team.run(&|number, _| {
@@ -159,6 +161,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "three million pieces")]
     fn more_pieces_than_a_word_tells_apart_are_all_done() {
         let (shares, items) = (Shares::new(1, 2), 3 * MOST + 1);
         let mut done = vec![0_u8; items];
