@@ -6,7 +6,8 @@
     benches/peers/engines.py [--rounds 30] [--threads 1,2] [--clock wall|processor] [--networks resnet18,…] [--hide avx512|amx]
 
 Every runtime is a process of its own that holds the model; in each round each of them runs for some 40 ms, one after the
-other in an order that is drawn anew, when the threads of the one before have come to rest. Compared are the medians of a round, pairwise within the round: the ratio of the
+other in an order that is drawn anew, when the threads of the one before have come to rest. Compared are the medians of a
+round, pairwise within the round: the ratio of the
 compiled engine's time to the fastest peer's, with the interval that holds 95 % of the medians of resampled rounds. With
 `--clock processor`, for a busy machine, the least time that one run spent on the processor stands for the round: only for
 one thread, since threads that wait spin. A third table has the time from an empty process to the first scores, imports
@@ -177,7 +178,7 @@ def reference(arguments, file, threads):
 
 
 def wait_for_rest(runtimes):
-    """Until no runtime is at work: some let their threads spin for 200 ms after a run, on the next one's processor."""
+    """Until no runtime is at work: some let their threads spin after a run (ONNX Runtime 40 ms), on the next one's processor."""
     before = None
     for _ in range(100):
         now = [runtime.on_processor() for runtime in runtimes]
