@@ -15,6 +15,8 @@ pub enum ByteIsa {
     Avx512Vnni,
     /// The same with VBMI (x86_64).
     Avx512Vbmi,
+    /// The same with a matrix unit (x86_64): AMX.
+    Amx,
     /// 128-bit vectors of 64-bit Arm, present on all of it.
     Neon,
     /// 128-bit vectors with dot products (Arm v8.2 on).
@@ -31,6 +33,9 @@ impl ByteIsa {
             use std::arch::is_x86_feature_detected as has;
             let has_avx512 = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
             if has_avx512 && has!("avx512vnni") && has!("fma") {
+                if has!("avx512vbmi") && crate::kernel::bytes::amx::is_available() {
+                    found.push(Self::Amx);
+                }
                 if has!("avx512vbmi") {
                     found.push(Self::Avx512Vbmi);
                 }
@@ -69,6 +74,7 @@ impl fmt::Display for ByteIsa {
             Self::AvxVnni => "avx-vnni",
             Self::Avx512Vnni => "avx512-vnni",
             Self::Avx512Vbmi => "avx512-vbmi",
+            Self::Amx => "amx",
             Self::Neon => "neon",
             Self::NeonDot => "neon-dotprod",
         })

@@ -1,8 +1,11 @@
 //! The kernels of quantised networks, written over [`crate::block::Block`]; what holds for kernels of floats holds for
 //! these (`kernel.rs`).
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod amx;
 pub(crate) mod depthwise;
 pub(crate) mod interpreter;
+pub(crate) mod matrix;
 pub(crate) mod pairs;
 pub(crate) mod rows;
 pub(crate) mod set;

@@ -4,6 +4,7 @@ pub(crate) mod bands;
 pub(crate) mod convolution;
 pub(crate) mod depthwise;
 pub(crate) mod edges;
+pub(crate) mod matrix;
 pub(crate) mod pack;
 pub(crate) mod patches;
 pub(crate) mod rows;
@@ -20,6 +21,8 @@ use crate::kernel::bytes::set::ByteSet;
 use convolution::PackedBytes;
 use depthwise::{ByteDepthwiseStep, PackedByteDepthwise};
 use edges::{Arrival, DequantiseStep, PictureStep, QuantiseStep};
+use matrix::PackedMatrix;
+use matrix::step::MatrixStep;
 use patches::ByteWinogradStep;
 use rows::{ByteChannelStep, ByteMeanStep, BytePoolStep, ByteProductStep, ByteSumStep, TableStep};
 use tiled::ByteConvolutionStep;
@@ -43,6 +46,7 @@ pub(crate) enum ByteWork {
     Convolution(PackedBytes),
     Depthwise(PackedByteDepthwise),
     Winograd(PackedByteWinograd),
+    Matrix(PackedMatrix),
     Table(Box<[u8; 256]>),
     Sum { zeros: [i32; 2], joint: Joint },
     Product { zeros: [i32; 3], ratio: f32, limits: [u8; 2] },
@@ -58,6 +62,7 @@ impl ByteWork {
             Self::Quantise(_) => [false, true],
             Self::Dequantise(_) => [true, false],
             Self::Convolution(packed) => [true, !packed.writes_floats()],
+            Self::Matrix(packed) => [true, !packed.writes_floats()],
             _ => [true, true],
         }
     }
@@ -67,6 +72,7 @@ impl ByteWork {
         match self {
             Self::Convolution(packed) => packed.scratch(),
             Self::Winograd(packed) => packed.scratch(),
+            Self::Matrix(packed) => packed.scratch(),
             _ => 0,
         }
     }
@@ -77,6 +83,7 @@ impl ByteWork {
             Self::Convolution(packed) => packed.floats(),
             Self::Depthwise(packed) => packed.floats(),
             Self::Winograd(packed) => packed.floats(),
+            Self::Matrix(packed) => packed.floats(),
             _ => 0,
         }
     }
@@ -97,6 +104,7 @@ impl ByteWork {
             Self::Dequantise(as_bytes) => Box::new(DequantiseStep { input, output, as_bytes, set }),
             Self::Convolution(packed) => Box::new(ByteConvolutionStep::new(packed, input, output, second, scratch)?),
             Self::Winograd(packed) => Box::new(ByteWinogradStep::new(packed, [input, output], second, scratch)?),
+            Self::Matrix(packed) => Box::new(MatrixStep::new(packed, [input, output], second, scratch)),
             Self::Depthwise(packed) => Box::new(ByteDepthwiseStep::new(packed, input, output)?),
             Self::Table(table) => Box::new(TableStep { input, output, table, set }),
             Self::Sum { zeros, joint } => {

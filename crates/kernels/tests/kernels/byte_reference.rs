@@ -216,12 +216,13 @@ fn run(program: &mut Program, picture: &[u8]) -> Vec<f32> {
 }
 
 /// Every instruction set over bytes: the interpreter needs none.
-pub const ALL: [ByteIsa; 7] = [
+pub const ALL: [ByteIsa; 8] = [
     ByteIsa::Portable,
     ByteIsa::Avx2,
     ByteIsa::AvxVnni,
     ByteIsa::Avx512Vnni,
     ByteIsa::Avx512Vbmi,
+    ByteIsa::Amx,
     ByteIsa::Neon,
     ByteIsa::NeonDot,
 ];

@@ -5,6 +5,7 @@
 use std::sync::LazyLock;
 
 use super::depthwise::{ByteDepthwiseCall, COLUMNS, TAPS};
+use super::matrix::{self, MatrixSet};
 use super::pairs::{PAIR_STEP, PairSet};
 use super::rows::{dequantise, greatest, look_up, mean, pixels, product, quantise, sum};
 use super::set::ByteSet;
@@ -18,6 +19,7 @@ use crate::layout::LANES;
 
 /// The interpreter in place of an instruction set, with its sizes.
 pub(crate) fn set(isa: ByteIsa) -> &'static ByteSet {
+    static AMX: LazyLock<ByteSet> = LazyLock::new(|| of(ByteSet::of(ByteIsa::Amx), None));
     static VBMI: LazyLock<ByteSet> = LazyLock::new(|| of(ByteSet::of(ByteIsa::Avx512Vbmi), None));
     static VNNI: LazyLock<ByteSet> = LazyLock::new(|| of(ByteSet::of(ByteIsa::Avx512Vnni), None));
     static AVX_VNNI: LazyLock<ByteSet> = LazyLock::new(|| of(ByteSet::of(ByteIsa::AvxVnni), None));
@@ -28,6 +30,7 @@ pub(crate) fn set(isa: ByteIsa) -> &'static ByteSet {
     static NEON: LazyLock<ByteSet> = LazyLock::new(|| of(ByteSet::of(ByteIsa::Neon), None));
     static PORTABLE: LazyLock<ByteSet> = LazyLock::new(|| of(ByteSet::of(ByteIsa::Portable), None));
     match isa {
+        ByteIsa::Amx => &AMX,
         ByteIsa::Avx512Vbmi => &VBMI,
         ByteIsa::Avx512Vnni => &VNNI,
         ByteIsa::AvxVnni => &AVX_VNNI,
@@ -70,8 +73,18 @@ fn of_kind<K: Kind, const SIGNED: bool>(sizes: &ByteSet, narrow: Option<&'static
         mean: mean::<Asked, SIGNED>,
         narrow,
         pairs: sizes.pairs.map(pairs),
+        matrix: sizes.matrix.map(|_| &MATRIX),
     }
 }
+
+/// The interpreter in place of a matrix unit.
+static MATRIX: MatrixSet = MatrixSet {
+    gather: matrix::gather::<Asked>,
+    multiply: matrix::multiply,
+    finish: matrix::finish::<Checked<Unsigned>>,
+    enter: matrix::nothing,
+    leave: matrix::nothing,
+};
 
 /// The interpreter with the sizes of a set that multiplies in sixteen bits: there are two.
 fn pairs(sizes: &'static PairSet) -> &'static PairSet {

@@ -1,6 +1,7 @@
 //! The kernels of bytes of one instruction set, and which sizes there are: as `kernel/set.rs`.
 
 use super::depthwise::{ByteDepthwiseCall, ByteDepthwiseKernel, depthwise, depthwise_pairs};
+use super::matrix::MatrixSet;
 use super::pairs::PairSet;
 use super::rows::{
     ByteMeanCall, ByteMeanKernel, BytePoolCall, BytePoolKernel, ConvertCall, ConvertKernel, PixelsCall, PixelsKernel,
@@ -50,6 +51,8 @@ pub(crate) struct ByteSet {
     /// What multiplies in sixteen bits: by Winograd's method, and where `form` is [`Form::Words`] also otherwise; nothing
     /// where that is no faster.
     pub(crate) pairs: Option<&'static PairSet>,
+    /// What multiplies by a matrix unit, where there is one.
+    pub(crate) matrix: Option<&'static MatrixSet>,
 }
 
 impl ByteSet {
@@ -58,6 +61,8 @@ impl ByteSet {
     /// The kernels may be called on a machine that has the instruction set, such as those of [`ByteIsa::available`].
     pub(crate) fn of(isa: ByteIsa) -> &'static Self {
         match isa {
+            #[cfg(target_arch = "x86_64")]
+            ByteIsa::Amx => &amx::SET,
             #[cfg(target_arch = "x86_64")]
             ByteIsa::Avx512Vbmi => &avx512_vbmi::SET,
             #[cfg(target_arch = "x86_64")]
@@ -229,6 +234,7 @@ macro_rules! byte_set {
                 mean: mean_kernel,
                 narrow: $narrow,
                 pairs: $pairs,
+                matrix: None,
             };
         }
     };
@@ -287,6 +293,14 @@ mod avx512_vbmi {
 
     pub(super) static SET: ByteSet =
         ByteSet { depthwise: depthwise_of, depthwise_pairs: pairs_of, look_up: look_up_kernel, ..avx512_vnni::SET };
+}
+
+/// As with VBMI, but for what a matrix unit makes faster.
+#[cfg(target_arch = "x86_64")]
+mod amx {
+    use super::*;
+
+    pub(super) static SET: ByteSet = ByteSet { matrix: Some(&crate::kernel::bytes::amx::SET), ..avx512_vbmi::SET };
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -11,7 +11,7 @@ use crate::layout::{Element, Layout, MAX_PICTURE_CHANNELS, Shape};
 use crate::program::bytes::bands::Setting;
 use crate::program::bytes::convolution::{self, ByteConvolution, ByteFinish, Finishing};
 use crate::program::bytes::edges::{Arrival, ByteInput};
-use crate::program::bytes::{ByteWork, Quantised, depthwise, range, winograd};
+use crate::program::bytes::{ByteWork, Quantised, depthwise, matrix, range, winograd};
 use crate::program::window::Window;
 
 impl ProgramBuilder {
@@ -87,21 +87,34 @@ impl ProgramBuilder {
             Finishing::Bytes(range) if by_channel && !is_planar && depthwise::suits(&layer.window) => {
                 ByteWork::Depthwise(depthwise::pack(layer, input.channels, zero, range, (self.bytes, &mut self.shelf))?)
             }
-            finishing => match self.winograd(layer, [input, output], &finishing)? {
-                Some(kernels) => {
-                    let shapes = [input, output];
-                    ByteWork::Winograd(winograd::pack(layer, shapes, finishing, kernels, &mut self.shelf)?)
-                }
-                None => {
-                    let (inputs, outputs) = (input.channels, output.channels);
-                    let setting = Setting { inputs, outputs, zero, is_planar, pixels: output.pixels() };
-                    ByteWork::Convolution(convolution::pack(layer, setting, finishing, self.bytes, &mut self.shelf)?)
-                }
-            },
+            finishing => self.dense(layer, [input, output], zero, finishing)?,
         };
         self.spend(work.weights())?;
         self.pad(layer.input, layer.window.halo(input, output))?;
         self.push(Work::Bytes(work), inputs, layer.output)
+    }
+
+    /// A convolution that is none by channel, in the way that is fastest here.
+    fn dense(
+        &mut self,
+        layer: &ByteConvolution<'_>,
+        shapes: [Shape; 2],
+        zero: u8,
+        finishing: Finishing,
+    ) -> Result<ByteWork, PlanError> {
+        if let Some(kernels) = self.winograd(layer, shapes, &finishing)? {
+            return Ok(ByteWork::Winograd(winograd::pack(layer, shapes, finishing, kernels, &mut self.shelf)?));
+        }
+        let is_planar = self.tensors[layer.input.tensor].layout.is_planar;
+        if let Some(set) = self.bytes.matrix.filter(|_| !is_planar)
+            && let Some(strip) = matrix::suits(layer, shapes, &mut self.shelf)?
+        {
+            let packed = matrix::pack(layer, (shapes, zero), finishing, (set, strip), &mut self.shelf)?;
+            return Ok(ByteWork::Matrix(packed));
+        }
+        let [inputs, outputs] = shapes.map(|shape| shape.channels);
+        let setting = Setting { inputs, outputs, zero, is_planar, pixels: shapes[1].pixels() };
+        Ok(ByteWork::Convolution(convolution::pack(layer, setting, finishing, self.bytes, &mut self.shelf)?))
     }
 
     /// The kernels of Winograd's method, where a convolution can, may and should be computed by it.
