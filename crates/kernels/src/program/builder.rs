@@ -131,7 +131,7 @@ impl Work {
 
     /// Whether the step reads a planar tensor as it reads others.
     fn reads_planar(&self) -> bool {
-        matches!(self, Self::Convolution(_) | Self::Bytes(ByteWork::Convolution(_)))
+        matches!(self, Self::Convolution(_) | Self::Bytes(ByteWork::Convolution(_) | ByteWork::Matrix(_)))
     }
 }
 

@@ -106,10 +106,10 @@ impl ProgramBuilder {
             return Ok(ByteWork::Winograd(winograd::pack(layer, shapes, finishing, kernels, &mut self.shelf)?));
         }
         let is_planar = self.tensors[layer.input.tensor].layout.is_planar;
-        if let Some(set) = self.bytes.matrix.filter(|_| !is_planar)
-            && let Some(strip) = matrix::suits(layer, shapes, &mut self.shelf)?
+        if let Some(set) = self.bytes.matrix
+            && let Some(strip) = matrix::suits(layer, (shapes, is_planar), &mut self.shelf)?
         {
-            let packed = matrix::pack(layer, (shapes, zero), finishing, (set, strip), &mut self.shelf)?;
+            let packed = matrix::pack(layer, (shapes, is_planar, zero), finishing, (set, strip), &mut self.shelf)?;
             return Ok(ByteWork::Matrix(packed));
         }
         let [inputs, outputs] = shapes.map(|shape| shape.channels);

@@ -26,6 +26,8 @@ pub(crate) struct PackedMatrix {
     pub(crate) strip: Strip,
     /// Channel blocks of the input and of the output.
     blocks: [usize; 2],
+    /// Whether the input is a picture.
+    is_picture: bool,
     /// For each two blocks of the output, for each place, [`TILE`] bytes for each block.
     weights: Weights,
     bias: Vec<i32>,
@@ -67,11 +69,16 @@ const SUMS: usize = SIDE * SIDE * ROWS * LANES;
 /// the shelf, or was by an earlier start.
 pub(crate) fn suits(
     layer: &ByteConvolution<'_>,
-    [input, output]: [Shape; 2],
+    ([input, output], is_picture): ([Shape; 2], bool),
     shelf: &mut Shelf,
 ) -> Result<Option<Strip>, PlanError> {
-    let suits = layer.groups == 1 && input.channels >= CHANNELS && output.channels >= LANES && output.pixels() >= ROWS;
-    let strip = if suits { Strip::new(&layer.window, input, output) } else { None };
+    let suits = layer.groups == 1 && output.channels >= LANES && output.pixels() >= ROWS;
+    let strip = match is_picture {
+        _ if !suits => None,
+        true => Strip::of_picture(&layer.window, output),
+        false if input.channels < CHANNELS => None,
+        false => Strip::of_blocks(&layer.window, input, output),
+    };
     let Some(strip) = strip else { return Ok(None) };
     if let Some(noted) = shelf.take_numbers(1)? {
         return match noted[0] {
@@ -93,43 +100,42 @@ fn filters<'a>(layer: &ByteConvolution<'a>, input: Shape, output: Shape) -> Filt
 /// Packs the weights of a convolution whose input's zero is this unsigned byte.
 pub(crate) fn pack(
     layer: &ByteConvolution<'_>,
-    ([input, output], zero): ([Shape; 2], u8),
+    ([input, output], is_picture, zero): ([Shape; 2], bool, u8),
     finishing: Finishing,
     (set, strip): (&'static MatrixSet, Strip),
     shelf: &mut Shelf,
 ) -> Result<PackedMatrix, PlanError> {
     let filters = filters(layer, input, output);
-    let blocks = [input, output].map(|shape| shape.channels.div_ceil(LANES));
+    let blocks = [if is_picture { 1 } else { input.channels.div_ceil(LANES) }, output.channels.div_ceil(LANES)];
     let bytes = strip.places.len().saturating_mul(blocks[1] * TILE);
     let (bias, weights) = match (shelf.take_numbers(blocks[1] * LANES)?, shelf.take(Bytes::check(bytes)?)?) {
         (Some(bias), Some(weights)) => (bias, weights),
         _ => {
             let bias = biased(CONVOLUTION, &filters, layer.bias, i32::from(zero), layer.factors)?;
             shelf.put_numbers(&bias);
-            (bias, shelf.put(fill(&filters, &strip, blocks[1])?.into_floats()))
+            (bias, shelf.put(fill(&filters, &strip, (blocks[1], is_picture))?.into_floats()))
         }
     };
     let mut factors = Floats::zeroed(blocks[1] * LANES);
     factors.as_mut_slice()[..output.channels].copy_from_slice(layer.factors);
-    Ok(PackedMatrix { strip, blocks, weights, bias, factors, finishing, set })
+    Ok(PackedMatrix { strip, blocks, is_picture, weights, bias, factors, finishing, set })
 }
 
 /// The weights in the order in which they are multiplied: of each product, for each four input channels, those of each
 /// output channel.
-fn fill(filters: &Filters<'_>, strip: &Strip, blocks: usize) -> Result<Bytes, PlanError> {
-    let (taps, places) = (filters.window.kernel[0] * filters.window.kernel[1], strip.places.len());
+fn fill(filters: &Filters<'_>, strip: &Strip, (blocks, is_picture): (usize, bool)) -> Result<Bytes, PlanError> {
+    let ([rows, columns], places) = (filters.window.kernel, strip.places.len());
     let mut bytes = Bytes::zeroed(places * blocks * TILE)?;
     let packed = bytes.as_mut_slice();
-    for (filter, weights) in filters.weights.chunks_exact(taps).enumerate() {
+    for (filter, weights) in filters.weights.chunks_exact(rows * columns).enumerate() {
         let (output, channel) = (filter / filters.of_group, filter % filters.of_group);
         let (block, lane) = (output / LANES, output % LANES);
         let first = block / SIDE * SIDE;
         let of_band = (blocks - first).min(SIDE);
-        let within = channel % DEPTH / 4 * DEPTH + lane * 4 + channel % 4;
         for (tap, &weight) in weights.iter().enumerate() {
-            let place = channel / DEPTH * taps + tap;
+            let (place, byte) = strip.product(channel, [tap / columns, tap % columns], is_picture);
             let tile = first * places + place * of_band + (block - first);
-            packed[tile * TILE + within] = (weight as i8).cast_unsigned();
+            packed[tile * TILE + byte / 4 * DEPTH + lane * 4 + byte % 4] = (weight as i8).cast_unsigned();
         }
     }
     Ok(bytes)

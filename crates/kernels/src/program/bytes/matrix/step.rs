@@ -1,11 +1,11 @@
 //! A convolution by a matrix unit, with every offset settled.
 
-use super::strip::Phase;
+use super::strip::Part;
 use super::{PackedMatrix, STEP, SUMS};
 use crate::bounds::{Touched, placed};
 use crate::error::PlanError;
 use crate::kernel::bytes::matrix::{DEPTH, End, FinishCall, GatherCall, MatrixCall, ROWS, SIDE, TILE};
-use crate::layout::LANES;
+use crate::layout::{LANES, SLACK};
 use crate::program::bytes::convolution::{CACHED_BYTES, Finishing};
 use crate::program::region::Region;
 use crate::program::share::PIECES;
@@ -28,9 +28,6 @@ pub(crate) struct MatrixStep {
     strips: Vec<(usize, usize)>,
 }
 
-/// Bytes from a pixel of a block to the next.
-const PIXEL: usize = LANES;
-
 impl MatrixStep {
     pub(crate) fn new(
         packed: PackedMatrix,
@@ -44,38 +41,31 @@ impl MatrixStep {
         Self { packed, input, output, residual, scratch, strips }
     }
 
-    /// Where a row of a phase begins in the input's first block; `None` beyond the halo.
-    fn row(&self, first: usize, phase: &Phase, row: usize) -> Option<usize> {
+    /// Where a part of a gathered pixel comes from: the first of a row of its plane. `None` beyond the halo.
+    fn source(&self, first: usize, part: &Part, row: usize) -> Option<usize> {
         let (window, layout) = (&self.packed.strip.window, &self.input.layout);
         let begin = self.input.window(first * window.stride[0], 0, window.padding[0], window.padding[1])?;
-        let row = row * window.stride[0] + phase.first[0];
-        Some(begin + row * layout.row() + phase.first[1] * layout.pixel())
+        let row = row * window.stride[0] + part.at[0];
+        Some(begin + part.block * layout.block() + row * layout.row() + part.at[1] * layout.pixel())
     }
 
     /// Gathers what a strip's windows see.
     ///
     /// # Safety
     /// As for [`Step::run`].
-    unsafe fn gather(&self, worker: &Worker<'_>, (first, rows): (usize, usize), planes: usize) {
+    unsafe fn gather(&self, worker: &Worker<'_>, (first, rows): (usize, usize), pixels: usize) {
         let strip = &self.packed.strip;
-        for (number, phase) in strip.phases.iter().enumerate() {
-            for (depth, row) in
-                (0..strip.depths).flat_map(|depth| (0..rows + phase.more[0]).map(move |row| (depth, row)))
-            {
-                let Some(from) = self.row(first, phase, row) else { continue };
-                let block = |block: usize| {
-                    let block = (depth * DEPTH / LANES + block).min(self.packed.blocks[0] - 1);
-                    // SAFETY: check() has proven every place that the kernel reaches.
-                    unsafe { worker.at(from + block * self.input.layout.block()).cast_const().cast() }
-                };
-                let to = (strip.first(number, depth) + row * strip.pitch) * DEPTH;
-                // SAFETY: as above; the scratch memory is this thread's.
+        for (number, plane) in strip.planes.iter().enumerate() {
+            for row in 0..rows + plane.more[0] {
+                let sources = plane.parts.map(|part| self.source(first, &part, row).unwrap_or(self.input.first));
+                let to = (number * strip.plane + row * strip.pitch) * DEPTH;
+                // SAFETY: check() has proven every place that the kernel reaches; the scratch memory is this thread's.
                 unsafe {
                     (self.packed.set.gather)(&GatherCall {
-                        inputs: [block(0), block(1), block(2), block(3)],
-                        pixels: strip.columns + phase.more[1],
-                        step: strip.window.stride[1] * PIXEL,
-                        output: worker.at(planes).cast::<u8>().add(to),
+                        inputs: sources.map(|source| worker.at(source).cast_const().cast()),
+                        pixels: strip.columns + plane.more[1],
+                        step: strip.window.stride[1] * self.input.layout.pixel() * size_of::<f32>(),
+                        output: worker.at(pixels).cast::<u8>().add(to),
                     });
                 }
             }
@@ -158,25 +148,23 @@ impl MatrixStep {
         }
     }
 
-    /// Proves that what is gathered is the input's.
+    /// Proves that what is gathered is the input's, or lies in the slack behind a picture.
     fn check_gathering(&self) -> Result<(), PlanError> {
         let (strip, layout) = (&self.packed.strip, &self.input.layout);
-        let last = (self.input.blocks() - 1) * layout.block();
         for &(first, rows) in &self.strips {
             proven(rows <= strip.rows, STEP, "rows of a strip")?;
-            for (number, phase) in strip.phases.iter().enumerate() {
-                let refuse = PlanError::Extent { step: STEP, access: "before the halo" };
-                let from = self.row(first, phase, 0).ok_or(refuse)?;
-                let below = (rows + phase.more[0] - 1) * strip.window.stride[0] * layout.row();
-                let pixels = strip.columns + phase.more[1];
-                let row = (pixels - 1) * strip.window.stride[1] * layout.pixel() + layout.pixel();
-                proven(self.input.holds(from, from + last + below + row), STEP, "input")?;
-                let end = (rows + phase.more[0] - 1) * strip.pitch + pixels;
-                proven(
-                    end <= strip.plane && strip.first(number, 0) + strip.plane <= strip.bytes() / DEPTH,
-                    STEP,
-                    "planes",
-                )?;
+            for plane in &strip.planes {
+                let pixels = strip.columns + plane.more[1];
+                let row = (pixels - 1) * strip.window.stride[1] * layout.pixel() + LANES / size_of::<f32>();
+                for part in &plane.parts {
+                    let [from, last] = [0, rows + plane.more[0] - 1].map(|row| self.source(first, part, row));
+                    let (Some(from), Some(last)) = (from, last) else {
+                        return Err(PlanError::Extent { step: STEP, access: "before the halo" });
+                    };
+                    let slack = if layout.is_planar { SLACK } else { 0 };
+                    proven(self.input.holds_but_for(from, last + row, slack), STEP, "input")?;
+                }
+                proven((rows + plane.more[0] - 1) * strip.pitch + pixels <= strip.plane, STEP, "planes")?;
             }
         }
         Ok(())
@@ -186,7 +174,8 @@ impl MatrixStep {
 impl Step for MatrixStep {
     fn check(&self) -> Result<(), PlanError> {
         let PackedMatrix { strip, blocks, weights, bias, factors, finishing, .. } = &self.packed;
-        proven(self.input.layout.is_bytes() && !self.input.layout.is_planar, STEP, "the input's elements")?;
+        proven(self.input.layout.is_bytes(), STEP, "the input's elements")?;
+        proven(self.input.layout.is_planar == self.packed.is_picture, STEP, "the kind of input")?;
         proven(self.output.layout.is_bytes() != self.packed.writes_floats(), STEP, "the output's elements")?;
         proven(!self.output.layout.is_planar && self.output.shape().width == strip.columns, STEP, "output")?;
         proven(*blocks == [self.input.blocks(), self.output.blocks()], STEP, "blocks")?;

@@ -1,15 +1,18 @@
 //! How the pixels that some rows of an output see are gathered, so that every element of a window finds them side by side.
 
 use crate::kernel::bytes::matrix::{DEPTH, ROWS};
-use crate::layout::Shape;
+use crate::layout::{LANES, MAX_PICTURE_CHANNELS, Shape};
 use crate::program::window::Window;
 
 /// Bytes of gathered pixels that stay in the second cache beside the weights.
 const STRIP_BYTES: usize = 256 << 10;
 
-/// Gathered pixels as planes: one for every [`DEPTH`] channels of every *phase*, the pixels whose rows and columns leave the
-/// same rest when divided by the window's stride. What an element of the window sees of neighbouring outputs are neighbours in
-/// a plane; so are, behind a gap, those of the next row, which makes a strip one row of outputs.
+/// Gathered pixels as planes, whose pixels are [`DEPTH`] bytes.
+///
+/// Of a tensor in blocks there is one for every [`DEPTH`] channels of every *phase*: the pixels whose rows and columns leave
+/// the same rest when divided by the window's stride. What an element of the window sees of neighbouring outputs are
+/// neighbours in a plane; so are, behind a gap, those of the next row, which makes a strip one row of outputs. Of a picture
+/// there is one for every few rows of the window: for each output what they see, side by side.
 #[derive(Debug)]
 pub(crate) struct Strip {
     pub(crate) window: Window,
@@ -18,77 +21,103 @@ pub(crate) struct Strip {
     pub(crate) columns: usize,
     /// Pixels from a row of the output, or of a plane, to the next.
     pub(crate) pitch: usize,
-    pub(crate) phases: Vec<Phase>,
-    /// Groups of [`DEPTH`] input channels.
-    pub(crate) depths: usize,
+    pub(crate) planes: Vec<Plane>,
     /// Pixels of a plane.
     pub(crate) plane: usize,
-    /// Bytes from the first gathered pixel to the one that an element of the window sees first: for each group of channels,
-    /// for each element. Those of the last pixels of a strip lie inside, too, though the strip may end between tiles.
+    /// For each product, the bytes from the first gathered pixel to the one that the strip's first output sees. Those of the
+    /// last pixels of a strip lie inside, too, though the strip may end between tiles.
     pub(crate) places: Vec<u32>,
 }
 
-/// A phase: the first row and column of the window that sees it, counted from the window's own, and how many rows and columns
-/// of a plane are seen besides those of the output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Phase {
-    pub(crate) first: [usize; 2],
+/// Where the pixels of a plane come from, and how many rows and columns of it are seen besides those of the output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plane {
+    pub(crate) parts: [Part; PARTS],
     pub(crate) more: [usize; 2],
 }
 
+/// Parts of a gathered pixel.
+pub(crate) const PARTS: usize = DEPTH / LANES;
+
+/// Sixteen bytes of a gathered pixel: the block, and row and column from the first that the window sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) block: usize,
+    pub(crate) at: [usize; 2],
+}
+
 impl Strip {
-    /// `None` where not even a row's pixels are few.
-    pub(crate) fn new(window: &Window, input: Shape, output: Shape) -> Option<Self> {
-        let phases = phases(window);
+    /// Of a tensor in blocks. `None` where not even a row's pixels are few.
+    pub(crate) fn of_blocks(window: &Window, input: Shape, output: Shape) -> Option<Self> {
+        let (phases, blocks) = (phases(window), input.channels.div_ceil(LANES));
         let more = [0, 1].map(|axis| phases.iter().map(|phase| phase.more[axis]).max().unwrap_or(0));
+        let depths = blocks.div_ceil(PARTS);
+        let planes = phases.iter().flat_map(|phase| {
+            (0..depths).map(|depth| {
+                // Where there is no block any other's bytes will do: their weights are zeros.
+                let part = |part: usize| Part { block: (depth * PARTS + part).min(blocks - 1), at: phase.first };
+                Plane { parts: std::array::from_fn(part), more: phase.more }
+            })
+        });
         let pitch = output.width + more[1] - shared(window, input, output, more[1]);
-        let depths = input.channels.div_ceil(DEPTH);
-        // Past what the last tile reads, and past the last row.
-        let plane = |rows: usize| (rows + more[0]) * pitch + more[1] + ROWS;
-        let bytes = |rows: usize| plane(rows).saturating_mul(phases.len() * depths * DEPTH);
-        let rows = (1..=output.height).take_while(|&rows| bytes(rows) <= STRIP_BYTES).last()?;
-        // Strips of one length.
-        let rows = output.height.div_ceil(output.height.div_ceil(rows));
-        let mut strip = Self {
-            window: *window,
-            rows,
-            columns: output.width,
-            pitch,
-            depths,
-            plane: plane(rows),
-            places: Vec::new(),
-            phases,
-        };
-        strip.places = strip.found_places();
+        let mut strip = Self::fitting(window, output, pitch, (planes.collect(), more))?;
+        let Window { kernel: [rows, columns], stride, dilation, .. } = *window;
+        let elements = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
+        let seen = elements.map(|(row, column)| {
+            let at = [row * dilation[0], column * dilation[1]];
+            let first = [at[0] % stride[0], at[1] % stride[1]];
+            let phase = phases.iter().position(|phase| phase.first == first).unwrap_or(0);
+            (phase * depths, at[0] / stride[0] * pitch + at[1] / stride[1])
+        });
+        let seen: Vec<(usize, usize)> = seen.collect();
+        let places = (0..depths).flat_map(|depth| seen.iter().map(move |&(plane, pixel)| (plane + depth, pixel)));
+        strip.places = places.map(|(plane, pixel)| ((plane * strip.plane + pixel) * DEPTH) as u32).collect();
         Some(strip)
     }
 
-    fn found_places(&self) -> Vec<u32> {
-        let Window { kernel: [rows, columns], stride, dilation, .. } = self.window;
-        let element = |row: usize, column: usize| {
-            let at = [row * dilation[0], column * dilation[1]];
-            let first = [at[0] % stride[0], at[1] % stride[1]];
-            let phase = self.phases.iter().position(|phase| phase.first == first).unwrap_or(0);
-            (phase, at[0] / stride[0] * self.pitch + at[1] / stride[1])
-        };
-        let places = (0..self.depths).flat_map(|depth| {
-            let elements = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
-            elements.map(move |(row, column)| {
-                let (phase, pixel) = element(row, column);
-                ((self.first(phase, depth) + pixel) * DEPTH) as u32
-            })
+    /// Of a picture, whose pixels are four bytes. `None` where a row of the window is long, or has gaps.
+    pub(crate) fn of_picture(window: &Window, output: Shape) -> Option<Self> {
+        let of_row = of_row(window).filter(|_| window.dilation[1] == 1)?;
+        let rows = window.kernel[0];
+        let planes = (0..rows).step_by(PARTS / of_row).map(|first| {
+            // Behind the last row any other's bytes will do: their weights are zeros.
+            let row = |part: usize| (first + part / of_row).min(rows - 1) * window.dilation[0];
+            let part = |part: usize| Part { block: 0, at: [row(part), part % of_row * PICTURE_PIXELS] };
+            Plane { parts: std::array::from_fn(part), more: [0, 0] }
         });
-        places.collect()
+        let mut strip = Self::fitting(window, output, output.width, (planes.collect(), [0, 0]))?;
+        strip.places = (0..strip.planes.len()).map(|plane| (plane * strip.plane * DEPTH) as u32).collect();
+        Some(strip)
     }
 
-    /// The first pixel of a plane.
-    pub(crate) fn first(&self, phase: usize, depth: usize) -> usize {
-        (phase * self.depths + depth) * self.plane
+    /// Of as many rows as fit, without its places.
+    fn fitting(window: &Window, output: Shape, pitch: usize, (planes, more): (Vec<Plane>, [usize; 2])) -> Option<Self> {
+        // Past what the last tile reads, and past the last row.
+        let plane = |rows: usize| (rows + more[0]) * pitch + more[1] + ROWS;
+        let bytes = |rows: usize| plane(rows).saturating_mul(planes.len() * DEPTH);
+        let rows = (1..=output.height).take_while(|&rows| bytes(rows) <= STRIP_BYTES).last()?;
+        // Strips of one length.
+        let rows = output.height.div_ceil(output.height.div_ceil(rows));
+        let (columns, plane) = (output.width, plane(rows));
+        Some(Self { window: *window, rows, columns, pitch, planes, plane, places: Vec::new() })
+    }
+
+    /// The product that multiplies a channel of an element of the window by its weight, and the byte of a gathered pixel.
+    pub(crate) fn product(&self, channel: usize, [row, column]: [usize; 2], is_picture: bool) -> (usize, usize) {
+        let [rows, columns] = self.window.kernel;
+        match of_row(&self.window).filter(|_| is_picture) {
+            Some(of_row) => {
+                let at_once = PARTS / of_row;
+                let byte = (row % at_once * of_row * PICTURE_PIXELS + column) * MAX_PICTURE_CHANNELS + channel;
+                (row / at_once, byte)
+            }
+            None => (channel / DEPTH * rows * columns + row * columns + column, channel % DEPTH),
+        }
     }
 
     /// Bytes of all planes.
     pub(crate) fn bytes(&self) -> usize {
-        self.phases.len() * self.depths * self.plane * DEPTH
+        self.planes.len() * self.plane * DEPTH
     }
 
     /// Pixels of so many rows of the output, the gaps between them included.
@@ -106,6 +135,22 @@ impl Strip {
             (first < last).then(|| (first, [row, first - row * self.pitch], last - first))
         })
     }
+}
+
+/// Pixels of a picture in sixteen bytes.
+const PICTURE_PIXELS: usize = LANES / MAX_PICTURE_CHANNELS;
+
+/// Parts of a gathered pixel that a row of a window over a picture takes: as many as make a whole number of rows.
+fn of_row(window: &Window) -> Option<usize> {
+    [1, 2, 4].into_iter().find(|parts| window.kernel[1] <= parts * PICTURE_PIXELS)
+}
+
+/// A phase: the first row and column of the window that sees it, and how many rows and columns of a plane it sees besides
+/// those of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Phase {
+    first: [usize; 2],
+    more: [usize; 2],
 }
 
 /// The phases that a window sees.
@@ -144,36 +189,60 @@ mod tests {
         Shape { channels, height: side, width: side }
     }
 
-    #[test]
-    fn every_element_of_a_window_finds_the_pixels_that_it_sees() {
-        for (kernel, stride, padding, side) in [(3, 1, 1, 7), (3, 2, 1, 8), (1, 2, 0, 9), (5, 3, 2, 11), (1, 1, 0, 5)] {
-            let window = Window::square(kernel, stride, padding);
-            let (input, outputs) = (shape(70, side), (side + 2 * padding - kernel) / stride + 1);
-            let strip = Strip::new(&window, input, shape(16, outputs)).unwrap();
-            // Which pixel of the input each gathered one is, as row and column from the first of the window.
-            let mut gathered = vec![None; strip.bytes() / DEPTH];
-            for (phase, Phase { first, more }) in strip.phases.iter().enumerate() {
-                for depth in 0..strip.depths {
-                    for row in 0..strip.rows + more[0] {
-                        for column in 0..outputs + more[1] {
-                            let to = strip.first(phase, depth) + row * strip.pitch + column;
-                            let from = [row * stride + first[0], column * stride + first[1]];
-                            let is_halo = from[1] < padding || from[1] >= padding + side;
-                            gathered[to] = Some((depth, from, is_halo));
-                        }
-                    }
+    /// For each gathered pixel of a strip, the parts of the input that it is.
+    fn gathered(strip: &Strip) -> Vec<Option<[Part; PARTS]>> {
+        let (stride, mut found) = (strip.window.stride, vec![None; strip.bytes() / DEPTH]);
+        for (number, plane) in strip.planes.iter().enumerate() {
+            for row in 0..strip.rows + plane.more[0] {
+                for column in 0..strip.columns + plane.more[1] {
+                    let at = |part: Part| [row * stride[0] + part.at[0], column * stride[1] + part.at[1]];
+                    found[number * strip.plane + row * strip.pitch + column] =
+                        Some(plane.parts.map(|part| Part { at: at(part), ..part }));
                 }
             }
-            let last = strip.pixels(strip.rows).next_multiple_of(ROWS);
-            for (number, &place) in strip.places.iter().enumerate() {
-                let (depth, row, column) = (number / kernel / kernel, number / kernel % kernel, number % kernel);
-                let place = place as usize / DEPTH;
-                assert!(place + last <= gathered.len(), "a tile reads on");
-                for (y, x) in (0..strip.rows).flat_map(|y| (0..outputs).map(move |x| (y, x))) {
-                    let found = gathered[place + y * strip.pitch + x].unwrap();
-                    let seen = [y * stride + row, x * stride + column];
-                    let is_halo = seen[1] < padding || seen[1] >= padding + side;
-                    assert!(found == (depth, seen, false) || (found.0 == depth && found.2 && is_halo), "{found:?}");
+        }
+        found
+    }
+
+    #[test]
+    fn every_element_of_a_window_finds_what_it_sees() {
+        for (kernel, stride, padding, side) in
+            [(3, 1, 1, 7), (3, 2, 1, 8), (1, 2, 0, 9), (5, 3, 2, 11), (1, 1, 0, 5), (7, 2, 3, 20)]
+        {
+            let window = Window::square(kernel, stride, padding);
+            let outputs = (side + 2 * padding - kernel) / stride + 1;
+            let is_halo = |at: [usize; 2]| at[1] < padding || at[1] >= padding + side;
+            for is_picture in [false, true] {
+                let input = shape(if is_picture { 3 } else { 70 }, side);
+                let strip = match is_picture {
+                    true => Strip::of_picture(&window, shape(16, outputs)).unwrap(),
+                    false => Strip::of_blocks(&window, input, shape(16, outputs)).unwrap(),
+                };
+                let (gathered, last) = (gathered(&strip), strip.pixels(strip.rows).next_multiple_of(ROWS));
+                assert!(
+                    strip.places.iter().all(|&place| place as usize / DEPTH + last <= gathered.len()),
+                    "a tile reads on"
+                );
+                for (element, channel) in
+                    (0..kernel * kernel).flat_map(|element| [0, 1, 2, 69].map(|channel| (element, channel)))
+                {
+                    if channel >= input.channels {
+                        continue;
+                    }
+                    let element = [element / kernel, element % kernel];
+                    let (product, byte) = strip.product(channel, element, is_picture);
+                    let place = strip.places[product] as usize / DEPTH;
+                    for (y, x) in (0..strip.rows).flat_map(|y| (0..outputs).map(move |x| (y, x))) {
+                        let part = gathered[place + y * strip.pitch + x].unwrap()[byte / LANES];
+                        let seen = [y * stride + element[0], x * stride + element[1]];
+                        let (of_part, pixel, block) = match is_picture {
+                            true => (byte % 4, byte % LANES / 4, 0),
+                            false => (byte % LANES, 0, channel / LANES),
+                        };
+                        assert_eq!((part.block, of_part), (block, channel % LANES));
+                        let found = [part.at[0], part.at[1] + pixel];
+                        assert!(found == seen || (is_halo(found) && is_halo(seen)), "{found:?} {seen:?}");
+                    }
                 }
             }
         }
@@ -181,7 +250,7 @@ mod tests {
 
     #[test]
     fn parts_are_the_pixels_of_the_output() {
-        let strip = Strip::new(&Window::square(3, 1, 1), shape(64, 7), shape(16, 7)).unwrap();
+        let strip = Strip::of_blocks(&Window::square(3, 1, 1), shape(64, 7), shape(16, 7)).unwrap();
         assert_eq!((strip.rows, strip.pitch), (7, 8));
         let mut found = Vec::new();
         for from in (0..strip.pixels(7)).step_by(ROWS) {
@@ -195,8 +264,9 @@ mod tests {
 
     #[test]
     fn strips_of_large_pictures_are_short() {
-        let strip = Strip::new(&Window::square(3, 1, 1), shape(256, 56), shape(16, 56)).unwrap();
+        let strip = Strip::of_blocks(&Window::square(3, 1, 1), shape(256, 56), shape(16, 56)).unwrap();
         assert!(strip.bytes() <= STRIP_BYTES && strip.rows < 56, "{strip:?}");
-        assert!(Strip::new(&Window::square(1, 1, 0), shape(1 << 14, 56), shape(16, 56)).is_none());
+        assert!(Strip::of_picture(&Window::square(17, 1, 0), shape(16, 56)).is_none());
+        assert!(Strip::of_blocks(&Window::square(1, 1, 0), shape(1 << 14, 56), shape(16, 56)).is_none());
     }
 }
