@@ -35,7 +35,7 @@ use strips::{Action, Strip, strips};
 const STEP: &str = "expansion";
 
 /// Floats of the tensor between from which the two are one step: with less, it stays in the second cache by itself.
-const LEAST_FLOATS: usize = 150_000;
+const LEAST_FLOATS: usize = 75_000;
 
 /// Input channels up to which the dense convolution reads its input again for each band: more do not stay in the cache.
 const MOST_CHANNELS: usize = 64;
