@@ -3,6 +3,8 @@
 
 pub(crate) mod depthwise;
 pub(crate) mod interpreter;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod matrix;
 pub(crate) mod pairs;
 pub(crate) mod rows;
 pub(crate) mod set;

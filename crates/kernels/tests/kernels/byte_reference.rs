@@ -216,7 +216,7 @@ fn run(program: &mut Program, picture: &[u8]) -> Vec<f32> {
 }
 
 /// Every instruction set over bytes: the interpreter needs none.
-pub const ALL: [ByteIsa; 7] = [
+pub const ALL: [ByteIsa; 8] = [
     ByteIsa::Portable,
     ByteIsa::Avx2,
     ByteIsa::AvxVnni,
@@ -224,6 +224,7 @@ pub const ALL: [ByteIsa; 7] = [
     ByteIsa::Avx512Vbmi,
     ByteIsa::Neon,
     ByteIsa::NeonDot,
+    ByteIsa::NeonI8mm,
 ];
 
 /// What comes out, bit by bit.

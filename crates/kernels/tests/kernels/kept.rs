@@ -205,7 +205,7 @@ fn a_forged_note_of_how_bytes_were_packed_is_refused_or_harmless() {
 }
 
 /// What is packed by version 4 of packing (`program/shelf.rs`).
-const KNOWN: [(&str, u64); 11] = [
+const KNOWN: [(&str, u64); 12] = [
     ("portable", 0x45cc_4d39_a50a_0f1a),
     ("avx2", 0x71b8_510e_ec42_369a),
     ("avx512", 0x5b12_e856_bd02_40ee),
@@ -217,6 +217,7 @@ const KNOWN: [(&str, u64); 11] = [
     ("bytes, avx512-vbmi", 0x90a8_8234_92cd_ddb4),
     ("bytes, neon", 0x1644_53be_e41b_a281),
     ("bytes, neon-dotprod", 0xf57f_8120_cb5f_c0f0),
+    ("bytes, neon-i8mm", 0x45bd_06b3_c639_d554),
 ];
 
 /// FNV-1a.
@@ -233,7 +234,7 @@ fn whoever_changes_how_weights_are_packed_raises_the_version() {
         let bytes = &[ByteIsa::Avx2, ByteIsa::AvxVnni, ByteIsa::Avx512Vnni, ByteIsa::Avx512Vbmi];
         (&[Isa::Avx2, Isa::Avx512], bytes)
     } else if cfg!(target_arch = "aarch64") {
-        (&[Isa::Neon], &[ByteIsa::Neon, ByteIsa::NeonDot])
+        (&[Isa::Neon], &[ByteIsa::Neon, ByteIsa::NeonDot, ByteIsa::NeonI8mm])
     } else {
         (&[], &[])
     };
