@@ -199,7 +199,7 @@ impl<B: Pairs> Block for OfPairs<B> {
     }
 }
 
-/// The order of one block's weights for four input bytes, or two of sixteen bits.
+/// The order of one block's weights for four input bytes, two of sixteen bits, or eight bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// For each channel, four bytes.
@@ -214,26 +214,43 @@ pub(crate) enum Form {
     Words,
     /// For each channel, two of sixteen bits, for inputs of sixteen bits.
     Pairs,
+    /// For each channel, eight bytes, for two words of the input and two pixels at a time.
+    #[cfg_attr(not(target_arch = "aarch64"), allow(dead_code, reason = "i8mm's"))]
+    Eights,
 }
 
 impl Form {
-    /// Bytes of one block's weights for four input bytes.
+    /// Bytes of one block's weights for the input channels that are multiplied at once.
     pub(crate) const fn bytes(self) -> usize {
         match self {
             Self::Bytes | Self::SymmetricBytes | Self::NarrowBytes | Self::Pairs => 64,
-            Self::Words => 128,
+            Self::Words | Self::Eights => 128,
         }
     }
 
-    /// Input channels of one word: those that [`Block::dot`] multiplies at once.
+    /// Input channels of one word: those that [`Block::dot`] multiplies at once. Of [`Form::Eights`], of two words.
     pub(crate) const fn of_word(self) -> usize {
-        if matches!(self, Self::Pairs) { 2 } else { 4 }
+        match self {
+            Self::Pairs => 2,
+            Self::Eights => 8,
+            _ => 4,
+        }
+    }
+
+    /// Words of a pixel that are multiplied at once.
+    pub(crate) const fn words(self) -> usize {
+        if matches!(self, Self::Eights) { 2 } else { 1 }
+    }
+
+    /// Pixels that are multiplied at once: a tile of another number of them is as slow as one of the next multiple.
+    pub(crate) const fn pixels(self) -> usize {
+        if matches!(self, Self::Eights) { 2 } else { 1 }
     }
 
     /// Least and greatest weight.
     pub(crate) const fn limits(self) -> [i16; 2] {
         match self {
-            Self::Bytes | Self::NarrowBytes => [-128, 127],
+            Self::Bytes | Self::NarrowBytes | Self::Eights => [-128, 127],
             Self::SymmetricBytes => [-127, 127],
             Self::Words | Self::Pairs => [-255, 255],
         }
@@ -247,7 +264,8 @@ impl Form {
             && (self != Self::NarrowBytes || (is_narrow(four[0], four[1]) && is_narrow(four[2], four[3])))
     }
 
-    /// Puts the weights of a channel of a block for one word into their places: the first [`Self::of_word`] of four.
+    /// Puts the weights of a channel of a block for one word into their places: the first [`Self::of_word`] of four. Of
+    /// [`Form::Eights`], those for the second word are put in the same way four bytes further on.
     pub(crate) fn put(self, packed: &mut [u8], lane: usize, four: [i16; 4]) {
         let mut put = |place: usize, weight: i16| packed[place..place + 2].copy_from_slice(&weight.to_le_bytes());
         if self == Self::Words {
@@ -259,7 +277,8 @@ impl Form {
             put(lane * 4, four[0]);
             put(lane * 4 + 2, four[1]);
         } else {
-            let to = packed[lane * 4..lane * 4 + 4].iter_mut();
+            let first = lane * 4 * self.words();
+            let to = packed[first..first + 4].iter_mut();
             to.zip(four).for_each(|(byte, weight)| *byte = (weight as i8).cast_unsigned());
         }
     }

@@ -21,6 +21,8 @@ pub enum ByteIsa {
     Neon,
     /// 128-bit vectors with dot products (Arm v8.2 on).
     NeonDot,
+    /// The same with products of matrices (Arm v8.6 on, i8mm).
+    NeonI8mm,
 }
 
 impl ByteIsa {
@@ -50,7 +52,11 @@ impl ByteIsa {
         }
         #[cfg(target_arch = "aarch64")]
         {
-            if std::arch::is_aarch64_feature_detected!("dotprod") {
+            use std::arch::is_aarch64_feature_detected as has;
+            if has!("dotprod") {
+                if has!("i8mm") {
+                    found.push(Self::NeonI8mm);
+                }
                 found.push(Self::NeonDot);
             }
             found.push(Self::Neon);
@@ -77,6 +83,7 @@ impl fmt::Display for ByteIsa {
             Self::Amx => "amx",
             Self::Neon => "neon",
             Self::NeonDot => "neon-dotprod",
+            Self::NeonI8mm => "neon-i8mm",
         })
     }
 }

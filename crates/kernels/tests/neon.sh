@@ -4,7 +4,8 @@
 #   crates/kernels/tests/neon.sh
 #
 # Needs the target aarch64-unknown-linux-gnu, cargo-zigbuild, qemu-user-static and binutils-aarch64-linux-gnu; fetches glibc
-# for arm64 from Debian's mirror. MARGAY_TEST_EMULATED leaves out what has nothing to do with Arm's instructions, the portable
+# for arm64 from Debian's mirror. The processor has all that qemu knows, i8mm included (7.2 does).
+# MARGAY_TEST_EMULATED leaves out what has nothing to do with Arm's instructions, the portable
 # kernels, and the interpreter of the largest networks, which emulation would have take minutes. One test at a time, since each
 # has two threads that wait for each other by spinning: on fewer processors than threads that spin, every meeting would take a
 # time slice.
@@ -25,4 +26,4 @@ program=$(cargo zigbuild --locked --tests -p margay-kernels --test kernels --tar
     --message-format=json-render-diagnostics | sed -n 's/.*"executable":"\([^"]*\/kernels-[^"]*\)".*/\1/p' | tail -n 1)
 # The program looks at its own machine code, by a disassembler of the machine that emulates.
 MARGAY_TEST_OBJDUMP=aarch64-linux-gnu-objdump MARGAY_TEST_EMULATED=1 MARGAY_TEST_REQUIRE=1 \
-    timeout "${MARGAY_VM_TIMEOUT:-900}" qemu-aarch64-static -L "$work/system" "$program" --test-threads=1
+    timeout "${MARGAY_VM_TIMEOUT:-900}" qemu-aarch64-static -cpu max -L "$work/system" "$program" --test-threads=1

@@ -106,7 +106,8 @@ impl<K: Kind> Block for Checked<K> {
                     let pairs: [[[u8; 2]; 2]; 16] = Asked::read(from.cast());
                     pairs.map(|[a, b]| [of_two(a), of_two(b), 0, 0])
                 }
-                Form::Bytes | Form::SymmetricBytes | Form::NarrowBytes => {
+                // Eights are read by the tile itself.
+                Form::Bytes | Form::SymmetricBytes | Form::NarrowBytes | Form::Eights => {
                     let fours: [[u8; 4]; 16] = Asked::read(from.cast());
                     fours.map(|four| four.map(|byte| i32::from(byte.cast_signed())))
                 }

@@ -8,6 +8,8 @@ use super::{Block, Form, Joint, Range};
 use crate::kernel::bytes::rows::TableCall;
 use crate::layout::LANES;
 
+pub(crate) mod two_pixels;
+
 /// Four registers, of four channels each.
 type Four = [int32x4_t; 4];
 /// A row of bytes by a table, sixteen at a time.
@@ -59,7 +61,13 @@ unsafe fn transposed(from: *const u8) -> Bytes {
 #[inline(always)]
 unsafe fn scaled_quarter(sums: int32x4_t, factors: *const f32) -> int32x4_t {
     // SAFETY: four factors stand behind the pointer.
-    unsafe { vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sums), vld1q_f32(factors))) }
+    unsafe { scaled_by(sums, vld1q_f32(factors)) }
+}
+
+#[inline(always)]
+unsafe fn scaled_by(sums: int32x4_t, factors: float32x4_t) -> int32x4_t {
+    // SAFETY: NEON is present on all of 64-bit Arm.
+    unsafe { vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sums), factors)) }
 }
 
 #[inline(always)]
@@ -77,11 +85,10 @@ unsafe fn joined_quarter(numbers: int32x4_t, joint: &Joint, with: int16x4_t) -> 
 }
 
 #[inline(always)]
-unsafe fn joined(numbers: Four, joint: &Joint, with: *const u8) -> Four {
+unsafe fn joined(numbers: Four, joint: &Joint, bytes: int8x16_t) -> Four {
     let [a, b, c, d] = numbers;
-    // SAFETY: sixteen bytes stand behind the pointer.
+    // SAFETY: NEON is present on all of 64-bit Arm.
     unsafe {
-        let bytes = vld1q_s8(with.cast());
         let (low, high) = (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes));
         [
             joined_quarter(a, joint, vget_low_s16(low)),
@@ -92,19 +99,24 @@ unsafe fn joined(numbers: Four, joint: &Joint, with: *const u8) -> Four {
     }
 }
 
+/// Whole numbers plus the zero.
 #[inline(always)]
-unsafe fn store(numbers: Four, range: &Range, to: *mut u8) {
+unsafe fn narrowed(numbers: Four, range: &Range) -> int8x16_t {
     let [a, b, c, d] = numbers;
-    // SAFETY: sixteen bytes stand behind the pointer.
+    // SAFETY: NEON is present on all of 64-bit Arm.
     unsafe {
         // Saturating to sixteen bits changes nothing that a byte can hold.
         let zero = vdupq_n_s16(range.zero as i16);
         let low = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), zero);
         let high = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(c), d), zero);
-        let bytes = vqmovn_high_s16(vqmovn_s16(low), high);
-        let bytes = vmaxq_s8(bytes, vdupq_n_s8(range.low as i8));
-        vst1q_s8(to.cast(), vminq_s8(bytes, vdupq_n_s8(range.high as i8)));
+        vqmovn_high_s16(vqmovn_s16(low), high)
     }
+}
+
+#[inline(always)]
+unsafe fn limited(bytes: int8x16_t, range: &Range) -> int8x16_t {
+    // SAFETY: NEON is present on all of 64-bit Arm.
+    unsafe { vminq_s8(vmaxq_s8(bytes, vdupq_n_s8(range.low as i8)), vdupq_n_s8(range.high as i8)) }
 }
 
 #[inline(always)]
@@ -247,14 +259,14 @@ macro_rules! block_of_four {
 
             #[inline(always)]
             unsafe fn joined(self, joint: &Joint, with: *const u8) -> Self {
-                // SAFETY: the caller's promise.
-                Self(unsafe { joined(self.0, joint, with) })
+                // SAFETY: sixteen bytes stand behind the pointer.
+                Self(unsafe { joined(self.0, joint, vld1q_s8(with.cast())) })
             }
 
             #[inline(always)]
             unsafe fn store(self, range: &Range, to: *mut u8) {
-                // SAFETY: the caller's promise.
-                unsafe { store(self.0, range, to) }
+                // SAFETY: sixteen bytes stand behind the pointer.
+                unsafe { vst1q_s8(to.cast(), limited(narrowed(self.0, range), range)) }
             }
 
             #[inline(always)]

@@ -4,6 +4,8 @@
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod amx;
 pub(crate) mod depthwise;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod eights;
 pub(crate) mod interpreter;
 pub(crate) mod matrix;
 pub(crate) mod pairs;

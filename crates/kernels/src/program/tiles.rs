@@ -65,17 +65,22 @@ impl Tiling {
 /// Cuts `height` × `width` pixels into tiles of at most `most`. Two rows at a time where that makes fewer tiles, such as
 /// for a width of 7 and tiles of 14, or of 5.
 pub(crate) fn cut(height: usize, width: usize, most: usize) -> Vec<Tile> {
+    cut_by(height, width, most, 1)
+}
+
+/// As [`cut`], into tiles of multiples of `unit` pixels, 1 or 2, but for what is left of a row. `most` is such a multiple.
+pub(crate) fn cut_by(height: usize, width: usize, most: usize, unit: usize) -> Vec<Tile> {
     let single = width.div_ceil(most);
     let double = if most < 2 { usize::MAX } else { (2 * width).div_ceil(most) };
-    let by_pairs = double < 2 * single;
+    let by_pairs = double < 2 * single || (double == 2 * single && !width.is_multiple_of(unit));
     let mut tiles = Vec::new();
     let mut y = 0;
     while y < height {
         if by_pairs && y + 1 < height {
-            pair(y, width, double, &mut tiles);
+            pair(y, width, (double, unit), &mut tiles);
             y += 2;
         } else {
-            let parts = even(width, single);
+            let parts = even_by(width, single, unit);
             tiles.extend(parts.map(|(x, length)| Tile { halves: [(y, x), (y, x + length / 2)], pixels: length }));
             y += 1;
         }
@@ -85,15 +90,20 @@ pub(crate) fn cut(height: usize, width: usize, most: usize) -> Vec<Tile> {
 
 /// Cuts two rows into so many tiles, which lie in both: where their number of pixels is odd, one more in the row that is
 /// behind.
-fn pair(y: usize, width: usize, parts: usize, tiles: &mut Vec<Tile>) {
+fn pair(y: usize, width: usize, (parts, unit): (usize, usize), tiles: &mut Vec<Tile>) {
     let mut done = [0, 0];
-    for (_, pixels) in even(2 * width, parts) {
+    for (_, pixels) in even_by(2 * width, parts, unit) {
         let longer = usize::from(done[1] < done[0]);
         let shorter = 1 - longer;
         tiles.push(Tile { halves: [shorter, longer].map(|row| (y + row, done[row])), pixels });
         done[shorter] += pixels / 2;
         done[longer] += pixels - pixels / 2;
     }
+}
+
+/// `length` in so many parts of multiples of `unit`, but for the last: where each begins, and how long it is.
+fn even_by(length: usize, parts: usize, unit: usize) -> impl Iterator<Item = (usize, usize)> {
+    even(length.div_ceil(unit), parts).map(move |(from, units)| (from * unit, (units * unit).min(length - from * unit)))
 }
 
 /// `length` in so many parts, as even as can be: where each begins, and how long it is.
@@ -144,12 +154,36 @@ mod tests {
     }
 
     #[test]
+    fn tiles_of_pairs_leave_one_pixel_of_a_row_or_of_none() {
+        for (height, width) in [(1, 1), (2, 7), (7, 7), (6, 9), (8, 11), (3, 28), (4, 56), (5, 14)] {
+            let tiles = cut_by(height, width, 6, 2);
+            let odd = tiles.iter().filter(|tile| tile.pixels % 2 == 1).count();
+            assert!(odd <= height && (width % 2 == 1 || odd == 0), "{height} × {width}: {tiles:?}");
+        }
+        let odd = |height| cut_by(height, 11, 6, 2).iter().filter(|tile| tile.pixels % 2 == 1).count();
+        assert_eq!((odd(8), odd(7)), (0, 1));
+    }
+
+    #[test]
     fn every_pixel_is_in_one_tile() {
-        for (height, width, most) in
-            [(1, 1, 14), (7, 7, 14), (7, 7, 6), (13, 27, 14), (5, 20, 14), (3, 9, 1), (4, 5, 2), (7, 7, 5), (8, 56, 5)]
-        {
+        for (height, width, most, unit) in [
+            (1, 1, 14, 1),
+            (7, 7, 14, 1),
+            (7, 7, 6, 1),
+            (13, 27, 14, 1),
+            (5, 20, 14, 1),
+            (3, 9, 1, 1),
+            (4, 5, 2, 1),
+            (7, 7, 5, 1),
+            (8, 56, 5, 1),
+            (1, 1, 6, 2),
+            (7, 7, 6, 2),
+            (13, 27, 6, 2),
+            (5, 11, 6, 2),
+            (4, 5, 2, 2),
+        ] {
             let mut seen = vec![0; height * width];
-            for tile in cut(height, width, most) {
+            for tile in cut_by(height, width, most, unit) {
                 assert!((1..=most).contains(&tile.pixels), "{tile:?}");
                 for (half, (y, x)) in tile.halves.into_iter().enumerate() {
                     (x..x + tile.length(half)).for_each(|x| seen[y * width + x] += 1);

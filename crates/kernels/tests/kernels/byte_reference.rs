@@ -216,7 +216,7 @@ fn run(program: &mut Program, picture: &[u8]) -> Vec<f32> {
 }
 
 /// Every instruction set over bytes: the interpreter needs none.
-pub const ALL: [ByteIsa; 8] = [
+pub const ALL: [ByteIsa; 9] = [
     ByteIsa::Portable,
     ByteIsa::Avx2,
     ByteIsa::AvxVnni,
@@ -225,6 +225,7 @@ pub const ALL: [ByteIsa; 8] = [
     ByteIsa::Amx,
     ByteIsa::Neon,
     ByteIsa::NeonDot,
+    ByteIsa::NeonI8mm,
 ];
 
 /// What comes out, bit by bit.

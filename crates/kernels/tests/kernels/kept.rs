@@ -204,8 +204,8 @@ fn a_forged_note_of_how_bytes_were_packed_is_refused_or_harmless() {
     }
 }
 
-/// What is packed by version 4 of packing (`program/shelf.rs`).
-const KNOWN: [(&str, u64); 11] = [
+/// What is packed by version 5 of packing (`program/shelf.rs`).
+const KNOWN: [(&str, u64); 13] = [
     ("portable", 0x45cc_4d39_a50a_0f1a),
     ("avx2", 0x71b8_510e_ec42_369a),
     ("avx512", 0x5b12_e856_bd02_40ee),
@@ -215,8 +215,10 @@ const KNOWN: [(&str, u64); 11] = [
     ("bytes, avx-vnni", 0xb6d2_28d1_a0ce_d9c0),
     ("bytes, avx512-vnni", 0x90a8_8234_92cd_ddb4),
     ("bytes, avx512-vbmi", 0x90a8_8234_92cd_ddb4),
+    ("bytes, amx", 0x574a_63b7_dda0_7a80),
     ("bytes, neon", 0x1644_53be_e41b_a281),
     ("bytes, neon-dotprod", 0xf57f_8120_cb5f_c0f0),
+    ("bytes, neon-i8mm", 0x45bd_06b3_c639_d554),
 ];
 
 /// FNV-1a.
@@ -230,10 +232,10 @@ fn hash(packed: &PackedWeights) -> u64 {
 fn whoever_changes_how_weights_are_packed_raises_the_version() {
     // Planned for the interpreter: whatever of its architecture's instruction sets the machine has.
     let (of_architecture, bytes_of_architecture): (&[Isa], &[ByteIsa]) = if cfg!(target_arch = "x86_64") {
-        let bytes = &[ByteIsa::Avx2, ByteIsa::AvxVnni, ByteIsa::Avx512Vnni, ByteIsa::Avx512Vbmi];
+        let bytes = &[ByteIsa::Avx2, ByteIsa::AvxVnni, ByteIsa::Avx512Vnni, ByteIsa::Avx512Vbmi, ByteIsa::Amx];
         (&[Isa::Avx2, Isa::Avx512], bytes)
     } else if cfg!(target_arch = "aarch64") {
-        (&[Isa::Neon], &[ByteIsa::Neon, ByteIsa::NeonDot])
+        (&[Isa::Neon], &[ByteIsa::Neon, ByteIsa::NeonDot, ByteIsa::NeonI8mm])
     } else {
         (&[], &[])
     };

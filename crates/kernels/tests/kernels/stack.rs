@@ -34,7 +34,7 @@ fn no_inner_loop_keeps_vectors_on_the_stack() {
 }
 
 /// What inner loops multiply by: floats, then bytes.
-const MULTIPLIES: [&str; 7] = ["fmadd", "fmla", "vpdpbusd", "vpdpwssd", "vpmaddwd", "sdot", "smull"];
+const MULTIPLIES: [&str; 8] = ["fmadd", "fmla", "vpdpbusd", "vpdpwssd", "vpmaddwd", "sdot", "smmla", "smull"];
 
 /// The machine code of every kernel.
 fn kernels(listing: &str) -> impl Iterator<Item = &str> {

@@ -13,7 +13,7 @@ use super::tile::{ByteTileCall, Finish, widen};
 use super::winograd::{Ends, FOUR, Four, TWO, Two, transform_patch, transform_sums};
 use crate::block::checked::{Checked, Kind, Narrow, OfSixteen, Signed, Symmetric, Unsigned, Wide};
 use crate::block::{Block, Form, Pairs};
-use crate::bounds::Asked;
+use crate::bounds::{Asked, Memory};
 use crate::byte_isa::ByteIsa;
 use crate::layout::LANES;
 
@@ -26,6 +26,7 @@ pub(crate) fn set(isa: ByteIsa) -> &'static ByteSet {
     static NARROW: LazyLock<Option<ByteSet>> =
         LazyLock::new(|| ByteSet::of(ByteIsa::Avx2).narrow.map(|narrow| of(narrow, None)));
     static AVX2: LazyLock<ByteSet> = LazyLock::new(|| of(ByteSet::of(ByteIsa::Avx2), NARROW.as_ref()));
+    static I8MM: LazyLock<ByteSet> = LazyLock::new(|| of(ByteSet::of(ByteIsa::NeonI8mm), None));
     static DOT: LazyLock<ByteSet> = LazyLock::new(|| of(ByteSet::of(ByteIsa::NeonDot), None));
     static NEON: LazyLock<ByteSet> = LazyLock::new(|| of(ByteSet::of(ByteIsa::Neon), None));
     static PORTABLE: LazyLock<ByteSet> = LazyLock::new(|| of(ByteSet::of(ByteIsa::Portable), None));
@@ -35,6 +36,7 @@ pub(crate) fn set(isa: ByteIsa) -> &'static ByteSet {
         ByteIsa::Avx512Vnni => &VNNI,
         ByteIsa::AvxVnni => &AVX_VNNI,
         ByteIsa::Avx2 => &AVX2,
+        ByteIsa::NeonI8mm => &I8MM,
         ByteIsa::NeonDot => &DOT,
         ByteIsa::Neon => &NEON,
         ByteIsa::Portable => &PORTABLE,
@@ -47,14 +49,18 @@ fn of(sizes: &ByteSet, narrow: Option<&'static ByteSet>) -> ByteSet {
         (Form::Words, _) => of_kind::<Wide, false>(sizes, narrow),
         (Form::NarrowBytes, _) => of_kind::<Narrow, false>(sizes, narrow),
         (Form::SymmetricBytes, _) => of_kind::<Symmetric, true>(sizes, narrow),
+        (Form::Bytes, true) if sizes.dense == Form::Eights => {
+            ByteSet { tile: |_, _, _| Some(tile_of_eights), ..of_kind::<Signed, true>(sizes, narrow) }
+        }
         (Form::Bytes, true) => of_kind::<Signed, true>(sizes, narrow),
-        (Form::Bytes | Form::Pairs, _) => of_kind::<Unsigned, false>(sizes, narrow),
+        (Form::Bytes | Form::Pairs | Form::Eights, _) => of_kind::<Unsigned, false>(sizes, narrow),
     }
 }
 
 fn of_kind<K: Kind, const SIGNED: bool>(sizes: &ByteSet, narrow: Option<&'static ByteSet>) -> ByteSet {
     ByteSet {
         form: sizes.form,
+        dense: sizes.dense,
         is_signed: sizes.is_signed,
         blocks: sizes.blocks,
         tall_blocks: sizes.tall_blocks,
@@ -119,7 +125,44 @@ fn of_pairs(sizes: &'static PairSet) -> PairSet {
 /// # Safety
 /// None that a caller could break: what the call must not touch ends the run. The pointers' memory must exist.
 unsafe fn tile<B: Block>(call: &ByteTileCall<'_>) {
-    let step = if B::FORM == Form::Pairs { PAIR_STEP } else { call.step };
+    // SAFETY: the caller's promise.
+    unsafe { tile_by(call, B::FORM, dot::<B>) }
+}
+
+/// The product of a word.
+///
+/// # Safety
+/// As for [`tile`].
+unsafe fn dot<B: Block>(sum: B, input: *const i32, weights: *const u8) -> B {
+    // SAFETY: every access is asked for.
+    unsafe { sum.dot(B::broadcast(input), B::weights(weights)) }
+}
+
+/// # Safety
+/// As for [`tile`].
+unsafe fn tile_of_eights(call: &ByteTileCall<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe { tile_by(call, Form::Eights, dot_eights) }
+}
+
+/// The product of two words.
+///
+/// # Safety
+/// As for [`tile`].
+unsafe fn dot_eights(sum: Checked<Signed>, input: *const i32, weights: *const u8) -> Checked<Signed> {
+    // SAFETY: every access is asked for.
+    unsafe {
+        let eights: [[[u8; 4]; 2]; LANES] = Asked::read(weights.cast());
+        let of_word = |word: usize| eights.map(|eight| eight[word].map(|byte| i32::from(byte.cast_signed())));
+        let [first, second] = [input, input.add(1)].map(|word| Checked::<Signed>::broadcast(word));
+        sum.dot(first, of_word(0)).dot(second, of_word(1))
+    }
+}
+
+/// # Safety
+/// As for [`tile`].
+unsafe fn tile_by<B: Block>(call: &ByteTileCall<'_>, form: Form, product: unsafe fn(B, *const i32, *const u8) -> B) {
+    let step = if form == Form::Pairs { PAIR_STEP } else { call.step };
     let half = call.pixels / 2;
     for pixel in 0..call.pixels {
         let (side, of_half) = if pixel < half { (0, pixel) } else { (1, pixel - half) };
@@ -127,13 +170,13 @@ unsafe fn tile<B: Block>(call: &ByteTileCall<'_>) {
             // SAFETY: every access is asked for.
             unsafe {
                 let mut sum = B::load(call.bias.add(block * LANES));
-                let mut weights = call.weights.add(block * B::FORM.bytes());
+                let mut weights = call.weights.add(block * form.bytes());
                 for run in call.runs {
                     let input = call.input[side].add(run.offset as usize + of_half * step);
                     for word in 0..run.length as usize {
-                        sum = sum.dot(B::broadcast(input.add(word)), B::weights(weights));
+                        sum = product(sum, input.add(word * form.words()), weights);
                         // Past the last there may be no weight.
-                        weights = weights.wrapping_add(call.blocks * B::FORM.bytes());
+                        weights = weights.wrapping_add(call.blocks * form.bytes());
                     }
                 }
                 finish(sum, call, block, (side, of_half));

@@ -12,6 +12,8 @@ use super::tile::{ByteTileCall, ByteTileKernel, tile};
 use crate::block::{Block, Form};
 use crate::bounds::Proven;
 use crate::byte_isa::ByteIsa;
+#[cfg(target_arch = "aarch64")]
+use crate::kernel::set::LOOSE_PIXELS;
 
 /// Words between windows for which there are kernels of full size: neighbouring and every second pixel of a picture, and
 /// the same of a block.
@@ -20,8 +22,10 @@ pub(crate) const BYTE_STEPS: [usize; 4] = [1, 2, 4, 8];
 /// Compiled kernels and their sizes.
 #[derive(Debug)]
 pub(crate) struct ByteSet {
-    /// How weights are packed.
+    /// How weights are packed, but for those of dense convolutions.
     pub(crate) form: Form,
+    /// How weights of dense convolutions are packed.
+    pub(crate) dense: Form,
     /// Whether tensors hold bytes less 128.
     pub(crate) is_signed: bool,
     /// Channel blocks of a tile, largest first.
@@ -71,6 +75,8 @@ impl ByteSet {
             ByteIsa::AvxVnni => &avx_vnni::SET,
             #[cfg(target_arch = "x86_64")]
             ByteIsa::Avx2 => &avx2::SET,
+            #[cfg(target_arch = "aarch64")]
+            ByteIsa::NeonI8mm => &neon_i8mm::SET,
             #[cfg(target_arch = "aarch64")]
             ByteIsa::NeonDot => &neon_dot::SET,
             #[cfg(target_arch = "aarch64")]
@@ -216,6 +222,7 @@ macro_rules! byte_set {
 
             pub(super) static SET: ByteSet = ByteSet {
                 form: <$block>::FORM,
+                dense: <$block>::FORM,
                 is_signed: SIGNED,
                 blocks: &[$($blocks),*],
                 tall_blocks: &[$($tall),*],
@@ -347,6 +354,48 @@ byte_set!(
     depthwise: [1, 2, 3, 4] up to 4,
     narrow: None, pairs: None, table: crate::block::neon::look_up
 );
+
+/// As with dot products alone, but for dense convolutions.
+#[cfg(target_arch = "aarch64")]
+mod neon_i8mm {
+    use super::*;
+    use crate::kernel::bytes::eights;
+
+    #[target_feature(enable = "neon,dotprod,i8mm")]
+    unsafe fn byte_tile_kernel<const BLOCKS: usize, const PAIRS: usize, const ODD: bool, const STEP: usize>(
+        call: &ByteTileCall<'_>,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { eights::tile::<BLOCKS, PAIRS, ODD, STEP>(call) }
+    }
+
+    fn tile_of<const STEP: usize>(pixels: usize) -> Option<ByteTileKernel> {
+        match pixels {
+            1 => Some(byte_tile_kernel::<1, 1, true, STEP>),
+            2 => Some(byte_tile_kernel::<1, 1, false, STEP>),
+            3 => Some(byte_tile_kernel::<1, 2, true, STEP>),
+            4 => Some(byte_tile_kernel::<1, 2, false, STEP>),
+            5 => Some(byte_tile_kernel::<1, 3, true, STEP>),
+            6 => Some(byte_tile_kernel::<1, 3, false, STEP>),
+            _ => None,
+        }
+    }
+
+    fn tile_of_blocks(blocks: usize, pixels: usize, step: usize) -> Option<ByteTileKernel> {
+        match (blocks, step) {
+            (1, 1) => tile_of::<1>(pixels),
+            (1, 2) => tile_of::<2>(pixels),
+            (1, 4) => tile_of::<4>(pixels),
+            (1, 8) => tile_of::<8>(pixels),
+            (1, _) if pixels <= LOOSE_PIXELS => tile_of::<0>(pixels),
+            (3, _) if pixels == 1 => Some(byte_tile_kernel::<3, 1, true, 0>),
+            _ => None,
+        }
+    }
+
+    pub(super) static SET: ByteSet =
+        ByteSet { dense: Form::Eights, tall_blocks: &[3], tile: tile_of_blocks, ..neon_dot::SET };
+}
 
 byte_set!(
     portable, crate::block::portable::Portable,

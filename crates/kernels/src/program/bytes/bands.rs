@@ -40,6 +40,22 @@ impl Setting {
         let are_neighbours = window.dilation[1] == 1;
         self.is_planar && self.inputs == DENSE_CHANNELS && are_neighbours && form == Form::Pairs
     }
+
+    /// Columns of a picture's window that are multiplied at once.
+    fn columns_at_once(&self, window: &Window, form: Form) -> usize {
+        if self.is_planar && window.dilation[1] == 1 { form.words() } else { 1 }
+    }
+
+    /// Channels of a column, behind which those of the next one follow.
+    fn of_tap(&self, window: &Window, form: Form) -> usize {
+        if self.is_dense(window, form) {
+            self.inputs
+        } else if self.columns_at_once(window, form) > 1 {
+            MAX_PICTURE_CHANNELS
+        } else {
+            usize::MAX
+        }
+    }
 }
 
 /// Channels of pictures that most networks read.
@@ -54,7 +70,7 @@ pub(crate) struct Shapes {
 impl Shapes {
     pub(crate) fn of(set: &ByteSet, setting: Setting) -> Self {
         let sizes = if setting.pixels == 1 { [set.tall_blocks, set.blocks].concat() } else { set.blocks.to_vec() };
-        Self { form: set.form, sizes }
+        Self { form: set.dense, sizes }
     }
 }
 
@@ -64,7 +80,7 @@ pub(crate) type Filled = (Vec<Band>, Bytes, usize);
 /// Nothing where a weight does not fit the form.
 pub(crate) fn filled(filters: &Filters<'_>, setting: Setting, shapes: &Shapes) -> Result<Option<Filled>, PlanError> {
     let (form, of_word) = (shapes.form, shapes.form.of_word());
-    let of_tap = if setting.is_dense(&filters.window, form) { setting.inputs } else { usize::MAX };
+    let of_tap = setting.of_tap(&filters.window, form);
     let passes = filters.passes(form);
     let (bands, bytes) = bands(filters, setting, passes, shapes)?;
     let mut weights = Bytes::zeroed(bytes)?;
@@ -76,14 +92,17 @@ pub(crate) fn filled(filters: &Filters<'_>, setting: Setting, shapes: &Shapes) -
         for ((pass, tap), row) in taps.zip(packed.chunks_exact_mut(width)) {
             for lane in 0..band.blocks * LANES {
                 let output = band.block * LANES + lane;
-                let four = std::array::from_fn(|place| {
-                    let weight = if place < of_word { tap.weight(filters, output, place, of_tap) } else { 0 };
-                    part(weight, pass, form)
-                });
-                if !form.takes(four) {
-                    return Ok(None);
+                for first in (0..of_word).step_by(OF_WORD) {
+                    let four = std::array::from_fn(|place| {
+                        let place = first + place;
+                        let weight = if place < of_word { tap.weight(filters, output, place, of_tap) } else { 0 };
+                        part(weight, pass, form)
+                    });
+                    if !form.takes(four) {
+                        return Ok(None);
+                    }
+                    form.put(&mut row[lane / LANES * form.bytes() + first..], lane % LANES, four);
                 }
-                form.put(&mut row[lane / LANES * form.bytes()..], lane % LANES, four);
             }
         }
     }
@@ -156,8 +175,11 @@ fn taps(window: &Window, channels: Range<usize>, setting: Setting, form: Form) -
     }
     if setting.is_planar {
         let channels = words(0..MAX_PICTURE_CHANNELS, form.of_word());
+        let at_once = setting.columns_at_once(window, form);
         return Box::new(
-            places().flat_map(move |(row, column)| channels.clone().map(move |channel| Tap { channel, row, column })),
+            places()
+                .filter(move |(_, column)| column.is_multiple_of(at_once))
+                .flat_map(move |(row, column)| channels.clone().map(move |channel| Tap { channel, row, column })),
         );
     }
     Box::new(in_blocks(channels).flat_map(move |part| {

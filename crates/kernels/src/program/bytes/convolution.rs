@@ -107,7 +107,7 @@ pub(crate) struct Widening {
 
 impl PackedBytes {
     pub(crate) fn form(&self) -> Form {
-        if self.widening.is_some() { Form::Pairs } else { self.set.form }
+        if self.widening.is_some() { Form::Pairs } else { self.set.dense }
     }
 
     /// Floats that a thread needs to widen its tiles.
@@ -252,7 +252,7 @@ pub(crate) fn runs(packed: &PackedBytes, channels: &Range<usize>, input: &Region
                     let pairs = |taps: usize| (taps * of_tap).div_ceil(Form::Pairs.of_word());
                     picture_chunks(window).for_each(|(place, taps)| push(from + place, pairs(taps)));
                 } else if window.dilation[1] == 1 {
-                    push(from, columns);
+                    push(from, columns.div_ceil(packed.form().words()));
                 } else {
                     (0..columns).for_each(|column| push(from + column * window.dilation[1], 1));
                 }
@@ -260,8 +260,10 @@ pub(crate) fn runs(packed: &PackedBytes, channels: &Range<usize>, input: &Region
             continue;
         }
         for part in in_blocks(channels.clone()) {
-            let from = part.start / LANES * layout.block() + part.start % LANES / OF_WORD;
-            let length = words(part, packed.form().of_word()).count();
+            let of_word = packed.form().of_word();
+            let first = part.start / of_word * of_word;
+            let from = first / LANES * layout.block() + first % LANES / OF_WORD;
+            let length = words(part, of_word).count();
             for row in 0..rows {
                 for column in 0..columns {
                     let place = row * window.dilation[0] * layout.row();

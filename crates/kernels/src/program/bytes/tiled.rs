@@ -16,7 +16,7 @@ use crate::layout::{LANES, MAX_PICTURE_CHANNELS, SLACK};
 use crate::program::order::{Order, Piece};
 use crate::program::region::Region;
 use crate::program::step::{Step, Worker, proven};
-use crate::program::tiles::{Tile, cut};
+use crate::program::tiles::{Tile, cut_by};
 
 /// A tile with its places in the arena.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl ByteConvolutionStep {
             None => LOOSE_PIXELS,
         };
         let shape = output.shape();
-        let cut = cut(shape.height, shape.width, most);
+        let cut = cut_by(shape.height, shape.width, most, packed.form().pixels());
         let mut sizes: Vec<usize> = cut.iter().map(|tile| tile.pixels).collect();
         sizes.sort_unstable();
         sizes.dedup();
@@ -233,13 +233,17 @@ impl ByteConvolutionStep {
             proven(channels <= addends.len(), STEP, "addends")?;
         }
         proven(band.block + band.blocks <= self.output.blocks(), STEP, "output blocks")?;
+        let words = self.packed.form().words();
         // Widening reads whole pixels, or as many words of a picture, and so into the slack at most.
         let length = |run: &Run| match self.packed.widening {
             Some(_) if !self.packed.is_planar => OF_PIXEL,
             Some(Widening { is_dense: true, .. }) => run.length as usize * 2 / DENSE_CHANNELS,
             Some(_) => run.length as usize * 2 / MAX_PICTURE_CHANNELS,
-            None => run.length as usize,
+            // The last word of a picture's window may be read with the one behind it, which may lie in the slack.
+            None if self.packed.is_planar => (run.length as usize).saturating_sub(1) * words + 1,
+            None => run.length as usize * words,
         };
+        proven(words <= SLACK, STEP, "slack")?;
         Ok(runs.iter().map(|run| run.offset as usize + length(run)).max().unwrap_or(0))
     }
 
