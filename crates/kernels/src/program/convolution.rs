@@ -64,7 +64,7 @@ struct Group {
 }
 
 /// Tiles among which those of one size are put together, where calls count: what they read stays in the first cache.
-const NEIGHBOURS: usize = 16;
+pub(super) const NEIGHBOURS: usize = 16;
 
 /// A band with its runs and a kernel for each size of tile.
 #[derive(Debug)]
@@ -137,7 +137,7 @@ impl ConvolutionStep {
         let neighbours = if set.is_narrow { NEIGHBOURS } else { 1 };
         let all_rows = [(0, rows)];
         let strips = picture.as_ref().map_or(&all_rows[..], |picture| &picture.strips);
-        let Tiling { tiles, above, groups, strips, sizes } = Tiling::new(strips, columns, most, neighbours);
+        let Tiling { tiles, above, groups, strips, sizes } = Tiling::new(strips, columns, (most, 1), neighbours);
         let place = |(tile, above): (&Tile, &usize)| -> Option<TilePlace> {
             let [top, left] = packed.window.padding;
             let window = |(y, x): (usize, usize)| {

@@ -38,13 +38,18 @@ pub(crate) struct Tiling {
 }
 
 impl Tiling {
-    /// Of strips, as first row and rows, of so many columns, into tiles of `most` pixels; of so many neighbours, those of one
-    /// size are put together.
-    pub(crate) fn new(strips: &[(usize, usize)], columns: usize, most: usize, neighbours: usize) -> Self {
+    /// Of strips, as first row and rows, of so many columns, into tiles of `most` pixels, multiples of `unit` as for [`cut_by`];
+    /// of so many neighbours, those of one size are put together.
+    pub(crate) fn new(
+        strips: &[(usize, usize)],
+        columns: usize,
+        (most, unit): (usize, usize),
+        neighbours: usize,
+    ) -> Self {
         let mut found =
             Self { tiles: Vec::new(), above: Vec::new(), groups: Vec::new(), strips: Vec::new(), sizes: Vec::new() };
         for &(above, rows) in strips {
-            let mut tiles = cut(rows, columns, most);
+            let mut tiles = cut_by(rows, columns, most, unit);
             for part in tiles.chunks_mut(neighbours) {
                 part.sort_by_key(|tile| tile.pixels);
             }
@@ -141,7 +146,7 @@ mod tests {
 
     #[test]
     fn strips_are_cut_apart_and_tiles_of_one_size_put_together() {
-        let Tiling { tiles, above, groups, strips, sizes } = Tiling::new(&[(0, 4), (4, 3)], 7, 5, 16);
+        let Tiling { tiles, above, groups, strips, sizes } = Tiling::new(&[(0, 4), (4, 3)], 7, (5, 1), 16);
         let pixels: usize = tiles.iter().map(|tile| tile.pixels).sum();
         assert_eq!((pixels, above.len()), (7 * 7, tiles.len()));
         assert!(tiles.iter().zip(&above).all(|(tile, above)| (*above..above + 4).contains(&tile.halves[1].0)));

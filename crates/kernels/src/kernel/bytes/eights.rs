@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{Ordering, compiler_fence};
 
-use super::tile::{ByteTileCall, Finish};
+use super::tile::{BytePlace, ByteTileCall, Finish};
 use super::unrolled;
 use crate::block::neon::two_pixels::{
     Eights, TWOS, TwoPixels, eight_of_two, sixteen_of_two, store, two_factors, weights,
@@ -26,27 +26,29 @@ pub(crate) unsafe fn tile<const BLOCKS: usize, const PAIRS: usize, const ODD: bo
     call: &ByteTileCall<'_>,
 ) {
     let step = if STEP == 0 { call.step } else { STEP };
-    // SAFETY: the caller's promise; offsets follow the call's own geometry.
-    unsafe {
-        let mut sums = [[TwoPixels::load(call.bias); PAIRS]; BLOCKS];
-        for block in 1..BLOCKS {
-            sums[block] = [TwoPixels::load(call.bias.add(block * LANES)); PAIRS];
-        }
-        let mut row = call.weights;
-        for run in call.runs {
-            let mut places = call.input.map(|at| at.add(run.offset as usize));
-            // Whole pixels of a block are two eights.
-            for _ in 0..run.length / 2 {
-                let [low, high] = sixteens::<PAIRS, ODD>(&places, step);
-                multiply(&mut sums, &low, &mut row);
-                multiply(&mut sums, &high, &mut row);
-                places = [places[0].add(2 * WORDS), places[1].add(2 * WORDS)];
+    for place in call.tiles {
+        // SAFETY: the caller's promise; offsets follow the call's own geometry.
+        unsafe {
+            let mut sums = [[TwoPixels::load(call.bias); PAIRS]; BLOCKS];
+            for block in 1..BLOCKS {
+                sums[block] = [TwoPixels::load(call.bias.add(block * LANES)); PAIRS];
             }
-            if run.length % 2 == 1 {
-                multiply(&mut sums, &eights::<PAIRS, ODD>(&places, step), &mut row);
+            let mut row = call.weights;
+            for run in call.runs {
+                let mut places = place.input.map(|at| call.input.add(at + run.offset as usize));
+                // Whole pixels of a block are two eights.
+                for _ in 0..run.length / 2 {
+                    let [low, high] = sixteens::<PAIRS, ODD>(&places, step);
+                    multiply(&mut sums, &low, &mut row);
+                    multiply(&mut sums, &high, &mut row);
+                    places = [places[0].add(2 * WORDS), places[1].add(2 * WORDS)];
+                }
+                if run.length % 2 == 1 {
+                    multiply(&mut sums, &eights::<PAIRS, ODD>(&places, step), &mut row);
+                }
             }
+            finish::<BLOCKS, PAIRS, ODD>(&mut sums, call, place);
         }
-        finish::<BLOCKS, PAIRS, ODD>(&mut sums, call);
     }
 }
 
@@ -143,16 +145,19 @@ unsafe fn multiply<const BLOCKS: usize, const PAIRS: usize>(
 unsafe fn finish<const BLOCKS: usize, const PAIRS: usize, const ODD: bool>(
     sums: &mut [[TwoPixels; PAIRS]; BLOCKS],
     call: &ByteTileCall<'_>,
+    tile: &BytePlace,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
+        let output = tile.output.map(|bytes| call.output.add(bytes));
         match &call.finish {
-            Finish::Floats(_) | Finish::Sums => store_apart::<BLOCKS, PAIRS, ODD>(sums, call),
+            Finish::Floats(_) | Finish::Sums => store_apart::<BLOCKS, PAIRS, ODD>(sums, call, &output),
             Finish::Bytes(range) => {
                 scale(sums, call.factors);
-                store_bytes::<BLOCKS, PAIRS, ODD>(sums, range, call);
+                store_bytes::<BLOCKS, PAIRS, ODD>(sums, range, (&output, call.output_block));
             }
             Finish::Joined { range, joint, with, block: with_block } => {
+                let with = tile.with.map(|bytes| with.add(bytes));
                 scale(sums, call.factors);
                 unrolled!(BLOCKS, block, {
                     unrolled!(PAIRS, pair, {
@@ -163,7 +168,7 @@ unsafe fn finish<const BLOCKS: usize, const PAIRS: usize, const ODD: bool>(
                         compiler_fence(Ordering::SeqCst);
                     });
                 });
-                store_bytes::<BLOCKS, PAIRS, ODD>(sums, range, call);
+                store_bytes::<BLOCKS, PAIRS, ODD>(sums, range, (&output, call.output_block));
             }
         }
     }
@@ -196,18 +201,18 @@ unsafe fn scale<const BLOCKS: usize, const PAIRS: usize>(sums: &mut [[TwoPixels;
 unsafe fn store_bytes<const BLOCKS: usize, const PAIRS: usize, const ODD: bool>(
     sums: &[[TwoPixels; PAIRS]; BLOCKS],
     range: &Range,
-    call: &ByteTileCall<'_>,
+    (output, output_block): (&Halves<*mut u8>, usize),
 ) {
     unrolled!(BLOCKS, block, {
         unrolled!(PAIRS, pair, {
-            let place = block * call.output_block + pair * LANES;
+            let place = block * output_block + pair * LANES;
             // SAFETY: the caller's promise.
             unsafe {
                 let [first, second] = sums[block][pair].bytes(range);
                 if !ODD || pair + 1 < PAIRS {
-                    store(first, call.output[0].add(place));
+                    store(first, output[0].add(place));
                 }
-                store(second, call.output[1].add(place));
+                store(second, output[1].add(place));
             }
         });
     });
@@ -221,6 +226,7 @@ unsafe fn store_bytes<const BLOCKS: usize, const PAIRS: usize, const ODD: bool>(
 unsafe fn store_apart<const BLOCKS: usize, const PAIRS: usize, const ODD: bool>(
     sums: &[[TwoPixels; PAIRS]; BLOCKS],
     call: &ByteTileCall<'_>,
+    output: &Halves<*mut u8>,
 ) {
     unrolled!(BLOCKS, block, {
         unrolled!(PAIRS, pair, {
@@ -229,7 +235,7 @@ unsafe fn store_apart<const BLOCKS: usize, const PAIRS: usize, const ODD: bool>(
             unsafe {
                 let sums = sums[block][pair].apart();
                 for half in usize::from(ODD && pair + 1 == PAIRS)..2 {
-                    let to = call.output[half].add(place);
+                    let to = output[half].add(place);
                     if let Finish::Floats(addends) = &call.finish {
                         let (factors, addends) = (call.factors.add(block * LANES), addends.add(block * LANES));
                         sums[half].store_floats(factors, addends, to.cast());

@@ -9,7 +9,7 @@ use super::matrix::{self, MatrixSet};
 use super::pairs::{PAIR_STEP, PairSet};
 use super::rows::{dequantise, greatest, look_up, mean, pixels, product, quantise, sum};
 use super::set::ByteSet;
-use super::tile::{ByteTileCall, Finish, widen};
+use super::tile::{BytePlace, ByteTileCall, Finish, widen};
 use super::winograd::{Ends, FOUR, Four, TWO, Two, transform_patch, transform_sums};
 use crate::block::checked::{Checked, Kind, Narrow, OfSixteen, Signed, Symmetric, Unsigned, Wide};
 use crate::block::{Block, Form, Pairs};
@@ -164,44 +164,49 @@ unsafe fn dot_eights(sum: Checked<Signed>, input: *const i32, weights: *const u8
 unsafe fn tile_by<B: Block>(call: &ByteTileCall<'_>, form: Form, product: unsafe fn(B, *const i32, *const u8) -> B) {
     let step = if form == Form::Pairs { PAIR_STEP } else { call.step };
     let half = call.pixels / 2;
-    for pixel in 0..call.pixels {
+    let all = || (0..call.pixels).flat_map(|pixel| (0..call.blocks).map(move |block| (pixel, block)));
+    for (place, (pixel, block)) in call.tiles.iter().flat_map(|place| all().map(move |at| (place, at))) {
         let (side, of_half) = if pixel < half { (0, pixel) } else { (1, pixel - half) };
-        for block in 0..call.blocks {
-            // SAFETY: every access is asked for.
-            unsafe {
-                let mut sum = B::load(call.bias.add(block * LANES));
-                let mut weights = call.weights.add(block * form.bytes());
-                for run in call.runs {
-                    let input = call.input[side].add(run.offset as usize + of_half * step);
-                    for word in 0..run.length as usize {
-                        sum = product(sum, input.add(word * form.words()), weights);
-                        // Past the last there may be no weight.
-                        weights = weights.wrapping_add(call.blocks * form.bytes());
-                    }
+        // SAFETY: every access is asked for.
+        unsafe {
+            let mut sum = B::load(call.bias.add(block * LANES));
+            let mut weights = call.weights.add(block * form.bytes());
+            for run in call.runs {
+                let input = call.input.add(place.input[side] + run.offset as usize + of_half * step);
+                for word in 0..run.length as usize {
+                    sum = product(sum, input.add(word * form.words()), weights);
+                    // Past the last there may be no weight.
+                    weights = weights.wrapping_add(call.blocks * form.bytes());
                 }
-                finish(sum, call, block, (side, of_half));
             }
+            finish(sum, call, (place, block), (side, of_half));
         }
     }
 }
 
-/// Rounds, joins and stores the sums of one block of one pixel: of a half, so many pixels on.
+/// Rounds, joins and stores the sums of one block of one pixel of a tile: of a half, so many pixels on.
 ///
 /// # Safety
 /// As for [`tile`].
-unsafe fn finish<B: Block>(sum: B, call: &ByteTileCall<'_>, block: usize, (side, pixel): (usize, usize)) {
+unsafe fn finish<B: Block>(
+    sum: B,
+    call: &ByteTileCall<'_>,
+    (tile, block): (&BytePlace, usize),
+    (side, pixel): (usize, usize),
+) {
     let place = |of_block: usize, size: usize| block * of_block + pixel * size;
     // SAFETY: every access is asked for.
     unsafe {
         let factors = call.factors.add(block * LANES);
-        let bytes = call.output[side].add(place(call.output_block, LANES));
-        let floats = call.output[side].add(place(call.output_block, 4 * LANES));
+        let output = call.output.add(tile.output[side]);
+        let bytes = output.add(place(call.output_block, LANES));
+        let floats = output.add(place(call.output_block, 4 * LANES));
         match &call.finish {
             Finish::Floats(addends) => sum.store_floats(factors, addends.add(block * LANES), floats.cast()),
             Finish::Sums => sum.store_sums(floats.cast()),
             Finish::Bytes(range) => sum.scaled(factors).store(range, bytes),
             Finish::Joined { range, joint, with, block: of_block } => {
-                let with = with[side].add(place(*of_block, LANES));
+                let with = with.add(tile.with[side] + place(*of_block, LANES));
                 sum.scaled(factors).joined(joint, with).store(range, bytes);
             }
         }

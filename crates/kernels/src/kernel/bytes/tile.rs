@@ -13,19 +13,31 @@ use crate::layout::LANES;
 pub(crate) enum Finish {
     /// Bytes.
     Bytes(Range),
-    /// Bytes, joined with others first: each half's first pixel there, and bytes from a block to the next.
-    Joined { range: Range, joint: Joint, with: Halves<*const u8>, block: usize },
+    /// Bytes, joined with others first: where the tiles' pixels are counted from there, and bytes from a block to the next.
+    Joined { range: Range, joint: Joint, with: *const u8, block: usize },
     /// Floats: the channels' addends.
     Floats(*const f32),
     /// Nothing: four bytes each, where a float would be.
     Sums,
 }
 
-/// What one call computes.
+/// Where a tile lies from where its call begins: words of the input, bytes of what is written or joined.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BytePlace {
+    /// Each half's first window.
+    pub(crate) input: Halves<usize>,
+    /// Each half's first pixel, in the first of the tile's blocks.
+    pub(crate) output: Halves<usize>,
+    /// As `output`, where the sums are joined.
+    pub(crate) with: Halves<usize>,
+}
+
+/// What one call computes: some tiles of one size.
 #[derive(Debug)]
 pub(crate) struct ByteTileCall<'a> {
-    /// Each half's first window.
-    pub(crate) input: Halves<*const i32>,
+    pub(crate) tiles: &'a [BytePlace],
+    /// Where the tiles' windows are counted from.
+    pub(crate) input: *const i32,
     pub(crate) runs: &'a [Run],
     /// Words between the windows of neighbouring pixels; kernels that have a constant do not read it, nor the next two.
     pub(crate) step: usize,
@@ -39,8 +51,8 @@ pub(crate) struct ByteTileCall<'a> {
     /// The channels of the tile.
     pub(crate) bias: *const i32,
     pub(crate) factors: *const f32,
-    /// Each half's first pixel, in the first of the tile's blocks.
-    pub(crate) output: Halves<*mut u8>,
+    /// Where the tiles' pixels are counted from.
+    pub(crate) output: *mut u8,
     /// Bytes from a block to the next.
     pub(crate) output_block: usize,
     pub(crate) finish: Finish,
@@ -49,7 +61,7 @@ pub(crate) struct ByteTileCall<'a> {
 /// Widens the windows of a tile to sixteen bits: for each run, for each pixel, sixteen channels.
 #[derive(Debug)]
 pub(crate) struct WidenCall<'a> {
-    /// As the tile's.
+    /// Each half's first window.
     pub(crate) input: Halves<*const i32>,
     /// Only their offsets count, each of which is that of a pixel.
     pub(crate) runs: &'a [Run],
@@ -101,26 +113,29 @@ pub(crate) unsafe fn tile<B: Block, const BLOCKS: usize, const PIXELS: usize, co
     call: &ByteTileCall<'_>,
 ) {
     let step = if STEP == 0 { call.step } else { STEP };
-    // SAFETY: the caller's promise; offsets follow the call's own geometry.
-    unsafe {
-        let mut sums = [[B::load(call.bias); PIXELS]; BLOCKS];
-        for block in 1..BLOCKS {
-            sums[block] = [B::load(call.bias.add(block * LANES)); PIXELS];
-        }
-        let (mut weights, mut ahead) = (call.weights, call.ahead.from);
-        for run in call.runs {
-            let mut places = call.input.map(|at| at.add(run.offset as usize));
-            let mut length = run.length as usize;
-            while length > 0 {
-                if !B::ONE_BY_ONE {
-                    call.ahead.ask(&mut ahead);
-                }
-                let part = if B::ONE_BY_ONE { length } else { length.min(ASKED) };
-                words::<B, BLOCKS, PIXELS>(&mut sums, (&mut places, part), step, &mut weights);
-                length -= part;
+    let mut ahead = call.ahead.from;
+    for place in call.tiles {
+        // SAFETY: the caller's promise; offsets follow the call's own geometry.
+        unsafe {
+            let mut sums = [[B::load(call.bias); PIXELS]; BLOCKS];
+            for block in 1..BLOCKS {
+                sums[block] = [B::load(call.bias.add(block * LANES)); PIXELS];
             }
+            let mut weights = call.weights;
+            for run in call.runs {
+                let mut places = place.input.map(|at| call.input.add(at + run.offset as usize));
+                let mut length = run.length as usize;
+                while length > 0 {
+                    if !B::ONE_BY_ONE {
+                        call.ahead.ask(&mut ahead);
+                    }
+                    let part = if B::ONE_BY_ONE { length } else { length.min(ASKED) };
+                    words::<B, BLOCKS, PIXELS>(&mut sums, (&mut places, part), step, &mut weights);
+                    length -= part;
+                }
+            }
+            finish(&mut sums, call, place);
         }
-        finish(&mut sums, call);
     }
 }
 
@@ -178,37 +193,40 @@ unsafe fn words<B: Block, const BLOCKS: usize, const PIXELS: usize>(
 unsafe fn finish<B: Block, const BLOCKS: usize, const PIXELS: usize>(
     sums: &mut [[B; PIXELS]; BLOCKS],
     call: &ByteTileCall<'_>,
+    tile: &BytePlace,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
+        let output = tile.output.map(|bytes| call.output.add(bytes));
         match &call.finish {
             Finish::Floats(addends) => unrolled!(BLOCKS, block, {
                 unrolled!(PIXELS, pixel, {
                     let (factors, addends) = (call.factors.add(block * LANES), addends.add(block * LANES));
                     // Of floats, a pixel is four times as long.
-                    let to = place::<PIXELS, _>(&call.output, block * call.output_block, pixel, 4 * LANES);
+                    let to = place::<PIXELS, _>(&output, block * call.output_block, pixel, 4 * LANES);
                     sums[block][pixel].store_floats(factors, addends, to.cast());
                 });
             }),
             Finish::Sums => unrolled!(BLOCKS, block, {
                 unrolled!(PIXELS, pixel, {
-                    let to = place::<PIXELS, _>(&call.output, block * call.output_block, pixel, 4 * LANES);
+                    let to = place::<PIXELS, _>(&output, block * call.output_block, pixel, 4 * LANES);
                     sums[block][pixel].store_sums(to.cast());
                 });
             }),
             Finish::Bytes(range) => {
                 scale(sums, call.factors);
-                store(sums, range, call);
+                store(sums, range, &output, call.output_block);
             }
             Finish::Joined { range, joint, with, block: with_block } => {
+                let with = tile.with.map(|bytes| with.add(bytes));
                 scale(sums, call.factors);
                 unrolled!(BLOCKS, block, {
                     unrolled!(PIXELS, pixel, {
-                        let with = place::<PIXELS, _>(with, block * with_block, pixel, LANES);
+                        let with = place::<PIXELS, _>(&with, block * with_block, pixel, LANES);
                         sums[block][pixel] = sums[block][pixel].joined(joint, with);
                     });
                 });
-                store(sums, range, call);
+                store(sums, range, &output, call.output_block);
             }
         }
     }
@@ -237,7 +255,8 @@ unsafe fn scale<B: Block, const BLOCKS: usize, const PIXELS: usize>(
 unsafe fn store<B: Block, const BLOCKS: usize, const PIXELS: usize>(
     sums: &[[B; PIXELS]; BLOCKS],
     range: &Range,
-    call: &ByteTileCall<'_>,
+    output: &Halves<*mut u8>,
+    output_block: usize,
 ) {
     let half = PIXELS / 2;
     unrolled!(BLOCKS, block, {
@@ -249,7 +268,7 @@ unsafe fn store<B: Block, const BLOCKS: usize, const PIXELS: usize>(
                     [row[pixel], row[least(pixel + 1, to)], row[least(pixel + 2, to)], row[least(pixel + 3, to)]];
                 // SAFETY: the caller's promise.
                 unsafe {
-                    let place = place::<PIXELS, _>(&call.output, block * call.output_block, pixel, LANES);
+                    let place = place::<PIXELS, _>(output, block * output_block, pixel, LANES);
                     B::store_row(four, if to - pixel < 4 { to - pixel } else { 4 }, range, place);
                 }
             }

@@ -14,6 +14,7 @@ use crate::kernel::bytes::set::ByteSet;
 use crate::kernel::tile::Run;
 use crate::layout::{LANES, MAX_PICTURE_CHANNELS};
 use crate::program::builder::View;
+use crate::program::convolution::NEIGHBOURS;
 use crate::program::region::Region;
 use crate::program::shelf::{Shelf, Weights};
 use crate::program::window::Window;
@@ -25,6 +26,9 @@ pub(crate) const CACHED_BYTES: usize = 400 << 10;
 
 /// Widened windows of a whole picture that stay there besides, in floats: 512 KiB.
 const KEPT_FLOATS: usize = 128 << 10;
+
+/// Bytes of neighbouring tiles' windows that stay in the first cache, for as long as a band is multiplied by them.
+const NEAR_BYTES: usize = 16 << 10;
 
 /// A convolution of bytes, or a fully connected layer as one whose window is the whole picture.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +94,8 @@ pub(crate) struct PackedBytes {
     pub(crate) finishing: Finishing,
     pub(crate) set: &'static ByteSet,
     pub(crate) widening: Option<Widening>,
+    /// Tiles among which those of one size are put together.
+    pub(crate) neighbours: usize,
 }
 
 /// How a convolution is computed that multiplies in sixteen bits, to which its input is widened first, tile by tile: as
@@ -113,7 +119,9 @@ impl PackedBytes {
     /// Floats that a thread needs to widen its tiles.
     pub(crate) fn scratch(&self) -> usize {
         match self.widening {
-            Some(Widening { pairs, chunks, kept, .. }) => chunks * PAIR_STEP * kept.unwrap_or(pairs.pixels),
+            Some(Widening { pairs, chunks, kept, .. }) => {
+                chunks * PAIR_STEP * kept.unwrap_or(pairs.pixels * self.neighbours)
+            }
             None => 0,
         }
     }
@@ -163,7 +171,13 @@ pub(crate) fn pack(
     let mut factors = Floats::zeroed(outputs);
     factors.as_mut_slice()[..outputs].copy_from_slice(layer.factors);
     let (window, is_planar) = (layer.window, setting.is_planar);
-    Ok(PackedBytes { window, bands, weights, bias, factors, passes, is_planar, finishing, set, widening })
+    let [rows, columns] = window.kernel;
+    let of_window = match widening {
+        Some(Widening { pairs, chunks, .. }) => pairs.pixels * chunks * PAIR_STEP * size_of::<f32>(),
+        None => set.pixels * setting.inputs * rows * columns,
+    };
+    let neighbours = (NEAR_BYTES / of_window).clamp(1, NEIGHBOURS);
+    Ok(PackedBytes { window, bands, weights, bias, factors, passes, is_planar, finishing, set, widening, neighbours })
 }
 
 /// What depends on the weights.

@@ -1,18 +1,21 @@
 //! A convolution of bytes by Winograd's method, some patches at a time: as `program/winograd.rs`.
 
+use std::ops::Range;
+
 use super::convolution::Finishing;
 use super::winograd::{Band, PIXEL, PackedByteWinograd, WORD_BYTES};
 use crate::bounds::{Touched, placed};
 use crate::error::PlanError;
 use crate::kernel::ahead::Ahead;
 use crate::kernel::bytes::pairs::PAIR_STEP;
-use crate::kernel::bytes::tile::{ByteTileCall, ByteTileKernel, Finish};
+use crate::kernel::bytes::tile::{BytePlace, ByteTileCall, ByteTileKernel, Finish};
 use crate::kernel::bytes::winograd::{BytePatchCall, ByteSumCall, Size};
 use crate::kernel::tile::Run;
 use crate::layout::{Element, LANES};
+use crate::program::convolution::NEIGHBOURS;
 use crate::program::region::Region;
 use crate::program::step::{Step, Worker, proven};
-use crate::program::tiles::{Tile, cut, even};
+use crate::program::tiles::{Tile, Tiling, even};
 
 const STEP: &str = "quantised Winograd convolution";
 
@@ -21,8 +24,10 @@ const STEP: &str = "quantised Winograd convolution";
 struct Batch {
     patches: usize,
     runs: Vec<Run>,
-    tiles: Vec<Tile>,
-    /// For each band, the kernel of each tile.
+    tiles: Vec<BytePlace>,
+    /// Neighbouring tiles of one size, and their pixels.
+    groups: Vec<(Range<usize>, usize)>,
+    /// For each band, the kernel of each group.
     kernels: Vec<Vec<ByteTileKernel>>,
 }
 
@@ -30,12 +35,18 @@ impl Batch {
     fn new(packed: &PackedByteWinograd, patches: usize) -> Option<Self> {
         let length = PAIR_STEP as u32;
         let run = |block: usize| Run { offset: (block * patches) as u32 * length, length };
-        let tiles = cut(1, patches, packed.set.pixels);
+        let Tiling { tiles, groups, .. } = Tiling::new(&[(0, 1)], patches, (packed.set.pixels, 1), NEIGHBOURS);
+        let groups: Vec<_> = groups.into_iter().map(|group| (group.clone(), tiles[group.start].pixels)).collect();
         let of_band = |band: &Band| {
-            tiles.iter().map(|tile| (packed.set.tile)(band.blocks, tile.pixels)).collect::<Option<Vec<_>>>()
+            groups.iter().map(|(_, pixels)| (packed.set.tile)(band.blocks, *pixels)).collect::<Option<Vec<_>>>()
         };
         let kernels = packed.bands.iter().map(of_band).collect::<Option<Vec<_>>>()?;
-        Some(Self { patches, runs: (0..packed.blocks[0]).map(run).collect(), tiles, kernels })
+        let place = |tile: &Tile| {
+            let [input, sums] = PIXEL.map(|pixel| tile.halves.map(|(_, x)| x * pixel));
+            BytePlace { input, output: sums.map(|floats| floats * size_of::<f32>()), with: [0; 2] }
+        };
+        let tiles = tiles.iter().map(place).collect();
+        Some(Self { patches, runs: (0..packed.blocks[0]).map(run).collect(), tiles, groups, kernels })
     }
 }
 
@@ -129,8 +140,7 @@ impl ByteWinogradStep {
         let strides = [0, 1].map(|end| packed.stride(end, batch.patches));
         for plane in 0..packed.planes() {
             for (band, kernels) in packed.bands.iter().zip(&batch.kernels) {
-                for (number, (tile, kernel)) in batch.tiles.iter().zip(kernels).enumerate() {
-                    let halves = tile.halves.map(|(_, x)| x);
+                for ((group, pixels), kernel) in batch.groups.iter().zip(kernels) {
                     let from = planes + plane * strides[0];
                     let to = sums + plane * strides[1] + band.block * batch.patches * PIXEL[1];
                     // SAFETY: check() has proven every place that the kernel reaches.
@@ -138,16 +148,17 @@ impl ByteWinogradStep {
                         let weights = packed.weights.as_ptr().cast::<u8>().add(plane * packed.plane() + band.weights);
                         let words = [packed.blocks[0] * LANES / 2, band.blocks * WORD_BYTES / size_of::<f32>()];
                         kernel(&ByteTileCall {
-                            input: halves.map(|x| worker.at(from + x * PIXEL[0]).cast_const().cast()),
+                            tiles: &batch.tiles[group.clone()],
+                            input: worker.at(from).cast_const().cast(),
                             runs: &batch.runs,
                             step: PAIR_STEP,
-                            pixels: tile.pixels,
+                            pixels: *pixels,
                             blocks: band.blocks,
                             weights,
-                            ahead: Ahead::next_band(weights.cast(), words, [number, batch.tiles.len()]),
+                            ahead: Ahead::next_band(weights.cast(), words, [group.start, batch.tiles.len()]),
                             bias: packed.zeros.as_ptr(),
                             factors: packed.factors.as_ptr(),
-                            output: halves.map(|x| worker.at(to + x * PIXEL[1]).cast()),
+                            output: worker.at(to).cast(),
                             output_block: batch.patches * PIXEL[1] * size_of::<f32>(),
                             finish: Finish::Sums,
                         });

@@ -9,14 +9,14 @@ use crate::error::PlanError;
 use crate::kernel::ahead::Ahead;
 use crate::kernel::bytes::pairs::PAIR_STEP;
 use crate::kernel::bytes::set::BYTE_STEPS;
-use crate::kernel::bytes::tile::{ByteTileCall, ByteTileKernel, Finish, WidenCall};
+use crate::kernel::bytes::tile::{BytePlace, ByteTileCall, ByteTileKernel, Finish, WidenCall};
 use crate::kernel::set::LOOSE_PIXELS;
 use crate::kernel::tile::Run;
 use crate::layout::{LANES, MAX_PICTURE_CHANNELS, SLACK};
 use crate::program::order::{Order, Piece};
 use crate::program::region::Region;
 use crate::program::step::{Step, Worker, proven};
-use crate::program::tiles::{Tile, cut_by};
+use crate::program::tiles::{Tile, Tiling};
 
 /// A tile with its places in the arena.
 #[derive(Debug)]
@@ -26,10 +26,54 @@ struct Placed {
     /// Of the output's first block.
     output: [usize; 2],
     residual: Option<[usize; 2]>,
-    /// Its kernel, among those of its band.
-    kernel: usize,
     /// Where its widened windows begin in the scratch memory.
     widened: usize,
+}
+
+impl Placed {
+    /// Where a kernel finds it, from where its call begins: the arena's first float, or a thread's widened tiles.
+    fn of_kernel(&self, is_widened: bool) -> BytePlace {
+        let bytes = |places: [usize; 2]| places.map(|place| place * size_of::<f32>());
+        let widened = [self.widened, self.widened + self.tile.length(0) * PAIR_STEP];
+        BytePlace {
+            input: if is_widened { widened } else { self.input },
+            output: bytes(self.output),
+            with: bytes(self.residual.unwrap_or_default()),
+        }
+    }
+}
+
+/// Tiles of one size that are computed with one call, for each band.
+#[derive(Debug)]
+struct Group {
+    /// Among all tiles.
+    tiles: Range<usize>,
+    pixels: usize,
+    /// Their kernel, among those of a band.
+    kernel: usize,
+}
+
+impl Group {
+    /// `None` where there is no kernel of its size.
+    fn new(tiles: Range<usize>, all: &[Placed], sizes: &[usize]) -> Option<Self> {
+        let pixels = all[tiles.start].tile.pixels;
+        Some(Self { tiles, pixels, kernel: sizes.binary_search(&pixels).ok()? })
+    }
+}
+
+impl Widening {
+    /// Settles where the tiles of some groups are widened. Where they are not kept, every group's are where those of the one
+    /// before were.
+    fn place(&self, groups: &[Group], tiles: &mut [Placed]) {
+        let mut place = 0;
+        for group in groups {
+            place = if self.kept.is_some() { place } else { 0 };
+            for placed in &mut tiles[group.tiles.clone()] {
+                placed.widened = place;
+                place += self.chunks * PAIR_STEP * placed.tile.pixels;
+            }
+        }
+    }
 }
 
 /// A band with its runs and a kernel for each size of tile.
@@ -49,7 +93,10 @@ pub(crate) struct ByteConvolutionStep {
     input: Region,
     output: Region,
     residual: Option<Region>,
+    /// In the order in which they are computed, and where kernels find them.
     tiles: Vec<Placed>,
+    places: Vec<BytePlace>,
+    groups: Vec<Group>,
     bands: Vec<Planned>,
     runs: Vec<Run>,
     /// Words between the windows of neighbouring pixels.
@@ -86,10 +133,9 @@ impl ByteConvolutionStep {
             None => LOOSE_PIXELS,
         };
         let shape = output.shape();
-        let cut = cut_by(shape.height, shape.width, most, packed.form().pixels());
-        let mut sizes: Vec<usize> = cut.iter().map(|tile| tile.pixels).collect();
-        sizes.sort_unstable();
-        sizes.dedup();
+        let unit = packed.form().pixels();
+        let Tiling { tiles, groups, sizes, .. } =
+            Tiling::new(&[(0, shape.height)], shape.width, (most, unit), packed.neighbours);
         let place = |tile: Tile| -> Option<Placed> {
             let [top, left] = packed.window.padding;
             let window = |(y, x): (usize, usize)| {
@@ -97,18 +143,17 @@ impl ByteConvolutionStep {
             };
             let at = |region: &Region| tile.halves.map(|(y, x)| region.at(0, y, x));
             let input = [window(tile.halves[0])?, window(tile.halves[1])?];
-            let kernel = sizes.binary_search(&tile.pixels).ok()?;
-            Some(Placed { tile, input, output: at(&output), residual: residual.as_ref().map(at), kernel, widened: 0 })
+            Some(Placed { tile, input, output: at(&output), residual: residual.as_ref().map(at), widened: 0 })
         };
-        let tiles: Option<Vec<Placed>> = cut.into_iter().map(place).collect();
+        let tiles: Option<Vec<Placed>> = tiles.into_iter().map(place).collect();
         let mut tiles = tiles.ok_or(PlanError::Extent { step: STEP, access: "a window begins before the halo" })?;
-        if let Some(Widening { chunks, kept: Some(_), .. }) = packed.widening {
-            let mut place = 0;
-            for placed in &mut tiles {
-                placed.widened = place;
-                place += chunks * PAIR_STEP * placed.tile.pixels;
-            }
+        let groups: Option<Vec<Group>> = groups.into_iter().map(|range| Group::new(range, &tiles, &sizes)).collect();
+        let groups = groups.ok_or(PlanError::Extent { step: STEP, access: "there is no kernel of its size" })?;
+        if let Some(widening) = packed.widening {
+            widening.place(&groups, &mut tiles);
         }
+        let widens = packed.widening.is_some();
+        let places = tiles.iter().map(|placed| placed.of_kernel(widens)).collect();
         let (mut all, mut bands) = (Vec::new(), Vec::new());
         for band in &packed.bands {
             let first = all.len();
@@ -135,13 +180,14 @@ impl ByteConvolutionStep {
             all.iter().enumerate().map(run).collect()
         };
         let widened = if packed.widening.is_some() { sizes.iter().map(widened).collect() } else { vec![] };
-        let order = order(&packed, &input, [bands.len(), tiles.len()], threads);
-        Ok(Self { packed, input, output, residual, tiles, bands, runs: all, step, widened, scratch, order })
+        let order = order(&packed, &input, [bands.len(), groups.len()], threads);
+        let runs = all;
+        Ok(Self { packed, input, output, residual, tiles, places, groups, bands, runs, step, widened, scratch, order })
     }
 
-    /// Where a thread widens a tile.
-    fn widens_at(&self, worker: &Worker<'_>, placed: &Placed) -> usize {
-        self.scratch + worker.number * self.packed.scratch() + placed.widened
+    /// Where a thread widens its tiles.
+    fn widens_at(&self, worker: &Worker<'_>) -> usize {
+        self.scratch + worker.number * self.packed.scratch()
     }
 
     /// Widens the windows of a tile, where pairs are multiplied.
@@ -158,64 +204,62 @@ impl ByteConvolutionStep {
                 runs: &self.runs,
                 step: self.step,
                 pixels: placed.tile.pixels,
-                output: worker.at(self.widens_at(worker, placed)).cast(),
+                output: worker.at(self.widens_at(worker) + placed.widened).cast(),
             });
         }
     }
 
     /// As for a convolution of floats.
     fn ahead(&self, piece: &Piece, weights: *const f32) -> Ahead {
+        if piece.part.is_empty() {
+            return Ahead::NOTHING;
+        }
         let planned = &self.bands[piece.band];
         let width = planned.band.blocks * self.packed.form().bytes() / size_of::<f32>();
-        match piece.part.len() {
-            0 => Ahead::NOTHING,
+        let [first, end] = [piece.part.start, piece.part.end - 1].map(|group| &self.groups[group].tiles);
+        match end.end - first.start {
             1 => Ahead::same_band(weights, width),
-            tiles => Ahead::next_band(weights, [planned.elements, width], [piece.group - piece.part.start, tiles]),
+            tiles => {
+                let tile = self.groups[piece.group].tiles.start - first.start;
+                Ahead::next_band(weights, [planned.elements, width], [tile, tiles])
+            }
         }
     }
 
     /// # Safety
     /// As for [`Step::run`].
     unsafe fn compute(&self, worker: &Worker<'_>, piece: &Piece) {
-        let planned = &self.bands[piece.band];
-        let (band, packed, placed) = (&planned.band, &self.packed, &self.tiles[piece.group]);
-        let first = |region: &Region, places: [usize; 2]| {
-            let block = band.block * region.layout.block();
-            // SAFETY: check() has proven that the places are inside the region.
-            places.map(|place| unsafe { worker.at(place + block).cast::<u8>() })
-        };
+        let (planned, packed, group) = (&self.bands[piece.band], &self.packed, &self.groups[piece.group]);
+        let band = &planned.band;
         let bytes = |region: &Region| region.layout.block() * size_of::<f32>();
         // SAFETY: the arena is the one that the regions lie in; check() has proven every place that the kernel reaches.
         unsafe {
-            let finish = match (&packed.finishing, self.residual.as_ref().zip(placed.residual)) {
-                (Finishing::Joined(range, joint), Some((region, places))) => Finish::Joined {
-                    range: *range,
-                    joint: *joint,
-                    with: first(region, places).map(<*mut u8>::cast_const),
-                    block: bytes(region),
-                },
+            let first = |region: &Region| worker.at(band.block * region.layout.block()).cast::<u8>();
+            let finish = match (&packed.finishing, &self.residual) {
+                (Finishing::Joined(range, joint), Some(region)) => {
+                    let with = first(region).cast_const();
+                    Finish::Joined { range: *range, joint: *joint, with, block: bytes(region) }
+                }
                 (Finishing::Bytes(range) | Finishing::Joined(range, _), _) => Finish::Bytes(*range),
                 (Finishing::Floats(addends), _) => Finish::Floats(addends.as_ptr().add(band.block * LANES)),
             };
-            let (input, runs) = match self.widened.get(placed.kernel) {
-                Some(runs) => {
-                    let first = self.widens_at(worker, placed);
-                    ([first, first + placed.tile.length(0) * PAIR_STEP], runs.as_slice())
-                }
-                None => (placed.input, &self.runs[planned.runs.clone()]),
+            let (input, runs) = match self.widened.get(group.kernel) {
+                Some(runs) => (self.widens_at(worker), runs.as_slice()),
+                None => (0, &self.runs[planned.runs.clone()]),
             };
             let weights = packed.weights.as_ptr().cast::<u8>().add(band.weights);
-            planned.kernels[placed.kernel](&ByteTileCall {
-                input: input.map(|place| worker.at(place).cast_const().cast()),
+            planned.kernels[group.kernel](&ByteTileCall {
+                tiles: &self.places[group.tiles.clone()],
+                input: worker.at(input).cast_const().cast(),
                 runs,
                 step: self.step,
-                pixels: placed.tile.pixels,
+                pixels: group.pixels,
                 blocks: band.blocks,
                 weights,
                 ahead: self.ahead(piece, weights.cast()),
                 bias: packed.bias.as_ptr().add(band.block * LANES),
                 factors: packed.factors.as_ptr().add(band.block * LANES),
-                output: first(&self.output, placed.output),
+                output: first(&self.output),
                 output_block: bytes(&self.output),
                 finish,
             });
@@ -249,20 +293,19 @@ impl ByteConvolutionStep {
 
     /// Proves that widened tiles fit the scratch memory, and that there is one list of runs for all bands.
     fn check_widening(&self) -> Result<(), PlanError> {
-        let Some(Widening { pairs, chunks, kept, .. }) = self.packed.widening else {
+        let Some(Widening { pairs, chunks, .. }) = self.packed.widening else {
             return proven(self.widened.is_empty(), STEP, "widening");
         };
         proven(self.runs.len() == chunks && self.packed.passes == 1, STEP, "widened windows")?;
         proven(self.runs.iter().all(|run| run.length as usize <= PAIR_STEP), STEP, "widened runs")?;
         proven(self.bands.iter().all(|planned| planned.runs == (0..chunks)), STEP, "widened bands")?;
         proven(OF_PIXEL <= SLACK, STEP, "slack")?;
-        for placed in &self.tiles {
-            let (pixels, runs) = (placed.tile.pixels, self.widened.get(placed.kernel).map_or(0, Vec::len));
-            proven(pixels <= pairs.pixels && runs == chunks, STEP, "widened tiles")?;
-            let end = placed.widened + chunks * PAIR_STEP * pixels;
-            proven(end <= self.packed.scratch() && (kept.is_some() || placed.widened == 0), STEP, "scratch")?;
+        for group in &self.groups {
+            let runs = self.widened.get(group.kernel).map_or(0, Vec::len);
+            proven(group.pixels <= pairs.pixels && runs == chunks, STEP, "widened tiles")?;
         }
-        Ok(())
+        let end = |placed: &Placed| placed.widened + chunks * PAIR_STEP * placed.tile.pixels;
+        proven(self.tiles.iter().all(|placed| end(placed) <= self.packed.scratch()), STEP, "scratch")
     }
 }
 
@@ -318,14 +361,16 @@ impl Step for ByteConvolutionStep {
     unsafe fn run(&self, worker: &Worker<'_>) {
         let keeps = self.packed.widening.is_some_and(|widening| widening.kept.is_some());
         let mut widened = 0..0;
-        for item in worker.share(self.bands.len() * self.tiles.len()).flatten() {
+        for item in worker.share(self.bands.len() * self.groups.len()).flatten() {
             let piece = self.order.piece(item);
-            // SAFETY: the caller's promise; no other thread computes this band of this tile, and the scratch memory is this
+            // SAFETY: the caller's promise; no other thread computes this band of these tiles, and the scratch memory is this
             // thread's.
             unsafe {
                 if !widened.contains(&piece.group) {
                     widened = if keeps { piece.part.clone() } else { piece.group..piece.group + 1 };
-                    self.tiles[widened.clone()].iter().for_each(|placed| self.widen(worker, placed));
+                    for group in &self.groups[widened.clone()] {
+                        self.tiles[group.tiles.clone()].iter().for_each(|placed| self.widen(worker, placed));
+                    }
                 }
                 self.compute(worker, &piece);
             }
