@@ -20,7 +20,7 @@ engines=$(realpath "$1") networks=$(realpath "$2") library=${MARGAY_ARM_ONNXRUNT
 shift 2
 [ $# -gt 0 ] || set -- cortex-a72 cortex-a76
 cd "$(dirname "$0")/.."
-. tests/artefacts/debian.sh
+. benches/arm/machine.sh
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 names=(mobilenet_v3_small mobilenet_v2 squeezenet1_1 resnet18)
@@ -32,52 +32,36 @@ declare -A ncnn=([mobilenet_v3_small]=24.2 [mobilenet_v2]=101.6 [squeezenet1_1]=
 declare -A litert=([mobilenet_v3_small]=28.7 [mobilenet_v2]=124.1 [squeezenet1_1]=137.1 [resnet18]=666.8)
 declare -A onnxruntime=([mobilenet_v3_small]=80.5 [mobilenet_v2]=180.9 [squeezenet1_1]=136.5 [resnet18]=665.9)
 
-packages=(linux-image busybox-static libc6 libgcc-s1)
+packages=()
 if [ -n "$library" ]; then
     packages+=(libstdc++6)
     counted+=(onnxruntime:/libonnxruntime.so)
 fi
-download arm64 "$work/debs" "${packages[@]}"
-root=$work/root
-mkdir -p "$root"/{proc,sys,dev,tmp,bin,m}
-for package in "$work"/debs/{busybox-static,lib}*; do dpkg-deb -x "$package" "$root"; done
-rm -rf "$root/usr/share"
-dpkg-deb --fsys-tarfile "$work"/debs/linux-image* | tar -C "$work" -xf - --wildcards './boot/vmlinuz-*'
-cp "$engines" "$root/engines"
-[ -z "$library" ] || cp "$library" "$root/libonnxruntime.so"
-for name in "${names[@]}"; do cp "$networks/$name.onnx" "$root/m/"; done
-cat >"$root/init" <<EOF2
-#!/bin/busybox sh
-/bin/busybox mount -t proc p /proc
+unpack "$work" "${packages[@]}"
+cp "$engines" "$work/root/engines"
+[ -z "$library" ] || cp "$library" "$work/root/libonnxruntime.so"
+for name in "${names[@]}"; do cp "$networks/$name.onnx" "$work/root/m/"; done
+pack "$work" <<EOF
 for model in ${names[*]}; do
     for engine in ${counted[*]}; do
         # The second of two warm runs: interrupts add some thousand instructions.
         echo "COUNT \$engine \$model \$(echo 1 | /engines \$engine /m/\$model.onnx 224 | /bin/busybox tail -n 1)"
     done
 done
-/bin/busybox poweroff -f
-EOF2
-chmod 755 "$root/init"
-(cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) >"$work/initrd"
+EOF
 
 for cpu in "$@"; do
-    timeout "${MARGAY_VM_TIMEOUT:-3000}" qemu-system-aarch64 -M virt -cpu "$cpu" -smp 1 -m 2048 -icount shift=0,sleep=off \
-        -nographic -no-reboot -nodefaults -serial stdio -kernel "$work"/boot/vmlinuz-* -initrd "$work/initrd" \
-        -append "console=ttyAMA0 panic=-1 quiet rdinit=/init" </dev/null | tr -d '\r' | tee "$work/$cpu" >&2 || true
-    if [ "$(grep -c '^COUNT .* [0-9]' "$work/$cpu")" != $((${#names[@]} * ${#counted[@]})) ]; then
-        echo "arm.sh: $cpu did not count all of them" >&2 && exit 1
-    fi
+    run "$work" "$cpu"
+    all_counted "$work" "$cpu" $((${#names[@]} * ${#counted[@]}))
 done
 
-# count ENGINE NETWORK CPU
-count() { awk -v e="$1" -v n="$2" '$1 == "COUNT" && $2 == e && $3 == n { printf "%.1f", $4 }' "$work/$3"; }
 columns=()
 for engine in "${counted[@]}"; do for cpu in "$@"; do columns+=("$engine, $cpu"); done; done
 echo "| network | $(printf '%s | ' "${columns[@]}")ncnn | LiteRT | ONNX Runtime | ${counted[0]} / ncnn |"
 echo "|---|$(printf -- '---|%.0s' "${columns[@]}")---|---|---|---|"
 for name in "${names[@]}"; do
     row="| $name |"
-    for engine in "${counted[@]}"; do for cpu in "$@"; do row+=" $(count "$engine" "$name" "$cpu") |"; done; done
-    ratio=$(awk -v a="$(count "${counted[0]}" "$name" "$1")" -v b="${ncnn[$name]}" 'BEGIN { printf "%.2f", a / b }')
+    for engine in "${counted[@]}"; do for cpu in "$@"; do row+=" $(count "$work" "$engine" "$name" "$cpu") |"; done; done
+    ratio=$(awk -v a="$(count "$work" "${counted[0]}" "$name" "$1")" -v b="${ncnn[$name]}" 'BEGIN { printf "%.2f", a / b }')
     echo "$row ${ncnn[$name]} | ${litert[$name]} | ${onnxruntime[$name]} | $ratio |"
 done

@@ -3,7 +3,7 @@
 
     runtimes.py RUNTIME MODEL THREADS SIDE
 
-RUNTIME is `onnxruntime`, `openvino`, `litert` or `ncnn`. Printed at once: milliseconds to load the model and run it first,
+RUNTIME is `onnxruntime`, `openvino`, `litert`, `ncnn`, or `ncnn16`, which may compute with floats of 16 bits. Printed at once: milliseconds to load the model and run it first,
 imports excluded, and the MiB by which that let the process grow at most, the runtime's library included. Then for each
 line with a number: that many runs, of which the least and the median wall time and the least time on the processor, in
 milliseconds. For `scores`: what comes out.
@@ -66,13 +66,13 @@ def litert_(model, threads, picture):
     yield run
 
 
-def ncnn_(model, threads, picture):
+def ncnn_(model, threads, picture, halves=False):
     import ncnn
 
     yield
     net = ncnn.Net()
     net.opt.num_threads = threads
-    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
+    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = halves
     net.opt.use_bf16_storage = False
     net.load_param(model)
     net.load_model(model.removesuffix(".param") + ".bin")
@@ -84,6 +84,10 @@ def ncnn_(model, threads, picture):
         return numpy.array(extractor.extract("out0")[1])
 
     yield run
+
+
+def ncnn16_(model, threads, picture):
+    yield from ncnn_(model, threads, picture, halves=True)
 
 
 def main():

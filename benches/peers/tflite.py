@@ -60,9 +60,20 @@ class Writer:
         self.graph.operators.append(operator)
         return name
 
+    def signature(self, names):
+        """Tensors under the names by which LiteRT's quantiser feeds them."""
+        maps = [schema.TensorMapT() for _ in names]
+        for each, name in zip(maps, names):
+            each.name, each.tensorIndex = name, self.places[name]
+        return maps
+
     def bytes(self, inputs, outputs):
         self.graph.inputs = [self.places[name] for name in inputs]
         self.graph.outputs = [self.places[name] for name in outputs]
+        signature = schema.SignatureDefT()
+        signature.signatureKey, signature.subgraphIndex = "serving_default", 0
+        signature.inputs, signature.outputs = self.signature(inputs), self.signature(outputs)
+        self.model.signatureDefs = [signature]
         builder = flatbuffers.Builder(1 << 20)
         builder.Finish(self.model.Pack(builder), b"TFL3")
         return bytes(builder.Output())

@@ -3,8 +3,8 @@
 //!     stages MODEL.onnx SIDE [INSTRUCTION SET] [RUNS] [THREADS] [direct]
 //!
 //! The instruction set is one of floats or of bytes, or both where they have one name. With `direct`, Winograd's method is
-//! left out. Printed are the medians over all runs, in microseconds, longest first: how long the stage took, and how long its threads
-//! waited for one another together; and the sums.
+//! left out. Printed are the medians over all runs, in microseconds, longest first: how long the stage took, how long its
+//! threads waited for one another together, and which one of the network's it is; and the sums.
 
 #![allow(clippy::print_stdout, reason = "its output is all that it is for")]
 
@@ -48,7 +48,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         times[times.len() / 2].as_secs_f64() * 1e6
     };
     let of_stage = |(stage, of_first): (usize, &StageTime)| {
-        (median(stage, |time| time.took), median(stage, |time| time.waited), of_first.name.clone())
+        let name = format!("{stage:3} {}", of_first.name);
+        (median(stage, |time| time.took), median(stage, |time| time.waited), name)
     };
     let mut stages: Vec<(f64, f64, String)> = profiles[0].iter().enumerate().map(of_stage).collect();
     let (took, waited) = stages.iter().fold((0.0, 0.0), |sums, stage| (sums.0 + stage.0, sums.1 + stage.1));
