@@ -12,6 +12,8 @@
 
 use std::sync::atomic::{Ordering, compiler_fence};
 
+use crate::layout::LANES;
+
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -118,6 +120,12 @@ pub(crate) trait Pairs: Block {
     unsafe fn row(first: *const u8) -> Self::Input;
     /// Adds the products, modulo 2³².
     unsafe fn dot_pairs(self, input: Self::Input, weights: Self::Weights) -> Self;
+    /// Adds the products of what [`Pairs::row`] gives: the second ones are of zeros.
+    #[inline(always)]
+    unsafe fn dot_first(self, input: Self::Input, weights: Self::Weights) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { self.dot_pairs(input, weights) }
+    }
 }
 
 /// Sums of products of sixteen bits.
@@ -214,6 +222,9 @@ pub(crate) enum Form {
     Words,
     /// For each channel, two of sixteen bits, for inputs of sixteen bits.
     Pairs,
+    /// As [`Form::Pairs`], the first of all channels before the second ones.
+    #[cfg_attr(not(target_arch = "aarch64"), allow(dead_code, reason = "NEON's"))]
+    Halves,
     /// For each channel, eight bytes, for two words of the input and two pixels at a time.
     #[cfg_attr(not(target_arch = "aarch64"), allow(dead_code, reason = "i8mm's"))]
     Eights,
@@ -223,7 +234,7 @@ impl Form {
     /// Bytes of one block's weights for the input channels that are multiplied at once.
     pub(crate) const fn bytes(self) -> usize {
         match self {
-            Self::Bytes | Self::SymmetricBytes | Self::NarrowBytes | Self::Pairs => 64,
+            Self::Bytes | Self::SymmetricBytes | Self::NarrowBytes | Self::Pairs | Self::Halves => 64,
             Self::Words | Self::Eights => 128,
         }
     }
@@ -231,7 +242,7 @@ impl Form {
     /// Input channels of one word: those that [`Block::dot`] multiplies at once. Of [`Form::Eights`], of two words.
     pub(crate) const fn of_word(self) -> usize {
         match self {
-            Self::Pairs => 2,
+            Self::Pairs | Self::Halves => 2,
             Self::Eights => 8,
             _ => 4,
         }
@@ -252,7 +263,7 @@ impl Form {
         match self {
             Self::Bytes | Self::NarrowBytes | Self::Eights => [-128, 127],
             Self::SymmetricBytes => [-127, 127],
-            Self::Words | Self::Pairs => [-255, 255],
+            Self::Words | Self::Pairs | Self::Halves => [-255, 255],
         }
     }
 
@@ -264,6 +275,15 @@ impl Form {
             && (self != Self::NarrowBytes || (is_narrow(four[0], four[1]) && is_narrow(four[2], four[3])))
     }
 
+    /// Where the two weights of a channel of a block are, in bytes, if each has sixteen bits and they are neither widened.
+    pub(crate) fn of_sixteen(self, lane: usize) -> Option<[usize; 2]> {
+        match self {
+            Self::Pairs => Some([lane * 4, lane * 4 + 2]),
+            Self::Halves => Some([lane * 2, (LANES + lane) * 2]),
+            _ => None,
+        }
+    }
+
     /// Puts the weights of a channel of a block for one word into their places: the first [`Self::of_word`] of four. Of
     /// [`Form::Eights`], those for the second word are put in the same way four bytes further on.
     pub(crate) fn put(self, packed: &mut [u8], lane: usize, four: [i16; 4]) {
@@ -273,9 +293,9 @@ impl Form {
             for (place, weight) in [(0, four[0]), (2, four[2]), (32, four[1]), (34, four[3])] {
                 put(first + place, weight);
             }
-        } else if self == Self::Pairs {
-            put(lane * 4, four[0]);
-            put(lane * 4 + 2, four[1]);
+        } else if let Some([first, second]) = self.of_sixteen(lane) {
+            put(first, four[0]);
+            put(second, four[1]);
         } else {
             let first = lane * 4 * self.words();
             let to = packed[first..first + 4].iter_mut();

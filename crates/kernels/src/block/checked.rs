@@ -37,6 +37,8 @@ kinds! {
     Wide: Words, false;
     /// Of products of sixteen bits.
     OfSixteen: Pairs, false;
+    /// Of those on NEON.
+    OfHalves: Halves, true;
     /// Of NEON with dot products.
     Signed: Bytes, true;
     /// Of NEON without.
@@ -64,7 +66,7 @@ impl<K: Kind> Checked<K> {
     /// Four numbers, or two of sixteen bits.
     fn numbers(bytes: [u8; 4]) -> [i32; 4] {
         match K::FORM {
-            Form::Pairs => {
+            Form::Pairs | Form::Halves => {
                 let [a, b, c, d] = bytes;
                 [i32::from(i16::from_le_bytes([a, b])), i32::from(i16::from_le_bytes([c, d])), 0, 0]
             }
@@ -105,6 +107,10 @@ impl<K: Kind> Block for Checked<K> {
                 Form::Pairs => {
                     let pairs: [[[u8; 2]; 2]; 16] = Asked::read(from.cast());
                     pairs.map(|[a, b]| [of_two(a), of_two(b), 0, 0])
+                }
+                Form::Halves => {
+                    let halves: [[[u8; 2]; 16]; 2] = Asked::read(from.cast());
+                    std::array::from_fn(|lane| [of_two(halves[0][lane]), of_two(halves[1][lane]), 0, 0])
                 }
                 // Eights are read by the tile itself.
                 Form::Bytes | Form::SymmetricBytes | Form::NarrowBytes | Form::Eights => {
@@ -176,13 +182,13 @@ impl<K: Kind> Pairs for Checked<K> {
     unsafe fn rows(first: *const u8, second: *const u8) -> Self::Input {
         // SAFETY: every access is asked for.
         let [first, second]: [[u8; 16]; 2] = [first, second].map(|from| unsafe { Asked::read(from.cast()) });
-        std::array::from_fn(|lane| [i32::from(first[lane]), i32::from(second[lane]), 0, 0])
+        std::array::from_fn(|lane| [Self::number(first[lane]), Self::number(second[lane]), 0, 0])
     }
 
     unsafe fn row(first: *const u8) -> Self::Input {
         // SAFETY: every access is asked for.
         let first: [u8; 16] = unsafe { Asked::read(first.cast()) };
-        first.map(|byte| [i32::from(byte), 0, 0, 0])
+        first.map(|byte| [Self::number(byte), 0, 0, 0])
     }
 
     unsafe fn dot_pairs(self, input: Self::Input, weights: Self::Weights) -> Self {

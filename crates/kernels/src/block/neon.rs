@@ -8,6 +8,7 @@ use super::{Block, Form, Joint, Range};
 use crate::kernel::bytes::rows::TableCall;
 use crate::layout::LANES;
 
+pub(crate) mod halves;
 pub(crate) mod two_pixels;
 
 /// Four registers, of four channels each.

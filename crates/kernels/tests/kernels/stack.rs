@@ -34,11 +34,13 @@ fn no_inner_loop_keeps_vectors_on_the_stack() {
 }
 
 /// What inner loops multiply by: floats, then bytes.
-const MULTIPLIES: [&str; 8] = ["fmadd", "fmla", "vpdpbusd", "vpdpwssd", "vpmaddwd", "sdot", "smmla", "smull"];
+const MULTIPLIES: [&str; 9] = ["fmadd", "fmla", "vpdpbusd", "vpdpwssd", "vpmaddwd", "sdot", "smmla", "smull", "smlal"];
 
 /// The machine code of every kernel.
 fn kernels(listing: &str) -> impl Iterator<Item = &str> {
-    let is_kernel = |text: &&str| text.contains("kernel::set::") || text.contains("kernel::bytes::set::");
+    let is_kernel = |text: &&str| {
+        ["kernel::set::", "kernel::bytes::set::", "kernel::bytes::pairs::"].iter().any(|module| text.contains(module))
+    };
     listing.split("\n\n").filter(is_kernel)
 }
 

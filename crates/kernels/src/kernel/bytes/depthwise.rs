@@ -113,26 +113,26 @@ pub(crate) unsafe fn depthwise_rows<B: Pairs, const PIXELS: usize, const STRIDE:
         for _ in 0..call.rows / 2 {
             unrolled!((PIXELS - 1) * STRIDE + COLUMNS, column, {
                 let first = input.add(column * LANES);
-                add_column::<B, PIXELS, STRIDE>(&mut sums, B::rows(first, first.add(call.row)), column, weights);
+                add_column::<B, PIXELS, STRIDE, true>(&mut sums, B::rows(first, first.add(call.row)), column, weights);
             });
             weights = weights.add(COLUMNS * Form::Pairs.bytes());
             input = input.add(2 * call.row);
         }
         if !call.rows.is_multiple_of(2) {
             unrolled!((PIXELS - 1) * STRIDE + COLUMNS, column, {
-                add_column::<B, PIXELS, STRIDE>(&mut sums, B::row(input.add(column * LANES)), column, weights);
+                add_column::<B, PIXELS, STRIDE, false>(&mut sums, B::row(input.add(column * LANES)), column, weights);
             });
         }
         finish(&mut sums, call);
     }
 }
 
-/// Adds the products of one column to the pixels that see it.
+/// Adds the products of one column of two rows (`BOTH`), or of one, to the pixels that see it.
 ///
 /// # Safety
 /// As for every kernel (`kernel.rs`).
 #[inline(always)]
-unsafe fn add_column<B: Pairs, const PIXELS: usize, const STRIDE: usize>(
+unsafe fn add_column<B: Pairs, const PIXELS: usize, const STRIDE: usize, const BOTH: bool>(
     sums: &mut [B; PIXELS],
     input: B::Input,
     column: usize,
@@ -142,7 +142,12 @@ unsafe fn add_column<B: Pairs, const PIXELS: usize, const STRIDE: usize>(
         if column >= pixel * STRIDE && column - pixel * STRIDE < COLUMNS {
             let tap = column - pixel * STRIDE;
             // SAFETY: the caller's promise.
-            sums[pixel] = unsafe { sums[pixel].dot_pairs(input, B::weights(weights.add(tap * Form::Pairs.bytes()))) };
+            unsafe {
+                let weights = B::weights(weights.add(tap * Form::Pairs.bytes()));
+                sums[pixel] =
+                    if BOTH { sums[pixel].dot_pairs(input, weights) } else { sums[pixel].dot_first(input, weights) };
+                next_pixel::<B>();
+            }
         }
     });
 }

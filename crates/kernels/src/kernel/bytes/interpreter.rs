@@ -11,7 +11,7 @@ use super::rows::{dequantise, greatest, look_up, mean, pixels, product, quantise
 use super::set::ByteSet;
 use super::tile::{BytePlace, ByteTileCall, Finish, widen};
 use super::winograd::{Ends, FOUR, Four, TWO, Two, transform_patch, transform_sums};
-use crate::block::checked::{Checked, Kind, Narrow, OfSixteen, Signed, Symmetric, Unsigned, Wide};
+use crate::block::checked::{Checked, Kind, Narrow, OfHalves, OfSixteen, Signed, Symmetric, Unsigned, Wide};
 use crate::block::{Block, Form, Pairs};
 use crate::bounds::{Asked, Memory};
 use crate::byte_isa::ByteIsa;
@@ -53,7 +53,7 @@ fn of(sizes: &ByteSet, narrow: Option<&'static ByteSet>) -> ByteSet {
             ByteSet { tile: |_, _, _| Some(tile_of_eights), ..of_kind::<Signed, true>(sizes, narrow) }
         }
         (Form::Bytes, true) => of_kind::<Signed, true>(sizes, narrow),
-        (Form::Bytes | Form::Pairs | Form::Eights, _) => of_kind::<Unsigned, false>(sizes, narrow),
+        (Form::Bytes | Form::Pairs | Form::Halves | Form::Eights, _) => of_kind::<Unsigned, false>(sizes, narrow),
     }
 }
 
@@ -92,32 +92,38 @@ static MATRIX: MatrixSet = MatrixSet {
     leave: matrix::nothing,
 };
 
-/// The interpreter with the sizes of a set that multiplies in sixteen bits: there are two.
+/// The interpreter with the sizes of a set that multiplies in sixteen bits: there are three.
 fn pairs(sizes: &'static PairSet) -> &'static PairSet {
     static AVX2: LazyLock<Option<PairSet>> = LazyLock::new(|| ByteSet::of(ByteIsa::Avx2).pairs.map(of_pairs));
+    static NEON: LazyLock<Option<PairSet>> = LazyLock::new(|| ByteSet::of(ByteIsa::Neon).pairs.map(of_pairs));
     static PORTABLE: LazyLock<Option<PairSet>> = LazyLock::new(|| ByteSet::of(ByteIsa::Portable).pairs.map(of_pairs));
-    let found = [&AVX2, &PORTABLE].into_iter().filter_map(|set| set.as_ref()).find(|set| set.pixels == sizes.pixels);
-    found.unwrap_or(sizes)
+    let is_it = |set: &&PairSet| (set.pixels, set.form) == (sizes.pixels, sizes.form);
+    [&AVX2, &NEON, &PORTABLE].into_iter().filter_map(|set| set.as_ref()).find(is_it).unwrap_or(sizes)
 }
 
 fn of_pairs(sizes: &'static PairSet) -> PairSet {
+    if sizes.form == Form::Halves { pairs_of::<OfHalves, true>(sizes) } else { pairs_of::<OfSixteen, false>(sizes) }
+}
+
+fn pairs_of<K: Kind, const SIGNED: bool>(sizes: &'static PairSet) -> PairSet {
     PairSet {
+        form: sizes.form,
         blocks: sizes.blocks,
         pixels: sizes.pixels,
-        tile: |_, _| Some(tile::<Checked<OfSixteen>>),
-        widen: widen::<Asked, false, false>,
-        widen_dense: widen::<Asked, false, true>,
+        tile: |_, _| Some(tile::<Checked<K>>),
+        widen: widen::<Asked, SIGNED, false>,
+        widen_dense: widen::<Asked, SIGNED, true>,
         depthwise_pixels: sizes.depthwise_pixels,
-        depthwise: |_, _| Some(depthwise_rows::<Checked<OfSixteen>>),
+        depthwise: |_, _| Some(depthwise_rows::<Checked<K>>),
         four: Ends {
             size: &FOUR,
-            patch: transform_patch::<Asked, Four, 6, 4, false>,
-            sums: transform_sums::<Asked, Checked<OfSixteen>, Four, 6, 4>,
+            patch: transform_patch::<Asked, Four, 6, 4, SIGNED>,
+            sums: transform_sums::<Asked, Checked<K>, Four, 6, 4>,
         },
         two: Ends {
             size: &TWO,
-            patch: transform_patch::<Asked, Two, 4, 2, false>,
-            sums: transform_sums::<Asked, Checked<OfSixteen>, Two, 4, 2>,
+            patch: transform_patch::<Asked, Two, 4, 2, SIGNED>,
+            sums: transform_sums::<Asked, Checked<K>, Two, 4, 2>,
         },
     }
 }
@@ -162,7 +168,7 @@ unsafe fn dot_eights(sum: Checked<Signed>, input: *const i32, weights: *const u8
 /// # Safety
 /// As for [`tile`].
 unsafe fn tile_by<B: Block>(call: &ByteTileCall<'_>, form: Form, product: unsafe fn(B, *const i32, *const u8) -> B) {
-    let step = if form == Form::Pairs { PAIR_STEP } else { call.step };
+    let step = if form.of_sixteen(0).is_some() { PAIR_STEP } else { call.step };
     let half = call.pixels / 2;
     let all = || (0..call.pixels).flat_map(|pixel| (0..call.blocks).map(move |block| (pixel, block)));
     for (place, (pixel, block)) in call.tiles.iter().flat_map(|place| all().map(move |at| (place, at))) {

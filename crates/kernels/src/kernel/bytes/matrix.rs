@@ -41,6 +41,7 @@ pub(crate) struct MatrixCall<'a> {
     /// For each sixteen of output channels, as many sums for each pixel, of which [`SIDE`] · [`ROWS`] lie side by side.
     pub(crate) sums: *mut i32,
     /// What is asked for meanwhile, and lines of it for each place.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "the interpreter asks for nothing"))]
     pub(crate) ahead: (*const u8, usize),
 }
 

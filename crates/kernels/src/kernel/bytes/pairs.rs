@@ -5,13 +5,15 @@ use super::tile::{ByteTileCall, ByteTileKernel, WidenCall, WidenKernel, tile, wi
 use super::winograd::{
     BytePatchCall, ByteSumCall, Ends, FOUR, Four, Method, TWO, Two, transform_patch, transform_sums,
 };
-use crate::block::{Block, OfPairs};
+use crate::block::{Block, Form, OfPairs};
 use crate::bounds::Proven;
 use crate::layout::LANES;
 
 /// What multiplies in sixteen bits, with its sizes.
 #[derive(Debug)]
 pub(crate) struct PairSet {
+    /// How weights are packed.
+    pub(crate) form: Form,
     /// Channel blocks of a tile, largest first.
     pub(crate) blocks: &'static [usize],
     /// Pixels of a tile at most.
@@ -36,7 +38,7 @@ pub(crate) const PAIR_STEP: usize = LANES / 2;
 /// The module of an instruction set's kernels of sixteen bits.
 macro_rules! pair_set {
     (
-        $name:ident, $block:ty, $(features: $features:literal,)?
+        $name:ident, $block:ty, dense: $dense:ty, by_channel: $by_channel:ty, $(features: $features:literal,)?
         blocks: [$($blocks:literal),*], pixels: [$($pixels:literal),*] up to $most:literal,
         depthwise: [$($depthwise:literal),*] up to $most_depthwise:literal,
         strided: [$($strided:literal),*] up to $most_strided:literal
@@ -47,7 +49,7 @@ macro_rules! pair_set {
             $(#[target_feature(enable = $features)])?
             unsafe fn byte_product_kernel<const BLOCKS: usize, const PIXELS: usize>(call: &ByteTileCall<'_>) {
                 // SAFETY: the caller's promise.
-                unsafe { tile::<OfPairs<$block>, BLOCKS, PIXELS, PAIR_STEP>(call) }
+                unsafe { tile::<$dense, BLOCKS, PIXELS, PAIR_STEP>(call) }
             }
 
             $(#[target_feature(enable = $features)])?
@@ -81,7 +83,7 @@ macro_rules! pair_set {
             $(#[target_feature(enable = $features)])?
             unsafe fn byte_rows_kernel<const PIXELS: usize, const STRIDE: usize>(call: &ByteDepthwiseCall) {
                 // SAFETY: the caller's promise.
-                unsafe { depthwise_rows::<$block, PIXELS, STRIDE>(call) }
+                unsafe { depthwise_rows::<$by_channel, PIXELS, STRIDE>(call) }
             }
 
             fn depthwise_of(pixels: usize, stride: usize) -> Option<ByteDepthwiseKernel> {
@@ -107,6 +109,7 @@ macro_rules! pair_set {
             }
 
             pub(in crate::kernel::bytes) static SET: PairSet = PairSet {
+                form: <$dense>::FORM,
                 blocks: &[$($blocks),*],
                 pixels: $most,
                 tile: tile_of_blocks,
@@ -123,13 +126,23 @@ macro_rules! pair_set {
 
 #[cfg(target_arch = "x86_64")]
 pair_set!(
-    avx2_pairs, crate::block::avx2::Avx2Narrow, features: "avx2,fma",
+    avx2_pairs, crate::block::avx2::Avx2Narrow,
+    dense: OfPairs<crate::block::avx2::Avx2Narrow>, by_channel: crate::block::avx2::Avx2Narrow, features: "avx2,fma",
     blocks: [1], pixels: [1, 2, 3, 4, 5, 6] up to 6,
     depthwise: [1, 2, 3] up to 3, strided: [1, 2] up to 2
 );
 
+#[cfg(target_arch = "aarch64")]
+pair_set!(
+    neon_pairs, crate::block::neon::Neon,
+    dense: crate::block::neon::halves::ByLane, by_channel: crate::block::neon::halves::ByChannel,
+    blocks: [1], pixels: [1, 2, 3, 4, 5] up to 5,
+    depthwise: [1, 2, 3, 4] up to 4, strided: [1, 2, 3] up to 3
+);
+
 pair_set!(
     portable_pairs, crate::block::portable::Portable,
+    dense: OfPairs<crate::block::portable::Portable>, by_channel: crate::block::portable::Portable,
     blocks: [1], pixels: [1, 2] up to 2,
     depthwise: [1, 2] up to 2, strided: [1] up to 1
 );

@@ -343,7 +343,7 @@ byte_set!(
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5] up to 5,
     depthwise: [1, 2, 3, 4] up to 4,
-    narrow: None, pairs: None, table: crate::block::neon::look_up
+    narrow: None, pairs: Some(&crate::kernel::bytes::pairs::neon_pairs::SET), table: crate::block::neon::look_up
 );
 
 #[cfg(target_arch = "aarch64")]

@@ -89,7 +89,7 @@ fn suits_rows(window: &Window) -> bool {
 }
 
 /// Weights for two rows at a time: each fits sixteen bits.
-fn by_rows(filters: &Filters<'_>, blocks: usize) -> Result<Bytes, PlanError> {
+fn by_rows(filters: &Filters<'_>, blocks: usize, form: Form) -> Result<Bytes, PlanError> {
     let bytes = rows_bytes(&filters.window);
     let mut weights = Bytes::zeroed(bytes.saturating_mul(blocks))?;
     for (number, packed) in weights.as_mut_slice().chunks_exact_mut(bytes).take(blocks).enumerate() {
@@ -101,7 +101,7 @@ fn by_rows(filters: &Filters<'_>, blocks: usize) -> Result<Bytes, PlanError> {
                     true => filters.weight(channel, channel, row, column),
                     false => 0,
                 };
-                Form::Pairs.put(to, lane, [weight(row), weight(row + 1), 0, 0]);
+                form.put(to, lane, [weight(row), weight(row + 1), 0, 0]);
             }
         }
     }
@@ -127,7 +127,7 @@ pub(crate) fn pack(
     }
     let bias = biased(STEP, &filters, layer.bias, set.number(zero), layer.factors)?;
     let (weights, passes, set) = match rows {
-        Some(_) => (by_rows(&filters, channels.div_ceil(LANES))?, 1, set),
+        Some(rows) => (by_rows(&filters, channels.div_ceil(LANES), rows.form)?, 1, set),
         None => by_fours(&filters, channels.div_ceil(LANES), set)?,
     };
     shelf.put_numbers(&noted(passes, set));

@@ -5,6 +5,7 @@
 
 use super::convolution::{ByteConvolution, Finishing, STEP as CONVOLUTION};
 use super::pack::{Bytes, Filters, biased};
+use crate::block::Form;
 use crate::error::PlanError;
 use crate::floats::Floats;
 use crate::kernel::bytes::pairs::{PAIR_STEP, PairSet};
@@ -152,7 +153,7 @@ pub(crate) fn pack(
             // The bytes are transformed less their zero, which then contributes nothing.
             let bias = biased(CONVOLUTION, &filters, layer.bias, 0, layer.factors)?;
             shelf.put_numbers(&bias);
-            (bias, shelf.put(fill(layer.weights, input.channels, &bands, (ends.size, at))?.into_floats()))
+            (bias, shelf.put(fill((layer.weights, input.channels), &bands, (ends.size, at), set.form)?.into_floats()))
         }
     };
     let mut factors = Floats::zeroed(output.channels);
@@ -166,18 +167,19 @@ pub(crate) fn pack(
 
 /// The transformed weights of all bands, in planes of `at` bytes.
 fn fill(
-    filters: &[i16],
-    inputs: usize,
+    (filters, inputs): (&[i16], usize),
     bands: &[Band],
     (size, at): (&'static Size, usize),
+    form: Form,
 ) -> Result<Bytes, PlanError> {
     let mut weights = Bytes::zeroed(at.saturating_mul(size.patch * size.patch))?;
     let packed = weights.as_mut_slice();
     for (number, filter) in filters.as_chunks::<9>().0.iter().enumerate() {
         let (output, input) = (number / inputs, number % inputs);
         let Some(band) = bands.iter().rfind(|band| band.block * LANES <= output) else { continue };
-        let lane = output - band.block * LANES;
-        let place = band.weights + (input / 2 * band.blocks * LANES + lane) * 4 + input % 2 * 2;
+        let Some(places) = form.of_sixteen(output % LANES) else { continue };
+        let block = input / 2 * band.blocks + output / LANES - band.block;
+        let place = band.weights + block * WORD_BYTES + places[input % 2];
         for (plane, weight) in transformed(filter, size).enumerate() {
             let to = plane * at + place;
             packed[to..to + 2].copy_from_slice(&weight.to_le_bytes());
