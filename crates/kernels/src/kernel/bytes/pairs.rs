@@ -137,7 +137,7 @@ pair_set!(
     neon_pairs, crate::block::neon::Neon,
     dense: crate::block::neon::halves::ByLane, by_channel: crate::block::neon::halves::ByChannel,
     blocks: [1], pixels: [1, 2, 3, 4, 5] up to 5,
-    depthwise: [1, 2, 3, 4] up to 4, strided: [1, 2, 3] up to 3
+    depthwise: [1, 2, 3] up to 3, strided: [1, 2] up to 2
 );
 
 pair_set!(
