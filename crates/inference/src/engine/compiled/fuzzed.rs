@@ -60,7 +60,7 @@ pub fn fuzz_model(data: &[u8]) -> bool {
 pub(super) fn noise(spec: &InputSpec) -> Option<[InputTensor; 2]> {
     let shape = spec.shape();
     let pixels: Vec<u8> = (0..shape.iter().product()).map(|place: usize| (place * 7919 % 251) as u8).collect();
-    let planes = pixels.chunks(pixels.len() / 3).zip(spec.scalings());
+    let planes = pixels.chunks((pixels.len() / 3).max(1)).zip(spec.scalings());
     let floats = planes.flat_map(|(plane, scaling)| plane.iter().map(move |&pixel| scaling.apply(pixel)));
     Some([InputTensor::from_f32(shape, floats.collect())?, InputTensor::from_pixels(spec, pixels)?])
 }
