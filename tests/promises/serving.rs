@@ -3,8 +3,13 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, ChildStdout, Stdio};
 
+use margay::classifier::model_directory::ModelDirectory;
+use margay_inference::decode::Decoder;
+use margay_inference::prepare::Preparer;
+use margay_inference::{FrameView, TensorData, rank};
 use serde_json::{Value, json};
 
 use crate::support::{program, python};
@@ -98,6 +103,37 @@ fn a_picture_in_json_is_classified_as_by_the_command_line() {
     assert_eq!(best, expected);
     let (_, statistics) = server.get("/v2/models/road-signs/stats");
     assert_eq!(statistics["model_stats"][0]["inference_count"], 1, "{statistics}");
+}
+
+/// The engine makes its own numbers of a picture's pixels, and takes a client's tensor of floats as it is.
+#[test]
+fn a_tensor_of_floats_gives_the_answer_of_its_picture() {
+    let spec = ModelDirectory::open(Path::new("models/signs/package")).unwrap().manifest.model_spec();
+    let (mut decoder, mut preparer) = (Decoder::new(), Preparer::new(&spec.input));
+    let (bytes, need) = (std::fs::read(PICTURE).unwrap(), preparer.need());
+    let tensor = preparer.prepare(decoder.open(&FrameView::jpeg(&bytes), &need).unwrap()).unwrap();
+    let TensorData::F32(floats) = tensor.data() else { panic!("the bundled model takes floats") };
+
+    let server = Server::start();
+    let (_, metadata) = server.get("/v2/models/road-signs.tensor");
+    let input =
+        json!({"name": metadata["inputs"][0]["name"], "shape": tensor.shape(), "datatype": "FP32", "data": floats});
+    let (status, answer) = server.infer("road-signs.tensor", &json!({ "inputs": [input] }));
+    assert_eq!(status, 200, "{answer}");
+    let logits = answer["outputs"][0]["data"].as_array().unwrap().iter();
+    let mut found: Vec<f32> = logits.map(|logit| logit.as_f64().unwrap() as f32).collect();
+    rank::softmax(&mut found);
+
+    let classified = program::run(&["classify", "--json", "--engine", "compiled", "--model", PACKAGE, PICTURE]);
+    program::assert_code(&classified, 0);
+    let classified: Value = serde_json::from_slice(&classified.stdout).unwrap();
+    let predictions = classified["predictions"].as_array().unwrap();
+    assert!(predictions.len() > 1, "{classified}");
+    for prediction in predictions {
+        let class = prediction["class"].as_u64().unwrap() as usize;
+        let gap = prediction["probability"].as_f64().unwrap() - f64::from(found[class]);
+        assert!(gap.abs() < 1e-6, "{prediction} is not {}", found[class]);
+    }
 }
 
 #[test]

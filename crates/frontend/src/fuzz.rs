@@ -71,6 +71,8 @@ fn check(preparer: &mut Preparer, picture: crate::Picture<'_>) {
     let tensor = preparer.prepare(picture).expect("a picture that was opened is whole");
     match tensor.data() {
         TensorData::F32(elements) => assert!(elements.iter().all(|element| element.is_finite()), "floats are numbers"),
-        TensorData::U8(elements) => assert_eq!(elements.len() as u32, 3 * SIDE * SIDE, "{:?}", Element::U8),
+        TensorData::U8(elements) | TensorData::Pixels(elements) => {
+            assert_eq!(elements.len() as u32, 3 * SIDE * SIDE, "{:?}", Element::U8);
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use margay_kernels::pixels::Scaling;
+
 use crate::problem::SpecProblem;
 
 /// Largest width or height of a model's input, in pixels. Classifiers use 96 to 600; the bound keeps a wrong
@@ -154,6 +156,12 @@ impl InputSpec {
             Layout::Nchw => [1, 3, height, width],
             Layout::Nhwc => [1, height, width, 3],
         }
+    }
+
+    /// The arithmetic of each of the tensor's channels, in their order.
+    #[must_use]
+    pub fn scalings(&self) -> [Scaling; 3] {
+        [0, 1, 2].map(|channel| Scaling { scale: self.scale, mean: self.mean[channel], deviation: self.std[channel] })
     }
 
     /// Adds a problem for each rule that the specification breaks.

@@ -8,7 +8,7 @@ use crate::tensor::{InputTensor, TensorData};
 /// One value for each of the 256 bytes a channel can hold.
 type Table = [f32; 256];
 
-/// Writes rows into tensors of one specification.
+/// Writes rows into tensors of one specification, or the pixels of one.
 ///
 /// A float is bit for bit `(byte × scale − mean) ÷ std`: computed where a channel's elements lie side by side, looked up
 /// where the channels take turns.
@@ -29,11 +29,7 @@ impl Normaliser {
     /// Prepares the arithmetic of a validated specification.
     #[must_use]
     pub fn new(spec: &InputSpec, pixels: Pixels) -> Self {
-        let scalings = std::array::from_fn(|channel| Scaling {
-            scale: spec.scale,
-            mean: spec.mean[channel],
-            deviation: spec.std[channel],
-        });
+        let scalings = spec.scalings();
         let table = |scaling: Scaling| std::array::from_fn(|byte| scaling.apply(byte as u8));
         let looked_up = spec.element == Element::F32 && spec.layout == Layout::Nhwc;
         Self {
@@ -65,12 +61,12 @@ impl Normaliser {
                     self.pixels.normalise(bytes, self.scalings[channel], &mut elements[to..][..bytes.len()]);
                 }
             }
-            (Layout::Nchw, TensorData::U8(elements)) => {
+            (Layout::Nchw, TensorData::U8(elements) | TensorData::Pixels(elements)) => {
                 for (channel, bytes) in row.into_iter().enumerate() {
                     elements[self.plane(channel) + first..][..bytes.len()].copy_from_slice(bytes);
                 }
             }
-            (Layout::Nhwc, TensorData::U8(elements)) => {
+            (Layout::Nhwc, TensorData::U8(elements) | TensorData::Pixels(elements)) => {
                 self.pixels.interleave(row, &mut elements[first * 3..][..row[0].len() * 3]);
             }
             (Layout::Nhwc, TensorData::F32(elements)) => {

@@ -73,15 +73,26 @@ impl Preparer {
         Self::with_pixels(spec, Pixels::default())
     }
 
-    /// The same with the loops of another instruction set.
+    /// For an engine that normalises by itself: of a float specification, what comes out are
+    /// [`TensorData::Pixels`](crate::TensorData::Pixels).
+    #[must_use]
+    pub fn of_pixels(spec: &InputSpec) -> Self {
+        Self::with_tensor(spec, Pixels::default(), InputTensor::zeroed_pixels(spec))
+    }
+
+    /// As [`Self::new`], with the loops of another instruction set.
     #[must_use]
     pub fn with_pixels(spec: &InputSpec, pixels: Pixels) -> Self {
-        let tensor = Size { width: spec.width, height: spec.height };
+        Self::with_tensor(spec, pixels, InputTensor::zeroed(spec))
+    }
+
+    fn with_tensor(spec: &InputSpec, pixels: Pixels, tensor: InputTensor) -> Self {
+        let size = Size { width: spec.width, height: spec.height };
         Self {
-            need: Need { rule: spec.resize, tensor, jpeg: spec.jpeg },
+            need: Need { rule: spec.resize, tensor: size, jpeg: spec.jpeg },
             pixels,
             normaliser: Normaliser::new(spec, pixels),
-            tensor: InputTensor::zeroed(spec),
+            tensor,
             shape: None,
             plan: Plan::default(),
             rows: Rows::default(),
@@ -219,7 +230,7 @@ mod tests {
         let mut preparer = Preparer::new(spec);
         match preparer.prepare(&decoder.decode(frame).unwrap()).unwrap().data() {
             TensorData::U8(bytes) => bytes.clone(),
-            TensorData::F32(_) => panic!("the test asks for bytes"),
+            other => panic!("the test asks for bytes, and not {other:?}"),
         }
     }
 

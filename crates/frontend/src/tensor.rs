@@ -7,8 +7,11 @@ use crate::input::{Element, InputSpec};
 pub enum TensorData {
     /// Normalised floats.
     F32(Vec<f32>),
-    /// Raw bytes.
+    /// Raw bytes, of a specification of bytes.
     U8(Vec<u8>),
+    /// The bytes of the pixels that the floats of a float specification would be made of, in the order of those: for an engine
+    /// that normalises by itself.
+    Pixels(Vec<u8>),
 }
 
 /// A batch of one image. The buffer keeps its length for the life of the tensor.
@@ -29,6 +32,27 @@ impl InputTensor {
             Element::U8 => TensorData::U8(vec![0; length]),
         };
         Self { shape, data }
+    }
+
+    /// The same for an engine that takes pixels: of a float specification, the pixels of its floats.
+    #[must_use]
+    pub fn zeroed_pixels(spec: &InputSpec) -> Self {
+        let shape = spec.shape();
+        let bytes = vec![0; shape.iter().product()];
+        let data = match spec.element {
+            Element::F32 => TensorData::Pixels(bytes),
+            Element::U8 => TensorData::U8(bytes),
+        };
+        Self { shape, data }
+    }
+
+    /// The pixels of a float specification, which come from elsewhere; `None` when their number is not the shape's, or the
+    /// specification is one of bytes.
+    #[must_use]
+    pub fn from_pixels(spec: &InputSpec, pixels: Vec<u8>) -> Option<Self> {
+        let shape = spec.shape();
+        let fits = spec.element == Element::F32 && shape.iter().product::<usize>() == pixels.len();
+        fits.then_some(Self { shape, data: TensorData::Pixels(pixels) })
     }
 
     /// A float tensor from elements computed elsewhere; `None` when their number is not the shape's.

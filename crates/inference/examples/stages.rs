@@ -1,4 +1,4 @@
-//! Where the time of the compiled engine goes, stage by stage:
+//! Where the time of the compiled engine goes, stage by stage, on the pixels of a picture:
 //!
 //!     stages MODEL.onnx SIDE [INSTRUCTION SET] [RUNS] [THREADS] [direct]
 //!
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use margay_inference::engine::compiled::CompiledEngine;
 use margay_inference::{InputSpec, ModelSpec, OutputSpec};
-use margay_kernels::{ByteIsa, Isa, Options, StageTime};
+use margay_kernels::{ByteIsa, Isa, Options, Picture, StageTime};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -39,9 +39,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut engine = CompiledEngine::load_with(Path::new(model), &spec, options)??;
     let length = spec.input.shape().iter().product();
-    let picture: Vec<f32> = (0..length).map(|place: usize| (place * 7919 % 1000) as f32 / 500.0 - 1.0).collect();
-    engine.profile(&picture)?;
-    let profiles = (0..runs.max(1)).map(|_| engine.profile(&picture)).collect::<Result<Vec<_>, _>>()?;
+    let pixels: Vec<u8> = (0..length).map(|place: usize| (place * 7919 % 251) as u8).collect();
+    engine.profile(Picture::Pixels(&pixels))?;
+    let profiles = (0..runs.max(1)).map(|_| engine.profile(Picture::Pixels(&pixels))).collect::<Result<Vec<_>, _>>()?;
     let median = |stage: usize, of: fn(&StageTime) -> Duration| {
         let mut times: Vec<Duration> = profiles.iter().map(|profile| of(&profile[stage])).collect();
         times.sort_unstable();

@@ -23,7 +23,9 @@ pub(crate) use self::choice::load;
 use self::compiled::Declined;
 use self::compiled::artefact::Artefact;
 use crate::labels::LabelsError;
+use crate::spec::input::InputSpec;
 use crate::spec::{SpecError, SpecProblem};
+use margay_frontend::prepare::Preparer;
 use margay_frontend::tensor::InputTensor;
 
 /// A loaded network with one image input and one vector of class scores.
@@ -46,6 +48,12 @@ pub trait Engine: fmt::Debug + Send {
         None
     }
 
+    /// Whether it takes [`TensorData::Pixels`](margay_frontend::TensorData::Pixels) where the model takes floats, and computes
+    /// the same of them, bit for bit. It takes floats as well.
+    fn takes_pixels(&self) -> bool {
+        false
+    }
+
     /// Length of the score vector.
     fn outputs(&self) -> usize;
 
@@ -55,6 +63,11 @@ pub trait Engine: fmt::Debug + Send {
     /// # Errors
     /// [`EngineError`] when the network cannot be evaluated. The engine may be used again.
     fn run(&mut self, input: &InputTensor, output: &mut Vec<f32>) -> Result<(), EngineError>;
+}
+
+/// What makes pictures in the form that an engine takes best.
+pub(crate) fn preparer_for(engine: &dyn Engine, spec: &InputSpec) -> Preparer {
+    if engine.takes_pixels() { Preparer::of_pixels(spec) } else { Preparer::new(spec) }
 }
 
 /// A network that could not be evaluated.
@@ -67,6 +80,12 @@ pub enum EngineError {
         expected: Vec<usize>,
         /// Shape that was given.
         found: Vec<usize>,
+    },
+    /// Pixels were given to an engine that takes floats only.
+    #[error("{engine} takes the tensor's floats, and not its pixels")]
+    Pixels {
+        /// Name of the engine.
+        engine: &'static str,
     },
     /// The engine failed.
     #[error("{engine} failed while running the model: {reason}")]

@@ -50,7 +50,7 @@ mod shared_text {
 pub struct StageTimings {
     /// Frame to RGB.
     pub decode_us: u64,
-    /// RGB to tensor: resize, crop, normalise.
+    /// RGB to tensor: resize, crop, and normalise for an engine that does not do so by itself.
     pub resize_us: u64,
     /// Tensor to raw outputs.
     pub inference_us: u64,
@@ -148,7 +148,7 @@ impl Pipeline {
         labels.check_count(engine.outputs(), spec.output.index_offset as usize).map_err(LoadError::Labels)?;
         Ok(Self {
             decoder: Decoder::new(),
-            preparer: Preparer::new(&spec.input),
+            preparer: engine::preparer_for(engine.as_ref(), &spec.input),
             outputs: Vec::with_capacity(engine.outputs()),
             ranked: Vec::new(),
             clock: Box::new(ProcessClock::start()),
@@ -297,9 +297,11 @@ impl<'a> Lap<'a> {
 mod tests {
     use std::cell::Cell;
 
+    use margay_frontend::tensor::TensorData;
+
     use super::*;
     use crate::spec::input::InputSpec;
-    use crate::spec::output::OutputSpec;
+    use crate::spec::output::{OutputKind, OutputSpec};
 
     /// Answers every image with the same numbers.
     #[derive(Debug)]
@@ -317,6 +319,36 @@ mod tests {
         fn run(&mut self, _input: &InputTensor, output: &mut Vec<f32>) -> Result<(), EngineError> {
             output.clear();
             output.extend_from_slice(&self.0);
+            Ok(())
+        }
+    }
+
+    /// Answers with the first element, and says what it takes.
+    #[derive(Debug)]
+    struct First {
+        takes_pixels: bool,
+    }
+
+    impl Engine for First {
+        fn name(&self) -> &str {
+            "first"
+        }
+
+        fn takes_pixels(&self) -> bool {
+            self.takes_pixels
+        }
+
+        fn outputs(&self) -> usize {
+            1
+        }
+
+        fn run(&mut self, input: &InputTensor, output: &mut Vec<f32>) -> Result<(), EngineError> {
+            output.clear();
+            output.push(match input.data() {
+                TensorData::F32(elements) => elements[0],
+                TensorData::Pixels(pixels) if self.takes_pixels => f32::from(pixels[0]) / 256.0,
+                _ => return Err(EngineError::Pixels { engine: "first" }),
+            });
             Ok(())
         }
     }
@@ -366,6 +398,20 @@ mod tests {
         assert!(matches!(error, ClassifyError::Engine(EngineError::Input { .. })), "{error}");
         let sum: f32 = pipeline.probabilities(&FrameView::rgb24(1, 1, &[0; 3])).unwrap().0.iter().sum();
         assert!((sum - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn an_engine_gets_pixels_only_where_it_takes_them_and_floats_from_outside_in_any_case() {
+        let input = InputSpec { scale: 0.25, mean: [0.5; 3], std: [1.0; 3], ..InputSpec::imagenet(1) };
+        let output = OutputSpec { kind: OutputKind::Probabilities, ..OutputSpec::logits() };
+        let spec = ModelSpec { input, output };
+        for (takes_pixels, expected) in [(false, 3.0 * 0.25 - 0.5), (true, 3.0 / 256.0)] {
+            let labels = Labels::new(["cat"]).unwrap();
+            let mut pipeline = Pipeline::with_engine(Box::new(First { takes_pixels }), &spec, labels).unwrap();
+            assert_eq!(pipeline.probabilities(&FrameView::rgb24(1, 1, &[3; 3])).unwrap().0, [expected]);
+            let floats = [0.5_f32; 3].map(f32::to_le_bytes);
+            assert_eq!(pipeline.run_tensor(floats.as_flattened()).unwrap().0, [0.5]);
+        }
     }
 
     #[test]

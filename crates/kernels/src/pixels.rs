@@ -10,10 +10,12 @@ mod colour;
 mod normalise;
 mod resample;
 mod transform;
+mod words;
 
 pub use colour::{FULL_RANGE, LIMITED_RANGE, Matrix};
 pub use normalise::Scaling;
 pub use resample::{TAPS, Taps};
+pub use words::Words;
 
 use crate::isa::Isa;
 
@@ -142,6 +144,11 @@ impl Pixels {
     compiled! {
         /// `(byte × scale − mean) ÷ deviation` of each byte.
         normalise(bytes: &[u8], scaling: Scaling, out: &mut [f32]), normalise::normalise
+    }
+
+    compiled! {
+        /// The quantised bytes of three rows of one channel each, a word a pixel, as many as there is room for.
+        words(rows: [&[u8]; 3], words: &Words, out: &mut [u32]), words::words
     }
 
     compiled! {

@@ -9,6 +9,7 @@ pub(crate) mod depthwise;
 pub(crate) mod expansion;
 pub(crate) mod halo;
 pub(crate) mod input;
+pub(crate) mod levels;
 pub(crate) mod order;
 pub(crate) mod packed;
 pub(crate) mod picture;
@@ -48,6 +49,8 @@ pub struct Program {
     input: Shape,
     /// Whether pictures are bytes.
     takes_bytes: bool,
+    /// Whether it knows what pixels stand for, and takes them instead of floats.
+    takes_pixels: bool,
     output: Region,
     threads: Threads,
     shares: Shares,
@@ -85,6 +88,8 @@ pub enum RunError {
         /// Whether the program takes bytes.
         takes_bytes: bool,
     },
+    /// Pixels where it was not told what they stand for.
+    Pixels,
 }
 
 impl fmt::Display for RunError {
@@ -95,6 +100,7 @@ impl fmt::Display for RunError {
             }
             Self::Kind { takes_bytes: true } => f.write_str("the program takes bytes, and floats were given"),
             Self::Kind { takes_bytes: false } => f.write_str("the program takes floats, and bytes were given"),
+            Self::Pixels => f.write_str("the program does not know what pixels stand for"),
         }
     }
 }
@@ -106,6 +112,12 @@ impl Program {
     #[must_use]
     pub fn input(&self) -> Shape {
         self.input
+    }
+
+    /// Whether pictures may be [`Picture::Pixels`], besides floats.
+    #[must_use]
+    pub fn takes_pixels(&self) -> bool {
+        self.takes_pixels
     }
 
     /// What comes out.
@@ -194,10 +206,13 @@ impl Program {
         if picture.len() != expected {
             return Err(RunError::Count { expected, found: picture.len() });
         }
-        if picture.is_bytes() != self.takes_bytes {
-            return Err(RunError::Kind { takes_bytes: self.takes_bytes });
+        match picture {
+            Picture::Pixels(_) if self.takes_pixels => Ok(picture),
+            Picture::Pixels(_) => Err(RunError::Pixels),
+            Picture::Floats(_) if !self.takes_bytes => Ok(picture),
+            Picture::Bytes(_) if self.takes_bytes => Ok(picture),
+            _ => Err(RunError::Kind { takes_bytes: self.takes_bytes }),
         }
-        Ok(picture)
     }
 
     fn read_output(&self, output: &mut Vec<f32>) {

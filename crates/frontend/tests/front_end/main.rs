@@ -5,4 +5,5 @@ mod formats;
 mod jpegs;
 mod pictures;
 mod pillow;
+mod pixels;
 mod turned;

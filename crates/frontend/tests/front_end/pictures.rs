@@ -119,7 +119,7 @@ pub fn tensor(spec: &InputSpec, frame: &FrameView<'_>) -> TensorData {
 pub fn floats(data: TensorData) -> Vec<f32> {
     match data {
         TensorData::F32(elements) => elements,
-        TensorData::U8(_) => panic!("the test asks for floats"),
+        other => panic!("the test asks for floats, and not {other:?}"),
     }
 }
 

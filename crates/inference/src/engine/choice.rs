@@ -4,7 +4,6 @@ use std::path::Path;
 
 use margay_frontend::decode::Decoder;
 use margay_frontend::frame::FrameView;
-use margay_frontend::prepare::Preparer;
 use margay_kernels::Options;
 
 use super::compiled::CompiledEngine;
@@ -12,7 +11,7 @@ use super::compiled::artefact::{ArtefactKey, KeptArtefact, Unusable};
 use super::execution::{EngineChoice, Execution};
 use super::onnx_runtime::OnnxRuntimeEngine;
 use super::tract::TractEngine;
-use super::{Engine, LoadError};
+use super::{Engine, LoadError, preparer_for};
 use crate::spec::ModelSpec;
 
 /// Largest difference from tract's scores that counts as agreement, as a part of the largest score. Sums are taken in
@@ -116,7 +115,7 @@ fn load_anew(
     }
 }
 
-/// Whether two engines give the same scores for a picture of coloured noise.
+/// Whether two engines give the same scores for a picture of coloured noise, each in the form in which it is to get pictures.
 fn agree(reference: &mut dyn Engine, engine: &mut CompiledEngine, spec: &ModelSpec) -> bool {
     let mut state = 1_u32;
     let pixels: Vec<u8> = std::iter::repeat_with(|| {
@@ -125,11 +124,14 @@ fn agree(reference: &mut dyn Engine, engine: &mut CompiledEngine, spec: &ModelSp
     })
     .take(3 * PROBE * PROBE)
     .collect();
-    let (mut decoder, mut preparer) = (Decoder::new(), Preparer::new(&spec.input));
+    let mut decoder = Decoder::new();
     let Ok(image) = decoder.decode(&FrameView::rgb24(PROBE as u32, PROBE as u32, &pixels)) else { return false };
-    let Ok(tensor) = preparer.prepare(&image) else { return false };
     let (mut expected, mut found) = (Vec::new(), Vec::new());
-    if reference.run(tensor, &mut expected).is_err() || engine.run(tensor, &mut found).is_err() {
+    let run = |engine: &mut dyn Engine, scores: &mut Vec<f32>| {
+        let mut preparer = preparer_for(engine, &spec.input);
+        preparer.prepare(&image).is_ok_and(|tensor| engine.run(tensor, scores).is_ok())
+    };
+    if !run(reference, &mut expected) || !run(engine, &mut found) {
         return false;
     }
     if engine.is_quantised() { are_steps_apart(&expected, &found) } else { are_near(&expected, &found) }

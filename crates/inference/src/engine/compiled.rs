@@ -110,7 +110,7 @@ impl CompiledEngine {
         let Contents { network, weights, .. } = contents;
         admit(&network, spec).map_err(Unusable::Network)?;
         let is_quantised = !network.bytes.is_empty();
-        let program = lowering::lower_kept(network, options, weights).map_err(Unusable::Plan)?;
+        let program = lowering::lower_kept(network, &spec.input, options, weights).map_err(Unusable::Plan)?;
         Ok(Self { program, shape: spec.input.shape(), is_quantised, is_kept: true, artefact: None })
     }
 
@@ -121,7 +121,7 @@ impl CompiledEngine {
     pub fn compile(file: &OnnxFile, spec: &ModelSpec, options: Options) -> Result<Self, Declined> {
         let network = read(file, spec)?;
         let is_quantised = !network.bytes.is_empty();
-        let program = lowering::lower(network, options)?;
+        let program = lowering::lower(network, &spec.input, options)?;
         Ok(Self { program, shape: spec.input.shape(), is_quantised, is_kept: false, artefact: None })
     }
 
@@ -132,7 +132,7 @@ impl CompiledEngine {
     pub fn compile_to_keep(file: &OnnxFile, spec: &ModelSpec, options: Options) -> Result<Self, Declined> {
         let network = read(file, spec)?;
         let (is_quantised, recipe) = (!network.bytes.is_empty(), Artefact::recipe(&network));
-        let mut program = lowering::lower_to_keep(network, options)?;
+        let mut program = lowering::lower_to_keep(network, &spec.input, options)?;
         let artefact = program.take_packed().map(|packed| Artefact::new(recipe, packed, options));
         Ok(Self { program, shape: spec.input.shape(), is_quantised, is_kept: false, artefact })
     }
@@ -160,7 +160,7 @@ impl CompiledEngine {
     ///
     /// # Errors
     /// [`EngineError::Run`]: the picture has another size.
-    pub fn profile(&mut self, picture: &[f32]) -> Result<Vec<StageTime>, EngineError> {
+    pub fn profile<'a>(&mut self, picture: impl Into<Picture<'a>>) -> Result<Vec<StageTime>, EngineError> {
         let ran = self.program.profile(picture);
         ran.map_err(|error| EngineError::Run { engine: ENGINE, reason: error.to_string() })
     }
@@ -212,6 +212,10 @@ impl Engine for CompiledEngine {
         self.artefact.take()
     }
 
+    fn takes_pixels(&self) -> bool {
+        self.program.takes_pixels()
+    }
+
     fn outputs(&self) -> usize {
         self.program.output().elements()
     }
@@ -224,6 +228,7 @@ impl Engine for CompiledEngine {
         let picture = match input.data() {
             TensorData::F32(floats) => Picture::from(floats.as_slice()),
             TensorData::U8(bytes) => Picture::from(bytes.as_slice()),
+            TensorData::Pixels(bytes) => Picture::Pixels(bytes),
         };
         let ran = self.program.run(picture, output);
         ran.map_err(|error| EngineError::Run { engine: ENGINE, reason: error.to_string() })

@@ -265,6 +265,7 @@ fn evaluate<'s>(session: &'s mut Session, input: &InputTensor) -> ort::Result<Se
     let value: SessionInputValue<'_> = match input.data() {
         TensorData::F32(elements) => TensorRef::from_array_view((shape, elements.as_slice()))?.into(),
         TensorData::U8(elements) => TensorRef::from_array_view((shape, elements.as_slice()))?.into(),
+        TensorData::Pixels(_) => return Err(ort::Error::new("it takes the tensor's floats, and not its pixels")),
     };
     session.run([value])
 }

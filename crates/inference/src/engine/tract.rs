@@ -60,6 +60,7 @@ impl TractEngine {
         let copied = match input.data() {
             TensorData::F32(elements) => view.as_slice_mut().map(|to: &mut [f32]| to.copy_from_slice(elements)),
             TensorData::U8(elements) => view.as_slice_mut().map(|to: &mut [u8]| to.copy_from_slice(elements)),
+            TensorData::Pixels(_) => return Err(EngineError::Pixels { engine: ENGINE }),
         };
         copied.map_err(|_| wrong(view.shape()))
     }

@@ -11,6 +11,7 @@ mod artefact;
 mod compiled;
 mod families;
 mod networks;
+mod pixels;
 mod protobuf;
 mod quantised;
 mod quantising;

@@ -4,6 +4,8 @@ pub(crate) mod bytes;
 mod join;
 mod stages;
 
+use std::sync::Arc;
+
 use super::Program;
 use super::arena::{Life, place};
 use super::bytes::ByteWork;
@@ -12,6 +14,7 @@ use super::convolution::{CONVOLUTION, Convolution};
 use super::depthwise::{self, PackedDepthwise};
 use super::expansion::{self, Follower};
 use super::input::InputOrder;
+use super::levels::Levels;
 use super::packed::{self, Packed};
 use super::region::Region;
 use super::share::Shares;
@@ -30,6 +33,7 @@ use crate::kernel::pointwise::Combination;
 use crate::kernel::pool::PoolKind;
 use crate::kernel::set::KernelSet;
 use crate::layout::{Element, LANES, Layout, MAX_FLOATS, Shape};
+use crate::pixels::{Pixels, Scaling};
 use crate::threads::Threads;
 use stages::planned;
 
@@ -151,6 +155,8 @@ pub struct ProgramBuilder {
     bytes: &'static ByteSet,
     tensors: Vec<Tensor>,
     plans: Vec<Plan>,
+    /// What pixels of the picture stand for, where it may be made of them.
+    levels: Option<Arc<Levels>>,
     /// Floats of packed weights so far.
     weights: usize,
     /// Where packed weights come from.
@@ -166,7 +172,7 @@ impl ProgramBuilder {
         let bytes =
             if options.checks { byte_interpreter::set(options.byte_isa) } else { ByteSet::of(options.byte_isa) };
         let shelf = Shelf::default();
-        Self { options, set, bytes, tensors: Vec::new(), plans: Vec::new(), weights: 0, shelf }
+        Self { options, set, bytes, tensors: Vec::new(), plans: Vec::new(), levels: None, weights: 0, shelf }
     }
 
     /// A program without steps whose weights were packed at an earlier start, by the same version ([`crate::PACKING`])
@@ -195,6 +201,25 @@ impl ProgramBuilder {
         let output = self.whole(id);
         self.push(Work::Input(order), vec![], output)?;
         Ok(output)
+    }
+
+    /// Has the program of floats take [`Picture::Pixels`](crate::Picture::Pixels) as well, of which each byte stands for the
+    /// float that its channel's scaling makes of it. It computes the same of them, bit for bit, as of those floats.
+    ///
+    /// # Errors
+    /// [`PlanError::Step`]: there is no input yet, it takes bytes, or has another number of channels.
+    pub fn take_pixels(&mut self, scalings: &[Scaling]) -> Result<(), PlanError> {
+        let refuse = |reason: String| Err(PlanError::step("input", reason));
+        let channels = match self.plans.first() {
+            Some(Plan { work: Work::Input(_), output, .. }) => output.channels,
+            Some(Plan { work: Work::Bytes(ByteWork::Picture(_, Arrival::Floats(_))), output, .. }) => output.channels,
+            _ => return refuse("it takes no floats".to_owned()),
+        };
+        if scalings.len() != channels {
+            return refuse(format!("pixels of {} channels for {channels}", scalings.len()));
+        }
+        self.levels = Some(Arc::new(Levels::new(scalings.to_vec(), Pixels::new(self.options.isa))));
+        Ok(())
     }
 
     /// A tensor that steps will write.
@@ -418,23 +443,7 @@ impl ProgramBuilder {
         let (mut lives, tensors) = (self.lives(output)?, self.tensors.len());
         for (stage, plan) in self.plans.iter().enumerate() {
             // Every stage has its scratch memory, if only of no floats.
-            let floats = match &plan.work {
-                Work::Winograd(packed) => packed.scratch(),
-                Work::Bytes(work) => work.scratch(),
-                Work::Expansion(dense, filter, between) => {
-                    expansion::buffer(dense, filter, &self.tensors[*between].layout, false).1
-                }
-                Work::Picture(_, picture, packed) => {
-                    self.rows_of_picture(*picture, packed, self.shape(plan.output).height)?
-                }
-                Work::PictureExpansion(_, picture, dense, filter, between) => {
-                    let between = &self.tensors[*between].layout;
-                    expansion::buffer(dense, filter, between, true).1
-                        + self.rows_of_picture(*picture, dense, between.shape.height)?
-                }
-                _ => 0,
-            };
-            let floats = floats.saturating_mul(threads.count());
+            let floats = self.scratch(plan)?.saturating_mul(threads.count());
             lives.push(Life { floats, first: stage, last: stage });
         }
         let (places, floats) = place(&lives)?;
@@ -447,7 +456,8 @@ impl ProgramBuilder {
         let mut stages = Vec::with_capacity(self.plans.len());
         for (number, plan) in self.plans.into_iter().enumerate() {
             let scratch = [places[tensors + number], threads.count()];
-            for stage in planned(plan, (&region, &layouts), scratch, (self.set, self.bytes))? {
+            let kinds = (self.set, self.bytes, self.levels.as_ref());
+            for stage in planned(plan, (&region, &layouts), scratch, kinds)? {
                 stage.iter().try_for_each(|step| step.check())?;
                 stages.push(stage);
             }
@@ -456,7 +466,41 @@ impl ProgramBuilder {
         let (arena, output, packed) = (Floats::zeroed(floats), region(output), self.shelf.finish()?);
         let steps = stages.iter().map(Vec::len).max().unwrap_or(0);
         let shares = Shares::new(steps, threads.count());
-        Ok(Program { arena, stages, input, takes_bytes, output, threads, shares, turn: 0, poisons, checks, packed })
+        let takes_pixels = self.levels.is_some();
+        Ok(Program {
+            arena,
+            stages,
+            input,
+            takes_bytes,
+            takes_pixels,
+            output,
+            threads,
+            shares,
+            turn: 0,
+            poisons,
+            checks,
+            packed,
+        })
+    }
+
+    /// Floats of scratch memory for each thread.
+    fn scratch(&self, plan: &Plan) -> Result<usize, PlanError> {
+        Ok(match &plan.work {
+            Work::Winograd(packed) => packed.scratch(),
+            Work::Bytes(work) => work.scratch(),
+            Work::Expansion(dense, filter, between) => {
+                expansion::buffer(dense, filter, &self.tensors[*between].layout, false).1
+            }
+            Work::Picture(_, picture, packed) => {
+                self.rows_of_picture(*picture, packed, self.shape(plan.output).height)?
+            }
+            Work::PictureExpansion(_, picture, dense, filter, between) => {
+                let between = &self.tensors[*between].layout;
+                expansion::buffer(dense, filter, between, true).1
+                    + self.rows_of_picture(*picture, dense, between.shape.height)?
+            }
+            _ => 0,
+        })
     }
 
     fn add(&mut self, shape: Shape, is_planar: bool, element: Element) -> Result<TensorId, PlanError> {

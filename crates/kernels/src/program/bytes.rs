@@ -12,6 +12,7 @@ pub(crate) mod tiled;
 pub(crate) mod winograd;
 
 use super::input::InputOrder;
+use super::levels::Levels;
 use super::region::Region;
 use super::step::Step;
 use super::window::Window;
@@ -88,18 +89,19 @@ impl ByteWork {
         }
     }
 
-    /// The step, with every offset settled; `scratch` is where its scratch memory begins, and how many threads share it.
+    /// The step, with every offset settled; `scratch` is where its scratch memory begins, and how many threads share it;
+    /// `levels` are what pixels of the picture stand for.
     pub(crate) fn step(
         self,
         inputs: Vec<Region>,
         output: Region,
         scratch: [usize; 2],
-        set: &'static ByteSet,
+        (set, levels): (&'static ByteSet, Option<&Levels>),
     ) -> Result<Box<dyn Step>, PlanError> {
         let input = inputs.first().copied().unwrap_or(output);
         let second = inputs.get(1).copied();
         Ok(match self {
-            Self::Picture(order, arrival) => Box::new(PictureStep { output, order, arrival, set }),
+            Self::Picture(order, arrival) => Box::new(PictureStep::new(output, order, arrival, (set, levels))),
             Self::Quantise(as_bytes) => Box::new(QuantiseStep { input, output, as_bytes, set }),
             Self::Dequantise(as_bytes) => Box::new(DequantiseStep { input, output, as_bytes, set }),
             Self::Convolution(packed) => Box::new(ByteConvolutionStep::new(packed, input, output, second, scratch)?),

@@ -3,10 +3,10 @@
 
 use std::ops::Range;
 
-use super::input::{InputOrder, copy_row};
+use super::input::Reading;
 use super::region::Region;
 use super::share::PIECES;
-use super::step::{Picture, Worker};
+use super::step::Worker;
 use super::tiles::even;
 use super::window::Window;
 use crate::bounds::Access;
@@ -21,9 +21,7 @@ const MOST_FLOATS: usize = 128 << 10;
 /// Memory for some rows of a picture, as a planar tensor, for each thread.
 #[derive(Debug)]
 pub(crate) struct PictureRows {
-    order: InputOrder,
-    /// Of the picture.
-    shape: Shape,
+    reading: Reading,
     window: Window,
     /// The first thread's rows; the others' follow.
     rows: Region,
@@ -67,15 +65,15 @@ pub(crate) fn suits(window: &Window, picture: &Layout, outputs: usize) -> bool {
 
 impl PictureRows {
     /// For an output of so many rows; the first thread's rows begin at this float of the arena.
-    pub(crate) fn new(order: InputOrder, window: Window, picture: &Layout, outputs: usize, first: usize) -> Self {
+    pub(crate) fn new(reading: Reading, window: Window, picture: &Layout, outputs: usize, first: usize) -> Self {
         let (outputs, layout) = fitting(&window, picture, outputs);
         let rows = Region { layout, first, channels: picture.shape.channels };
-        Self { order, shape: picture.shape, window, rows, outputs }
+        Self { reading, window, rows, outputs }
     }
 
     /// Of the picture.
     pub(crate) fn shape(&self) -> Shape {
-        self.shape
+        self.reading.shape
     }
 
     /// The first thread's memory.
@@ -116,8 +114,7 @@ impl PictureRows {
     /// # Safety
     /// As for [`Self::show`].
     unsafe fn fill(&self, worker: &Worker<'_>, base: usize, rows: Range<usize>) {
-        let Picture::Floats(picture) = worker.picture else { return };
-        let (layout, shape) = (&self.rows.layout, self.shape);
+        let (layout, shape) = (&self.rows.layout, self.reading.shape);
         let (row, halo) = (layout.row(), layout.halo);
         let zero = |from: usize, floats: usize| {
             // SAFETY: the places are those of a row of this thread's memory.
@@ -134,7 +131,7 @@ impl PictureRows {
                             zero(first + row - halo, halo);
                         }
                         // SAFETY: the row is one of this thread's memory, behind its halo, and as wide as the picture.
-                        unsafe { copy_row(worker, picture, (self.order, shape), (channel, y), (first + halo, 1)) };
+                        unsafe { self.reading.copy_row(worker, (channel, y), (first + halo, 1)) };
                     }
                     None => zero(first, row),
                 }
@@ -178,6 +175,7 @@ impl PictureStrips {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::program::input::InputOrder;
 
     #[test]
     fn strips_are_all_rows_of_the_output_once_and_small() {
@@ -188,11 +186,13 @@ mod tests {
             let shape = Shape { channels: 3, height: side, width: side };
             let picture = Layout { shape, halo: padding, is_planar: true, element: Element::Float };
             let outputs = (side + 2 * padding - kernel) / stride + 1;
-            let rows = PictureRows::new(InputOrder::ChannelsFirst, window, &picture, outputs, 64);
-            let (most, floats, held) = (rows.outputs(), rows.floats(), rows.region().layout.rows());
+            let rows = || {
+                let reading = Reading { order: InputOrder::ChannelsFirst, shape, levels: None };
+                PictureRows::new(reading, window, &picture, outputs, 64)
+            };
+            let (most, floats, held) = (rows().outputs(), rows().floats(), rows().region().layout.rows());
             for threads in [1, 2, 16] {
-                let rows = PictureRows::new(InputOrder::ChannelsFirst, window, &picture, outputs, 64);
-                let strips = PictureStrips::new(rows, outputs, threads).strips;
+                let strips = PictureStrips::new(rows(), outputs, threads).strips;
                 let mut next = 0;
                 for &(first, length) in &strips {
                     assert!(first == next && (1..=most).contains(&length), "{strips:?}");

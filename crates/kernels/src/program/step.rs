@@ -20,8 +20,11 @@ unsafe impl Sync for ArenaPointer {}
 pub enum Picture<'a> {
     /// Floats.
     Floats(&'a [f32]),
-    /// Bytes.
+    /// Bytes, of a network whose input are bytes.
     Bytes(&'a [u8]),
+    /// The bytes that stand for the floats of a network whose input are floats
+    /// ([`ProgramBuilder::take_pixels`](crate::ProgramBuilder::take_pixels)), in the order of those.
+    Pixels(&'a [u8]),
 }
 
 impl Picture<'_> {
@@ -30,7 +33,7 @@ impl Picture<'_> {
     pub fn len(&self) -> usize {
         match self {
             Self::Floats(floats) => floats.len(),
-            Self::Bytes(bytes) => bytes.len(),
+            Self::Bytes(bytes) | Self::Pixels(bytes) => bytes.len(),
         }
     }
 
@@ -38,12 +41,6 @@ impl Picture<'_> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Whether the numbers are bytes.
-    #[must_use]
-    pub fn is_bytes(&self) -> bool {
-        matches!(self, Self::Bytes(_))
     }
 }
 

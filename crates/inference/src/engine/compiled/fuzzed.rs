@@ -39,21 +39,38 @@ pub fn fuzz_model(data: &[u8]) -> bool {
     let spec = ModelSpec { input, output: OutputSpec::logits() };
     let options = Options { poisons: true, ..Options::default() };
     let Ok(mut engine) = CompiledEngine::compile(&file, &spec, options) else { return false };
-    let shape = spec.input.shape();
-    let noise = (0..shape.iter().product()).map(|place: usize| (place * 7919 % 1000) as f32 / 500.0 - 1.0);
-    let Some(picture) = InputTensor::from_f32(shape, noise.collect()) else { return false };
-    let mut found = Vec::new();
+    let Some([picture, pixels]) = noise(&spec.input) else { return false };
+    let (mut found, mut again) = (Vec::new(), Vec::new());
     if engine.run(&picture, &mut found).is_err() {
         return false;
     }
+    let is_same = engine.run(&pixels, &mut again).is_ok() && are_identical(&found, &again);
+    assert!(is_same, "of pixels {again:?} are not {found:?}");
     if engine.bytes() <= INTERPRETED
         && let Ok(mut interpreter) = CompiledEngine::compile(&file, &spec, Options { checks: true, ..options })
     {
         let mut expected = Vec::new();
-        let is_same = interpreter.run(&picture, &mut expected).is_ok() && are_same(&found, &expected);
+        let is_same = interpreter.run(&pixels, &mut expected).is_ok() && are_same(&found, &expected);
         assert!(is_same, "{found:?} are not the interpreter's {expected:?}");
     }
     true
+}
+
+/// Noise in the layout of channels first, as floats and as their pixels.
+pub(super) fn noise(spec: &InputSpec) -> Option<[InputTensor; 2]> {
+    let shape = spec.shape();
+    let pixels: Vec<u8> = (0..shape.iter().product()).map(|place: usize| (place * 7919 % 251) as u8).collect();
+    let planes = pixels.chunks((pixels.len() / 3).max(1)).zip(spec.scalings());
+    let floats = planes.flat_map(|(plane, scaling)| plane.iter().map(move |&pixel| scaling.apply(pixel)));
+    Some([InputTensor::from_f32(shape, floats.collect())?, InputTensor::from_pixels(spec, pixels)?])
+}
+
+/// Whether all numbers are the same, or none.
+pub(super) fn are_identical(found: &[f32], expected: &[f32]) -> bool {
+    let is_same = |(found, expected): (&f32, &f32)| {
+        found.to_bits() == expected.to_bits() || (found.is_nan() && expected.is_nan())
+    };
+    found.len() == expected.len() && found.iter().zip(expected).all(is_same)
 }
 
 /// Whether all numbers are equal but for rounding. Weights of a damaged file may be so large that rounding decides between

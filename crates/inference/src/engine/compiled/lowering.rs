@@ -7,34 +7,41 @@ use std::collections::HashMap;
 use margay_kernels::{Convolution, KeptWeights, LANES, Options, PlanError, Program, ProgramBuilder, TensorId, View};
 
 use super::network::{Layer, Network, Node, ValueId};
+use crate::spec::input::{Element, InputSpec};
 
-/// Makes the program of a network. Its weights go as they are packed.
+/// Makes the program of a network, which may be run on the pixels of pictures that `input` describes. Its weights go as they
+/// are packed.
 ///
 /// # Errors
 /// [`PlanError`]: shapes, weights or memory beyond the limits.
-pub(super) fn lower(network: Network, options: Options) -> Result<Program, PlanError> {
-    into(ProgramBuilder::new(options), network)
+pub(super) fn lower(network: Network, input: &InputSpec, options: Options) -> Result<Program, PlanError> {
+    into(ProgramBuilder::new(options), network, input)
 }
 
 /// As [`lower`]; what is packed is remembered for [`Program::take_packed`].
 ///
 /// # Errors
 /// As for [`lower`].
-pub(super) fn lower_to_keep(network: Network, options: Options) -> Result<Program, PlanError> {
+pub(super) fn lower_to_keep(network: Network, input: &InputSpec, options: Options) -> Result<Program, PlanError> {
     let mut builder = ProgramBuilder::new(options);
     builder.remember_packed();
-    into(builder, network)
+    into(builder, network, input)
 }
 
 /// As [`lower`], of a network whose weights were packed at an earlier start.
 ///
 /// # Errors
 /// [`PlanError`], also where the weights are not those that the network's shapes want.
-pub(super) fn lower_kept(network: Network, options: Options, weights: KeptWeights) -> Result<Program, PlanError> {
-    into(ProgramBuilder::with_kept(options, weights), network)
+pub(super) fn lower_kept(
+    network: Network,
+    input: &InputSpec,
+    options: Options,
+    weights: KeptWeights,
+) -> Result<Program, PlanError> {
+    into(ProgramBuilder::with_kept(options, weights), network, input)
 }
 
-fn into(builder: ProgramBuilder, mut network: Network) -> Result<Program, PlanError> {
+fn into(builder: ProgramBuilder, mut network: Network, input: &InputSpec) -> Result<Program, PlanError> {
     let needed = needed(&network);
     let mut nodes = std::mem::take(&mut network.nodes);
     nodes.retain(|node| needed[node.output]);
@@ -47,6 +54,9 @@ fn into(builder: ProgramBuilder, mut network: Network) -> Result<Program, PlanEr
         builder,
     };
     let first = lowering.input(&nodes)?;
+    if input.element == Element::F32 {
+        lowering.builder.take_pixels(&input.scalings())?;
+    }
     for node in nodes.into_iter().filter(|node| Some(node.output) != first) {
         lowering.step(&node)?;
     }

@@ -9,7 +9,7 @@ use tract_onnx::pb::{ModelProto, ValueInfoProto};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::model::TypedSimpleState;
 
-use super::{attempt, datum_type, failed, typed};
+use super::{ENGINE, attempt, datum_type, failed, typed};
 use crate::engine::onnx::OnnxFile;
 use crate::engine::{EngineError, LoadError, Stage};
 use crate::spec::input::InputSpec;
@@ -75,6 +75,7 @@ impl Observer {
             }
             TensorData::F32(elements) => Tensor::from_shape(&shape, elements),
             TensorData::U8(elements) => Tensor::from_shape(&shape, elements),
+            TensorData::Pixels(_) => return Err(EngineError::Pixels { engine: ENGINE }),
         };
         let results = tensor.and_then(|tensor| self.state.run(tvec!(tensor.into_tvalue())));
         match results {

@@ -1,5 +1,7 @@
 //! From a plan to the steps that do it.
 
+use std::sync::Arc;
+
 use super::{Plan, View, Work};
 use crate::error::PlanError;
 use crate::kernel::bytes::set::ByteSet;
@@ -11,7 +13,8 @@ use crate::program::convolution::{ConvolutionStep, Source};
 use crate::program::depthwise::DepthwiseStep;
 use crate::program::expansion::{self, ExpansionStep};
 use crate::program::halo::Halo;
-use crate::program::input::InputStep;
+use crate::program::input::{InputStep, Reading};
+use crate::program::levels::Levels;
 use crate::program::picture::{PictureRows, PictureStrips};
 use crate::program::pointwise::{Other, PointwiseStep};
 use crate::program::pooling::{AverageStep, PoolStep};
@@ -21,12 +24,12 @@ use crate::program::step::Step;
 use crate::program::winograd::WinogradStep;
 
 /// The stages of a plan, with every offset settled. `scratch` is where its scratch memory begins, and how many threads
-/// share it.
+/// share it; `levels` are what pixels stand for.
 pub(super) fn planned(
     plan: Plan,
     (region, layouts): (&dyn Fn(View) -> Region, &[Layout]),
     scratch: [usize; 2],
-    (set, bytes): (&'static KernelSet, &'static ByteSet),
+    (set, bytes, levels): (&'static KernelSet, &'static ByteSet, Option<&Arc<Levels>>),
 ) -> Result<Vec<Stage>, PlanError> {
     let output = region(plan.output);
     let inputs: Vec<Region> = plan.inputs.iter().map(|&view| region(view)).collect();
@@ -34,21 +37,24 @@ pub(super) fn planned(
     let second = inputs.get(1).copied();
     let operand = second.unwrap_or(input);
     let pointwise = |other, activation| Box::new(PointwiseStep { input, other, activation, output, set });
+    let reading = |order, shape| Reading { order, shape, levels: levels.cloned() };
     let step: Box<dyn Step> = match plan.work {
-        Work::Input(order) => Box::new(InputStep { output, order }),
+        Work::Input(order) => Box::new(InputStep { output, reading: reading(order, output.shape()) }),
         Work::Convolution(packed) => {
             Box::new(ConvolutionStep::new(packed, Source::Tensor(input), output, second, (scratch[1], set))?)
         }
         Work::Picture(order, picture, packed) => {
             let height = output.shape().height;
-            let rows = PictureRows::new(order, packed.window, &layouts[picture], height, scratch[0]);
+            let reading = reading(order, layouts[picture].shape);
+            let rows = PictureRows::new(reading, packed.window, &layouts[picture], height, scratch[0]);
             let strips = PictureStrips::new(rows, height, scratch[1]);
             Box::new(ConvolutionStep::new(packed, Source::Picture(strips), output, None, (scratch[1], set))?)
         }
         Work::PictureExpansion(order, picture, dense, filter, between) => {
             let (between, [first, threads]) = (layouts[between], scratch);
             let first = first + threads * expansion::buffer(&dense, &filter, &between, true).1;
-            let rows = PictureRows::new(order, dense.window, &layouts[picture], between.shape.height, first);
+            let reading = reading(order, layouts[picture].shape);
+            let rows = PictureRows::new(reading, dense.window, &layouts[picture], between.shape.height, first);
             let source = expansion::Source::Picture(rows);
             Box::new(ExpansionStep::new((dense, filter), (source, output), between, scratch, set)?)
         }
@@ -70,7 +76,7 @@ pub(super) fn planned(
         Work::Affine(factors, addends, activation) => pointwise(Other::Affine(factors, addends), activation),
         Work::Channels(order) => Box::new(ChannelStep { inputs, output, order }),
         Work::Softmax => Box::new(SoftmaxStep { input, output }),
-        Work::Bytes(work) => work.step(inputs, output, scratch, bytes)?,
+        Work::Bytes(work) => work.step(inputs, output, scratch, (bytes, levels.map(Arc::as_ref)))?,
     };
     Ok(vec![[step].into_iter().chain(Halo::of(output)).collect()])
 }

@@ -6,7 +6,9 @@ use crate::error::PlanError;
 use crate::kernel::bytes::rows::{ConvertCall, PixelsCall, quantised};
 use crate::kernel::bytes::set::ByteSet;
 use crate::layout::{LANES, MAX_PICTURE_CHANNELS, Shape};
+use crate::pixels::{Pixels, Words};
 use crate::program::input::InputOrder;
+use crate::program::levels::Levels;
 use crate::program::region::Region;
 use crate::program::step::{Picture, Step, Worker, proven};
 
@@ -41,10 +43,77 @@ pub(crate) struct PictureStep {
     pub(crate) output: Region,
     pub(crate) order: InputOrder,
     pub(crate) arrival: Arrival,
+    /// Where pixels may come instead of floats.
+    pixels: Option<PixelBytes>,
     pub(crate) set: &'static ByteSet,
 }
 
+/// What the pixels of a picture become that is quantised.
+#[derive(Debug)]
+struct PixelBytes {
+    /// For each channel, before it is stored.
+    tables: Vec<[u8; 256]>,
+    /// The same of three channels side by side, as they are stored.
+    words: Option<Words>,
+    loops: Pixels,
+}
+
+impl PixelBytes {
+    fn new(levels: &Levels, as_bytes: Quantised, set: &ByteSet) -> Self {
+        let tables = levels.as_bytes(as_bytes);
+        let words = match (tables.as_slice(), levels.scalings()) {
+            ([first, second, third], &[a, b, c]) => {
+                let Quantised { scale, zero } = as_bytes;
+                Some(Words::new([first, second, third], [a, b, c], (scale, zero), set.stored(0)))
+            }
+            _ => None,
+        };
+        Self { tables, words, loops: levels.loops() }
+    }
+}
+
 impl PictureStep {
+    /// The step, for pixels as well where it is known what they stand for.
+    pub(crate) fn new(
+        output: Region,
+        order: InputOrder,
+        arrival: Arrival,
+        (set, levels): (&'static ByteSet, Option<&Levels>),
+    ) -> Self {
+        let pixels = match (&arrival, levels) {
+            (Arrival::Floats(as_bytes), Some(levels)) => Some(PixelBytes::new(levels, *as_bytes, set)),
+            _ => None,
+        };
+        Self { output, order, arrival, pixels, set }
+    }
+
+    /// Whether a row of the picture is a row of each channel, and a pixel of the tensor a word.
+    fn is_by_words(&self) -> bool {
+        self.output.layout.is_planar && self.order == InputOrder::ChannelsFirst
+    }
+
+    /// The row of a picture's channel, where [`Self::is_by_words`].
+    fn channel_row<'p, T>(&self, picture: &'p [T], channel: usize, y: usize) -> &'p [T] {
+        let shape = self.output.shape();
+        &picture[(channel * shape.height + y) * shape.width..][..shape.width]
+    }
+
+    /// Writes one row of pixels of three channels.
+    ///
+    /// # Safety
+    /// As for [`Step::run`].
+    unsafe fn row_of_words(&self, worker: &Worker<'_>, y: usize, picture: &[u8], (words, loops): (&Words, Pixels)) {
+        let rows = [0, 1, 2].map(|channel| self.channel_row(picture, channel, y));
+        let width = self.output.shape().width;
+        // SAFETY: check() has proven that every row is inside the region, and a pixel of a planar tensor is a word. Nobody else
+        // reads or writes it, and the arena is floats from the start, which are words to whoever reads them so.
+        let out = unsafe {
+            let first = worker.span(self.output.at(0, y, 0), width, Access::Write).cast::<u32>();
+            std::slice::from_raw_parts_mut(first, width)
+        };
+        loops.words(rows, words, out);
+    }
+
     /// Writes one row of a channel, of which `value` knows each element by its place in the picture.
     ///
     /// # Safety
@@ -77,6 +146,9 @@ impl Step for PictureStep {
         if let Arrival::Bytes(tables) = &self.arrival {
             proven([1, shape.channels].contains(&tables.len()), "picture", "tables")?;
         }
+        if let Some(pixels) = &self.pixels {
+            proven(pixels.tables.len() == shape.channels, "picture", "tables of pixels")?;
+        }
         let last = self.output.at(self.output.blocks() - 1, shape.height - 1, shape.width - 1);
         proven(self.output.holds(self.output.at(0, 0, 0), last + layout.pixel()), "picture", "the tensor")
     }
@@ -89,13 +161,11 @@ impl Step for PictureStep {
         let shape = self.output.shape();
         for item in worker.share(shape.height).flatten() {
             if let (Arrival::Floats(as_bytes), Picture::Floats(picture)) = (&self.arrival, worker.picture)
-                && self.output.layout.is_planar
-                && self.order == InputOrder::ChannelsFirst
+                && self.is_by_words()
             {
                 let mut rows: [&[f32]; MAX_PICTURE_CHANNELS] = [&[]; MAX_PICTURE_CHANNELS];
                 for (channel, row) in rows.iter_mut().enumerate().take(shape.channels) {
-                    let first = (channel * shape.height + item) * shape.width;
-                    *row = &picture[first..first + shape.width];
+                    *row = self.channel_row(picture, channel, item);
                 }
                 // SAFETY: check() has proven that every row is inside the region, and that four channels are enough.
                 unsafe {
@@ -106,6 +176,14 @@ impl Step for PictureStep {
                         output: worker.at(self.output.at(0, item, 0)).cast(),
                     });
                 }
+                continue;
+            }
+            if let (Some(PixelBytes { words: Some(words), loops, .. }), Picture::Pixels(picture)) =
+                (&self.pixels, worker.picture)
+                && self.is_by_words()
+            {
+                // SAFETY: the caller's promise; no other thread writes this row.
+                unsafe { self.row_of_words(worker, item, picture, (words, *loops)) };
                 continue;
             }
             for channel in 0..shape.channels {
@@ -119,6 +197,12 @@ impl Step for PictureStep {
                             let table = &tables[channel % tables.len()];
                             self.row(worker, channel, item, |place| table[usize::from(picture[place])]);
                         }
+                        (Arrival::Floats(_), Picture::Pixels(picture)) => {
+                            let Some(PixelBytes { tables, .. }) = &self.pixels else { return };
+                            let table = &tables[channel];
+                            self.row(worker, channel, item, |place| table[usize::from(picture[place])]);
+                        }
+                        // Other pictures are not admitted.
                         _ => {}
                     }
                 }

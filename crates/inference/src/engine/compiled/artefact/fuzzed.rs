@@ -1,12 +1,12 @@
 //! The fuzz target of everything between a hostile artefact and its scores.
 
 use margay_frontend::InputSpec;
-use margay_frontend::tensor::InputTensor;
 use margay_kernels::Options;
 
 use super::{COVERED, HEADER, KeptArtefact, circumstances, padded};
 use crate::engine::Engine;
 use crate::engine::compiled::CompiledEngine;
+use crate::engine::compiled::fuzzed::{are_identical, noise};
 use crate::spec::ModelSpec;
 use crate::spec::output::OutputSpec;
 
@@ -41,16 +41,16 @@ pub fn fuzz_artefact(data: &[u8], side: u32) -> bool {
     };
     let kept = KeptArtefact::of_bytes(&artefact);
     let Ok(mut engine) = CompiledEngine::load_kept(&kept, &key, &spec, options) else { return false };
-    let shape = spec.input.shape();
-    let noise = (0..shape.iter().product()).map(|place: usize| (place * 7919 % 1000) as f32 / 500.0 - 1.0);
-    let Some(picture) = InputTensor::from_f32(shape, noise.collect()) else { return false };
-    let mut found = Vec::new();
+    let Some([picture, pixels]) = noise(&spec.input) else { return false };
+    let (mut found, mut again) = (Vec::new(), Vec::new());
     let has_run = engine.run(&picture, &mut found).is_ok();
+    assert_eq!(engine.run(&pixels, &mut again).is_ok(), has_run);
+    assert!(are_identical(&found, &again), "of pixels {again:?} are not {found:?}");
     if engine.bytes() <= INTERPRETED
         && let Ok(mut checked) = CompiledEngine::load_kept(&kept, &key, &spec, Options { checks: true, ..options })
     {
         let mut interpreted = Vec::new();
-        assert_eq!(checked.run(&picture, &mut interpreted).is_ok(), has_run);
+        assert_eq!(checked.run(&pixels, &mut interpreted).is_ok(), has_run);
         assert_eq!(found.len(), interpreted.len());
     }
     has_run
