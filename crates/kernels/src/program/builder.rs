@@ -2,6 +2,7 @@
 
 pub(crate) mod bytes;
 mod join;
+mod resize;
 mod stages;
 
 use super::Program;
@@ -14,6 +15,7 @@ use super::expansion::{self, Follower};
 use super::input::InputOrder;
 use super::packed::{self, Packed};
 use super::region::Region;
+use super::resize::Samples;
 use super::share::Shares;
 use super::shelf::{KeptWeights, Shelf};
 use super::window::Window;
@@ -116,6 +118,7 @@ enum Work {
     ByChannel(Combination, Activation),
     Affine(Floats, Floats, Activation),
     Channels(Vec<(usize, usize)>),
+    Resize(Samples),
     Softmax,
     Bytes(ByteWork),
 }
