@@ -2,7 +2,7 @@
 
 mod coordinates;
 
-use margay_kernels::{Samples, Shape};
+use margay_kernels::{Sample, Samples, Shape};
 use tract_onnx::pb::NodeProto;
 
 use super::{Reader, Tensor};
@@ -30,30 +30,11 @@ impl<'a> Reader<'a> {
         let (tensor, shape) = self.picture(node, 0)?;
         let attributes = Attributes::of(node);
         let method = Method::read(node, &attributes, self.opset)?;
-        let axes = attributes.get("axes").map(|attribute| attribute.ints.clone());
+        let axes = attributes.get("axes").map_or_else(|| (0..4).collect(), |attribute| attribute.ints.clone());
         let sizes = self.sizes(node, &attributes)?;
         attributes.finish()?;
-        let axes = axes.unwrap_or_else(|| (0..4).collect());
-        let axes: Vec<i64> = axes.iter().map(|&axis| if axis < 0 { axis.saturating_add(4) } else { axis }).collect();
-        let all = [1, shape.channels, shape.height, shape.width];
-        let mut sides = all.map(Axis::unchanged);
-        let given = match &sizes {
-            Sizes::Scales(scales) => scales.len(),
-            Sizes::Lengths(lengths) => lengths.len(),
-        };
-        let is_known = |(place, axis): (usize, &i64)| (0..4).contains(axis) && !axes[..place].contains(axis);
-        if given != axes.len() || !axes.iter().enumerate().all(is_known) {
-            return Err(Declined::node(node, format!("{given} scales or sizes for the axes {axes:?} of four")));
-        }
-        for (place, &axis) in axes.iter().enumerate() {
-            let side = &mut sides[axis as usize];
-            *side = match &sizes {
-                Sizes::Scales(scales) => Axis::scaled(side.from, scales[place]),
-                Sizes::Lengths(lengths) => Axis::sized(side.from, lengths[place]),
-            }
-            .map_err(|reason| Declined::node(node, reason))?;
-        }
-        let [batch, channels, rows, columns] = sides;
+        let [batch, channels, rows, columns] =
+            sides(shape, &axes, &sizes).map_err(|reason| Declined::node(node, reason))?;
         if !batch.is_unchanged() || !channels.is_unchanged() {
             return Err(Declined::node(node, "only rows and columns are resized, not the batch or the channels"));
         }
@@ -108,10 +89,31 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Batch, channels, rows and columns before and after; the reason where they are none.
+fn sides(shape: Shape, axes: &[i64], sizes: &Sizes) -> Result<[Axis; 4], String> {
+    let mut sides = [1, shape.channels, shape.height, shape.width].map(Axis::unchanged);
+    let given = match sizes {
+        Sizes::Scales(scales) => scales.len(),
+        Sizes::Lengths(lengths) => lengths.len(),
+    };
+    let from_front = |&axis: &i64| if axis < 0 { axis.saturating_add(4) } else { axis };
+    let places: Vec<i64> = axes.iter().map(from_front).collect();
+    let is_known = |(place, axis): (usize, &i64)| (0..4).contains(axis) && !places[..place].contains(axis);
+    if given != places.len() || !places.iter().enumerate().all(is_known) {
+        return Err(format!("{given} scales or sizes for the axes {axes:?} of four"));
+    }
+    for (place, &axis) in places.iter().enumerate() {
+        let side = &mut sides[axis as usize];
+        *side = match sizes {
+            Sizes::Scales(scales) => Axis::scaled(side.from, scales[place]),
+            Sizes::Lengths(lengths) => Axis::sized(side.from, lengths[place]),
+        }?;
+    }
+    Ok(sides)
+}
+
 /// Copies of copies.
 fn joined(first: &Samples, then: &Samples) -> Samples {
-    let of = |first: &[margay_kernels::Sample], then: &[margay_kernels::Sample]| {
-        then.iter().map(|sample| first[sample.first as usize]).collect()
-    };
+    let of = |first: &[Sample], then: &[Sample]| then.iter().map(|sample| first[sample.first as usize]).collect();
     Samples { rows: of(&first.rows, &then.rows), columns: of(&first.columns, &then.columns) }
 }

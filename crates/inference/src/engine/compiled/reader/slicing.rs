@@ -17,31 +17,17 @@ impl<'a> Reader<'a> {
     /// Every so many channels, rows or columns, from a start to an end.
     pub(super) fn slice(&mut self, node: &'a NodeProto) -> Result<Tensor, Declined> {
         let (mut tensor, shape) = self.picture(node, 0)?;
-        let attributes = Attributes::of(node);
-        let list = |name: &'static str, input: usize| -> Option<Vec<i64>> {
-            if self.opset < 10 {
-                return attributes.get(name).map(|attribute| attribute.ints.clone());
-            }
-            self.constant(node, input).and_then(|list| list.as_integers().map(<[i64]>::to_vec))
-        };
-        let (starts, ends) = (list("starts", 1), list("ends", 2));
-        let count = starts.as_ref().map_or(0, Vec::len);
-        let has_axes = self.opset < 10 || Self::has(node, 3);
-        let axes = list("axes", 3).or_else(|| (!has_axes || self.opset < 10).then(|| (0..count as i64).collect()));
-        let has_steps = self.opset >= 10 && Self::has(node, 4);
-        let steps = if has_steps { list("steps", 4) } else { Some(vec![1; count]) };
-        attributes.finish()?;
-        let (Some(starts), Some(ends), Some(axes), Some(steps)) = (starts, ends, axes, steps) else {
-            return Err(Declined::node(node, "its bounds are no constants"));
-        };
-        if count > 4 || [ends.len(), axes.len(), steps.len()] != [count; 3] {
-            return Err(Declined::node(node, "it has bounds of different numbers of axes"));
-        }
+        let [starts, ends, axes, steps] = self.bounds(node)?;
         let mut sides = [1, shape.channels, shape.height, shape.width].map(Slice::all);
-        for place in 0..count {
-            let axis = usize::try_from(if axes[place] < 0 { axes[place].saturating_add(4) } else { axes[place] });
-            let side = axis.ok().and_then(|axis| sides.get_mut(axis));
-            let side = side.ok_or_else(|| Declined::node(node, format!("axes has {}", axes[place])))?;
+        let mut seen = [false; 4];
+        for (place, &axis) in axes.iter().enumerate() {
+            let from_front =
+                usize::try_from(if axis < 0 { axis.saturating_add(4) } else { axis }).unwrap_or(usize::MAX);
+            if seen.get(from_front) != Some(&false) {
+                return Err(Declined::node(node, format!("axes has {axis}, twice or beyond four")));
+            }
+            seen[from_front] = true;
+            let side = &mut sides[from_front];
             *side = Slice::of(side.length, [starts[place], ends[place], steps[place]])
                 .ok_or_else(|| Declined::node(node, format!("steps has {}, or nothing is left", steps[place])))?;
         }
@@ -54,6 +40,31 @@ impl<'a> Reader<'a> {
         }
         let samples = |side: &Slice| side.places().map(|place| Sample::copy_of(place as u32)).collect();
         self.resampled(node, &tensor, Samples { rows: samples(rows), columns: samples(columns) })
+    }
+
+    /// Starts, ends, axes and steps of a slice, of one length, four at most.
+    fn bounds(&self, node: &NodeProto) -> Result<[Vec<i64>; 4], Declined> {
+        let attributes = Attributes::of(node);
+        let list = |name: &'static str, input: usize| -> Option<Vec<i64>> {
+            if self.opset < 10 {
+                return attributes.get(name).map(|attribute| attribute.ints.clone());
+            }
+            self.constant(node, input).and_then(|list| list.as_integers().map(<[i64]>::to_vec))
+        };
+        let starts = list("starts", 1);
+        let count = starts.as_ref().map_or(0, Vec::len);
+        let is_input = |input: usize| self.opset >= 10 && Self::has(node, input);
+        let axes = list("axes", 3).or_else(|| (!is_input(3)).then(|| (0..count as i64).collect()));
+        let steps = if is_input(4) { list("steps", 4) } else { Some(vec![1; count]) };
+        let ends = list("ends", 2);
+        attributes.finish()?;
+        let (Some(starts), Some(ends), Some(axes), Some(steps)) = (starts, ends, axes, steps) else {
+            return Err(Declined::node(node, "its bounds are no constants"));
+        };
+        if count > 4 || [ends.len(), axes.len(), steps.len()] != [count; 3] {
+            return Err(Declined::node(node, "it has bounds of different numbers of axes"));
+        }
+        Ok([starts, ends, axes, steps])
     }
 
     /// Squares of pixels as channels: all of one place in their squares, then those of the next.
