@@ -100,7 +100,8 @@ fn sides(shape: Shape, axes: &[i64], sizes: &Sizes) -> Result<[Axis; 4], String>
     let places: Vec<i64> = axes.iter().map(from_front).collect();
     let is_known = |(place, axis): (usize, &i64)| (0..4).contains(axis) && !places[..place].contains(axis);
     if given != places.len() || !places.iter().enumerate().all(is_known) {
-        return Err(format!("{given} scales or sizes for the axes {axes:?} of four"));
+        let first = &axes[..axes.len().min(8)];
+        return Err(format!("{given} scales or sizes for the axes {first:?} of four"));
     }
     for (place, &axis) in places.iter().enumerate() {
         let side = &mut sides[axis as usize];
