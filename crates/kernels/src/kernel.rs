@@ -14,6 +14,7 @@ pub(crate) mod depthwise;
 pub(crate) mod interpreter;
 pub(crate) mod pointwise;
 pub(crate) mod pool;
+pub(crate) mod resize;
 pub(crate) mod set;
 pub(crate) mod tile;
 pub(crate) mod winograd;

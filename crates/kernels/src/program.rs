@@ -16,6 +16,7 @@ pub(crate) mod picture;
 pub(crate) mod pointwise;
 pub(crate) mod pooling;
 pub(crate) mod region;
+pub(crate) mod resize;
 pub(crate) mod share;
 pub(crate) mod shelf;
 pub(crate) mod softmax;

@@ -183,6 +183,10 @@ fn role(node: &NodeProto, index: &Index<'_>) -> Result<Role, String> {
         },
         "MaxPool" if node.output.len() == 1 => Ok(Role::Same),
         "GlobalMaxPool" => Ok(Role::Same),
+        "Resize" => match attribute(node, "mode").map_or(&b"nearest"[..], |mode| mode.s.as_slice()) {
+            b"nearest" => Ok(Role::Same),
+            _ => Err("it computes numbers between its pixels, for which there is no form for bytes".to_owned()),
+        },
         "Pad" => Ok(Role::Pads),
         "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Slice" | "Split" | "Identity" => {
             if constant(0) { Err("it reads a constant".to_owned()) } else { Ok(Role::Renames) }

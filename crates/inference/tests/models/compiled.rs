@@ -122,7 +122,7 @@ pub fn random_network(seed: u64) -> (Growing, ModelSpec) {
 fn random_layer(network: &mut Growing, choice: &mut Random) {
     let channels = network.channels;
     let is_large = network.sides.0 > 4 && network.sides.1 > 4;
-    match choice.below(9) {
+    match choice.below(11) {
         0 => network.convolution(1 + choice.below(70) as usize, [1, 1, 0], 1),
         1 => network.convolution(1 + choice.below(40) as usize, [3, 1, 1], 1),
         2 => network.convolution(channels, [3, 1 + usize::from(is_large), 1], channels),
@@ -148,6 +148,13 @@ fn random_layer(network: &mut Growing, choice: &mut Random) {
             let [scale, shift, mean] = &parameters;
             network.then("BatchNormalization", &[scale, shift, mean, &variance], &[("epsilon", Value::Float(1e-3))]);
         }
+        8 => random_resizing(network, choice),
+        // A crop: with steps, tract 0.23 computes another network where a convolution comes before (families.py has those).
+        9 if is_large => {
+            let [starts, ends, axes] = [[1, 0], [i64::MAX, -1], [2, 3]].map(|bounds| network.integers(&bounds));
+            network.then("Slice", &[&starts, &ends, &axes], &[]);
+            network.sides = (network.sides.0 - 1, network.sides.1 - 1);
+        }
         _ => {
             let entry = network.last.clone();
             network.convolution(16 * (1 + choice.below(3) as usize), [1, 1, 0], 1);
@@ -160,6 +167,25 @@ fn random_layer(network: &mut Growing, choice: &mut Random) {
             network.channels += first;
         }
     }
+}
+
+/// Rows and columns to half to twice as many, in a random way.
+fn random_resizing(network: &mut Growing, choice: &mut Random) {
+    let mut side = |length: usize| length.div_ceil(2) + choice.below(length.min(24) as u64) as usize;
+    let (height, width) = (side(network.sides.0), side(network.sides.1));
+    let sizes = network.integers(&[1, network.channels as i64, height as i64, width as i64]);
+    let mode = ["nearest", "linear"][choice.below(2) as usize];
+    let coordinates = ["asymmetric", "half_pixel", "pytorch_half_pixel", "align_corners"][choice.below(4) as usize];
+    network.then(
+        "Resize",
+        &["", "", &sizes],
+        &[
+            ("mode", Value::Text(mode)),
+            ("coordinate_transformation_mode", Value::Text(coordinates)),
+            ("nearest_mode", Value::Text(["floor", "round_prefer_floor"][choice.below(2) as usize])),
+        ],
+    );
+    network.sides = (height, width);
 }
 
 fn random_activation(network: &mut Growing, choice: &mut Random) {
@@ -312,6 +338,67 @@ fn what_is_not_covered_is_named_with_its_operator_and_reason() {
     );
 }
 
+/// Why a `Resize` with these scales and sizes (an empty list: without) and attributes is left to tract.
+fn declined_resizing(scales: &[f32], sizes: &[i64], attributes: &[(&str, Value<'_>)]) -> String {
+    let mut network = Growing::new(11, 8, 8);
+    network.convolution(4, [3, 1, 1], 1);
+    let [mut factors, mut lengths] = [String::new(), String::new()];
+    if !scales.is_empty() {
+        factors = network.constant(&[scales.len() as u64], scales);
+    }
+    if !sizes.is_empty() {
+        lengths = network.integers(sizes);
+    }
+    network.then("Resize", &["", &factors, &lengths], attributes);
+    network.head(3);
+    declined(&network.file(18), &spec(8, 8))
+}
+
+#[test]
+fn resizings_that_are_not_covered_say_which_value_is_in_the_way() {
+    for scale in [1e9, 0.0, -1.0, f32::NAN, f32::INFINITY, 0.1] {
+        let text = declined_resizing(&[1.0, 1.0, 2.0, scale], &[], &[]);
+        assert!(
+            text.contains(&format!("scales has {scale} for a length of 8: lengths must become 1 to 16384")),
+            "{text}"
+        );
+    }
+    for size in [0, -1, 1 << 40, i64::MAX, i64::MIN] {
+        let text = declined_resizing(&[], &[1, 4, size, 8], &[]);
+        assert!(text.contains(&format!("sizes has {size}: a resized length must be 1 to 16384")), "{text}");
+    }
+    for (scales, sizes, reason) in [
+        (&[1.0, 2.0, 1.0, 1.0][..], &[][..], "only rows and columns"),
+        (&[], &[2, 4, 8, 8], "only rows and columns"),
+        (&[1.0, 1.0, 2.0], &[], "3 scales or sizes for the axes"),
+        (&[1.0; 4], &[1, 4, 8, 8], "both scales and sizes, or neither"),
+        (&[], &[], "both scales and sizes, or neither"),
+    ] {
+        let text = declined_resizing(scales, sizes, &[]);
+        assert!(text.contains(reason), "{text}");
+    }
+    for (name, value, reason) in [
+        ("mode", Value::Text("cubic"), "its mode cubic is not covered"),
+        ("nearest_mode", Value::Text("up"), "its nearest_mode up is not covered"),
+        ("antialias", Value::Int(1), "its antialias 1 is not covered"),
+        (
+            "keep_aspect_ratio_policy",
+            Value::Text("not_larger"),
+            "its keep_aspect_ratio_policy not_larger is not covered",
+        ),
+        (
+            "coordinate_transformation_mode",
+            Value::Text("tf_crop_and_resize"),
+            "its coordinate_transformation_mode tf_crop_and_resize is not covered",
+        ),
+        ("axes", Value::Ints(&[2, 3, 3, 9]), "for the axes [2, 3, 3, 9]"),
+        ("novelty", Value::Int(1), "its attribute novelty is not covered"),
+    ] {
+        let text = declined_resizing(&[1.0, 1.0, 2.0, 2.0], &[], &[(name, value)]);
+        assert!(text.contains(reason), "{text}");
+    }
+}
+
 /// Changed bytes make an error, a model that is left to tract, or a result; never a panic, and never a wrong access.
 #[test]
 fn ten_thousand_damaged_files_are_compiled_or_declined() {
@@ -403,6 +490,12 @@ fn every_operator(network: &mut Growing) {
     let last = network.last.clone();
     network.then("Concat", &[&last], &[("axis", Value::Int(1))]);
     network.channels = 12;
+    let [starts, ends, axes, steps] = [[0, 1], [5, 5], [2, 3], [2, 1]].map(|bounds| network.integers(&bounds));
+    network.then("Slice", &[&starts, &ends, &axes, &steps], &[]);
+    let scales = network.constant(&[4], &[1.0, 1.0, 2.0, 1.5]);
+    network.then("Resize", &["", &scales], &[("mode", Value::Text("linear"))]);
+    let sizes = network.integers(&[1, 12, 5, 5]);
+    network.then("Resize", &["", "", &sizes], &[("nearest_mode", Value::Text("floor"))]);
     network.then("MaxPool", &[], &[("kernel_shape", Value::Ints(&[2, 2])), ("ceil_mode", Value::Int(1))]);
     network.convolution(4, [3, 1, 1], 2);
     network.then("LeakyRelu", &[], &[]);

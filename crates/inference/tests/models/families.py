@@ -73,6 +73,21 @@ class Graph(export.Graph):
         x = self.like("Transpose", [x], perm=[0, 2, 1, 3, 4])
         return self.like("Reshape", [x, self.integers(1, channels, side, side)])
 
+    def resize(self, x, side, mode, coordinates, by_sizes=False, **attributes):
+        """Rows and columns to a side, by scales or by sizes, as the operator set has it."""
+        scale, channels = side / self.side[x], self.channels[x]
+        scales = self.constant(numpy.asarray([1, 1, scale, scale], numpy.float32))
+        if self.opset < 11:
+            kind = "Upsample" if self.opset < 10 else "Resize"
+            return self.node(kind, [x, scales], channels, side, mode=mode)
+        inputs = [x, "", "", self.integers(1, channels, side, side)] if by_sizes else [x, "", scales]
+        attributes = {"mode": mode, "coordinate_transformation_mode": coordinates, **attributes}
+        return self.node("Resize", inputs, channels, side, **attributes)
+
+    def slice(self, x, axes, starts, ends, steps, channels, side):
+        bounds = [self.integers(*numbers) for numbers in (starts, ends, axes, steps)]
+        return self.node("Slice", [x, *bounds], channels, side)
+
     def head(self, x, classes=10):
         return self.classify(self.flatten(self.average(x)), classes)
 
@@ -277,9 +292,70 @@ def ghostnet(name):
     return g, g.head(x)
 
 
+def pyramid(g, resize):
+    """Maps of three sizes, each joined with the next smaller one resized, as in detectors' necks."""
+    maps = [g.relu(g.conv("input", 16, 3, 2))]
+    for channels in (24, 40):
+        maps.append(g.relu(g.conv(maps[-1], channels, 3, 2)))
+    x = g.relu(g.conv(maps.pop(), 20))
+    for step, larger in enumerate(reversed(maps)):
+        x = g.concat([resize(x, g.side[larger], step), larger])
+        x = g.relu(g.conv(x, 20 + 12 * step, 3))
+    return g, g.head(x)
+
+
+def pyramid_nearest(name):
+    g = Graph(name, 48)
+    return pyramid(g, lambda x, side, step: g.resize(x, side, "nearest", "asymmetric", nearest_mode="floor"))
+
+
+def pyramid_bilinear(name):
+    g = Graph(name, 50)
+    coordinates = ["pytorch_half_pixel", "align_corners"]
+    return pyramid(g, lambda x, side, step: g.resize(x, side, "linear", coordinates[step], by_sizes=True))
+
+
+def pyramid_upsample(name):
+    g = Graph(name, 48, opset=9)
+    return pyramid(g, lambda x, side, step: g.resize(x, side, ["nearest", "linear"][step], None))
+
+
+def pyramid_resize_10(name):
+    g = Graph(name, 48, opset=10)
+    return pyramid(g, lambda x, side, step: g.resize(x, side, ["linear", "nearest"][step], None))
+
+
+def sampled(name):
+    """Every coordinate and every way of rounding, larger and smaller, side by side."""
+    g = Graph(name, 30, opset=19)
+    x, parts = g.relu(g.conv("input", 20, 3, 2)), []
+    modes = ["asymmetric", "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners"]
+    for place, coordinates in enumerate(modes):
+        for near in ["floor", "ceil", "round_prefer_floor", "round_prefer_ceil"]:
+            for side in (7, 30, 40):
+                y = g.resize(x, side, "nearest", coordinates, bool(place % 2), nearest_mode=near)
+                parts.append(g.average(g.relu(g.conv(y, 3, 3))))
+        for side in (7, 30, 40):
+            y = g.resize(x, side, "linear", coordinates, bool(place % 2))
+            parts.append(g.average(g.relu(g.conv(y, 5, 3))))
+    return g, g.classify(g.flatten(g.concat(parts)), 10)
+
+
+def focus(name):
+    """Squares of pixels as channels, by slices of a step and by SpaceToDepth; and a crop."""
+    g = Graph(name, 52)
+    every = lambda x, axis, start: g.slice(x, [axis], [start], [2**62], [2], 3, 26)
+    corners = [every(every("input", 2, y), 3, x) for x in (0, 1) for y in (0, 1)]
+    x = g.relu(g.conv(g.concat(corners), 20, 3))
+    x = g.slice(x, [2, 3], [1, -25], [25, -1], [1, 1], 20, 24)
+    x = g.node("SpaceToDepth", [x], 80, 12, blocksize=2)
+    return g, g.head(g.relu(g.conv(x, 24, 3)))
+
+
 FAMILIES = [
     mobilenet_v1, mobilenet_v2, mobilenet_v3, efficientnet, efficientnet_lite, squeezenet, resnet, resnext, regnet, densenet,
     shufflenet_v1, shufflenet_v2, inception, vgg, mnasnet, ghostnet,
+    pyramid_nearest, pyramid_bilinear, pyramid_upsample, pyramid_resize_10, sampled, focus,
 ]  # fmt: skip
 
 

@@ -54,7 +54,7 @@ fn first(scores: &[f32]) -> usize {
 #[test]
 fn small_networks_give_the_bytes_of_onnx_runtime() {
     let spec = networks::spec(SIDE, SIDE);
-    for name in ["qdq-unsigned", "qdq-signed", "qdq-by-tensor", "qoperator"] {
+    for name in ["qdq-unsigned", "qdq-signed", "qdq-by-tensor", "qoperator", "qdq-pyramid"] {
         let vectors = floats(&fs::read(golden(&format!("{name}.bin"))).unwrap());
         for (what, mut engine) in engines(&golden(&format!("{name}.onnx")), &spec, &ByteIsa::available()) {
             for pair in vectors.chunks_exact(spec.input.shape().iter().product::<usize>() + CLASSES) {

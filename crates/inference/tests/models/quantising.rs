@@ -231,19 +231,30 @@ fn a_member_of_each_family_says_what_onnx_runtime_says_once_it_is_quantised() {
             InputSpec { height: sides[0], width: sides[1], resize: ResizeRule::Squash, ..InputSpec::imagenet(1) };
         let spec = ModelSpec { input, output: OutputSpec::logits() };
         let name = format!("{}-int8.onnx", float.file_stem().unwrap().to_str().unwrap());
-        let bytes = quantised(float, &spec, Method::MinMax).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let bytes = match quantised(float, &spec, Method::MinMax) {
+            // What older sets resize by is another operator in 13.
+            Err(QuantiseError::Upgrade { operator, opset: ..=10, .. })
+                if ["Upsample", "Resize"].contains(&operator.as_str()) =>
+            {
+                continue;
+            }
+            bytes => bytes.unwrap_or_else(|error| panic!("{name}: {error}")),
+        };
         let path = written(folder.path(), &name, &bytes);
         let pictures = tensors(&path, &spec, 31);
         all.push((path, spec, pictures));
     }
     let words = run_python(&python, &["-c", RUN, folder.path().to_str().unwrap()]);
-    assert_eq!(all.len(), 16);
+    assert_eq!(all.len(), 20);
     for (path, spec, pictures) in &all {
         let name = path.file_name().unwrap().to_str().unwrap();
         let largest = apart(path, spec, pictures);
         let steps = names_of_steps(path, spec);
         // Floats between conversions are rounded in another order, and then now and then to another byte.
-        let has_floats = steps.iter().any(|step| step.starts_with("pointwise") || step.starts_with("pooling"));
+        let of_floats = ["pointwise", "pooling", "resizing"];
+        let has_floats = steps.iter().any(|step| {
+            of_floats.iter().any(|of_floats| step.starts_with(of_floats)) && !step.starts_with("resizing of bytes")
+        });
         let tolerance = if has_floats { 0.02 } else { 1e-5 };
         assert!(largest < tolerance, "{name}: {largest} with {steps:?}");
         assert!(words.contains(&format!("{name} 0\n")), "ONNX Runtime runs convolutions on floats:\n{words}");

@@ -11,6 +11,7 @@ use super::average::{AverageCall, average};
 use super::depthwise::DepthwiseCall;
 use super::pointwise::{PointwiseCall, pointwise};
 use super::pool::{PoolCall, pool};
+use super::resize::{ResizeCall, resize};
 use super::set::KernelSet;
 use super::tile::{TileCall, TilePlace};
 use super::winograd::{Ends, FOUR, Four, PatchCall, SumCall, TWO, Two, transform_patch, transform_sums};
@@ -47,6 +48,7 @@ fn of<const FUSED: bool>(sizes: &KernelSet) -> KernelSet {
         pool: with_fma::pool_of::<FUSED>,
         average: with_fma::average_of::<FUSED>,
         pointwise: with_fma::pointwise_of::<FUSED>,
+        resize: with_fma::resize_of::<FUSED>,
         four: Ends { size: &FOUR, patch: with_fma::patch_of_four::<FUSED>, sums: with_fma::sums_of_four::<FUSED> },
         two: Ends { size: &TWO, patch: with_fma::patch_of_two::<FUSED>, sums: with_fma::sums_of_two::<FUSED> },
     }
@@ -156,6 +158,7 @@ wrappers!(
     pool_of(super::pool::<Scalar<FUSED>>, PoolCall),
     average_of(super::average::<Scalar<FUSED>>, AverageCall),
     pointwise_of(super::pointwise::<Scalar<FUSED>>, PointwiseCall),
+    resize_of(super::resize::<Scalar<FUSED>>, ResizeCall<'_>),
     patch_of_four(super::transform_patch::<Scalar<FUSED>, Four, 6, 4>, PatchCall),
     sums_of_four(super::transform_sums::<Scalar<FUSED>, Four, 6, 4>, SumCall),
     patch_of_two(super::transform_patch::<Scalar<FUSED>, Two, 4, 2>, PatchCall),

@@ -2,6 +2,7 @@
 
 pub(crate) mod bytes;
 mod join;
+mod resize;
 mod stages;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use super::input::InputOrder;
 use super::levels::Levels;
 use super::packed::{self, Packed};
 use super::region::Region;
+use super::resize::Samples;
 use super::share::Shares;
 use super::shelf::{KeptWeights, Shelf};
 use super::window::Window;
@@ -120,6 +122,7 @@ enum Work {
     ByChannel(Combination, Activation),
     Affine(Floats, Floats, Activation),
     Channels(Vec<(usize, usize)>),
+    Resize(Samples),
     Softmax,
     Bytes(ByteWork),
 }

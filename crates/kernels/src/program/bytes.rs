@@ -14,6 +14,7 @@ pub(crate) mod winograd;
 use super::input::InputOrder;
 use super::levels::Levels;
 use super::region::Region;
+use super::resize::{ByteResizeStep, Samples};
 use super::step::Step;
 use super::window::Window;
 use crate::block::{Joint, Range};
@@ -54,6 +55,7 @@ pub(crate) enum ByteWork {
     Pool(Window),
     Mean { zeros: [u8; 2], factor: f32 },
     Channels(Vec<(usize, usize)>),
+    Resize(Samples),
 }
 
 impl ByteWork {
@@ -119,6 +121,7 @@ impl ByteWork {
             Self::Pool(window) => Box::new(BytePoolStep { window, input, output, set }),
             Self::Mean { zeros, factor } => Box::new(ByteMeanStep { input, output, zeros, factor, set }),
             Self::Channels(order) => Box::new(ByteChannelStep { inputs, output, order }),
+            Self::Resize(samples) => Box::new(ByteResizeStep { samples, input, output }),
         })
     }
 }

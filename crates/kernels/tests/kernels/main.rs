@@ -17,4 +17,5 @@ mod plans;
 mod pointwise;
 mod pooling;
 mod reference;
+mod resizing;
 mod stack;

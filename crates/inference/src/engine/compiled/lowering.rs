@@ -193,6 +193,10 @@ impl Lowering<'_> {
                 let order: Vec<_> = order.iter().map(|&channel| (0, channel)).collect();
                 self.gather(node.output, &[input], output, &order)
             }
+            Layer::Resize(samples) if self.network.bytes.contains_key(&node.output) => {
+                self.builder.byte_resize(input, output, samples)
+            }
+            Layer::Resize(samples) => self.builder.resize(input, output, samples),
             Layer::Bytes(layer) => bytes::step(&mut self.builder, layer, &views, output),
             Layer::Softmax => self.builder.softmax(input, output),
             Layer::Concatenate => Ok(()),

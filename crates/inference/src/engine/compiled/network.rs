@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use margay_kernels::{Activation, Combination, InputOrder, PoolKind, Shape, Window};
+use margay_kernels::{Activation, Combination, InputOrder, PoolKind, Samples, Shape, Window};
 
 use super::quantised::layer::{ByteLayer, Stored};
 use super::weights::LayerWeights;
@@ -29,6 +29,8 @@ pub(super) enum Layer {
     Concatenate,
     /// Channel `i` is the input's channel `order[i]`.
     Channels { order: Vec<usize> },
+    /// Other rows and columns of every channel.
+    Resize(Samples),
     /// Over the channels of a vector.
     Softmax,
     /// Over bytes, or between bytes and floats.
@@ -44,7 +46,21 @@ impl Layer {
             | Self::ByChannel { activation, .. }
             | Self::Affine { activation, .. } => Some(activation),
             Self::Bytes(layer) => layer.activation(),
-            Self::Pool { .. } | Self::Average | Self::Concatenate | Self::Channels { .. } | Self::Softmax => None,
+            Self::Pool { .. }
+            | Self::Average
+            | Self::Concatenate
+            | Self::Channels { .. }
+            | Self::Resize(_)
+            | Self::Softmax => None,
+        }
+    }
+
+    /// Whether every number of the output is one of the inputs' numbers, chosen by its place.
+    pub(super) fn only_copies(&self) -> bool {
+        match self {
+            Self::Concatenate | Self::Channels { .. } => true,
+            Self::Resize(samples) => samples.are_copies(),
+            _ => false,
         }
     }
 }

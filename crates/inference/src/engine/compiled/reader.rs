@@ -9,6 +9,7 @@ mod pointwise;
 mod pooling;
 mod quantised;
 mod reshaping;
+mod resizing;
 mod shuffling;
 mod slicing;
 
@@ -196,6 +197,9 @@ impl<'a> Reader<'a> {
             "Transpose" => self.transpose(node),
             "Concat" => self.concatenation(node),
             "Slice" => self.slice(node),
+            "Resize" => self.resize(node),
+            "Upsample" if self.opset < 10 => self.resize(node),
+            "SpaceToDepth" => self.space_to_depth(node),
             "Softmax" => self.softmax(node),
             "QuantizeLinear" => self.quantise(node),
             "DequantizeLinear" => self.dequantise(node),

@@ -4,11 +4,13 @@
     pip install onnx onnxruntime
     crates/inference/tests/models/golden/quantised.py
 
-Each NAME.onnx has random weights and was quantised by ONNX Runtime; NAME.bin holds, as little-endian floats, a picture and
-the scores for it, for three pictures. Every network has a strided convolution, a depthwise one, a residual sum, a gate, a
+Writes those that are named, or all. Each NAME.onnx has random weights and was quantised by ONNX Runtime; NAME.bin holds, as
+little-endian floats, a picture and the scores for it, for three pictures. `qdq-pyramid` joins a map with a smaller one that
+is resized; every other network has a strided convolution, a depthwise one, a residual sum, a gate, a
 pooling, a concatenation and a fully connected layer.
 """
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -25,10 +27,11 @@ KINDS = {
     "qdq-signed": dict(quant_format=QuantFormat.QDQ, per_channel=True, activation_type=QuantType.QInt8),
     "qdq-by-tensor": dict(quant_format=QuantFormat.QDQ, per_channel=False, reduce_range=True),
     "qoperator": dict(quant_format=QuantFormat.QOperator, per_channel=True),
+    "qdq-pyramid": dict(quant_format=QuantFormat.QDQ, per_channel=True),
 }
 
 
-def network(random):
+def network(random, is_pyramid):
     nodes, constants = [], []
 
     def constant(values):
@@ -47,12 +50,19 @@ def network(random):
         return node("Conv", [x, weights, bias], kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=pads, group=groups)
 
     x = node("Relu", [conv("image", 3, 20, 3, stride=2)])
-    y = node("Relu", [conv(x, 20, 20, 3, groups=20)])
-    x = node("Add", [conv(y, 20, 20, 1), x])
-    gate = node("HardSigmoid", [x], alpha=0.2, beta=0.5)
-    x = node("Mul", [x, gate])
-    y = node("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
-    z = node("Relu", [conv(x, 20, 24, 5, stride=2, groups=4)])
+    if is_pyramid:
+        y = node("Relu", [conv(x, 20, 24, 3, stride=2)])
+        constants.append(numpy_helper.from_array(numpy.asarray([1, 24, 11, 11]), "sizes"))
+        coordinates = {"coordinate_transformation_mode": "half_pixel", "nearest_mode": "round_prefer_ceil"}
+        z = node("Resize", [y, "", "", "sizes"], mode="nearest", **coordinates)
+        y = x
+    else:
+        y = node("Relu", [conv(x, 20, 20, 3, groups=20)])
+        x = node("Add", [conv(y, 20, 20, 1), x])
+        gate = node("HardSigmoid", [x], alpha=0.2, beta=0.5)
+        x = node("Mul", [x, gate])
+        y = node("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+        z = node("Relu", [conv(x, 20, 24, 5, stride=2, groups=4)])
     x = node("Concat", [y, z], axis=1)
     x = node("GlobalAveragePool", [node("Relu", [conv(x, 44, 32, 1)])])
     x = node("Flatten", [x])
@@ -77,10 +87,11 @@ def picture(seed):
 
 
 def main():
-    for name, options in KINDS.items():
+    for name in sys.argv[1:] or KINDS:
+        options = KINDS[name]
         with tempfile.TemporaryDirectory() as folder:
             source, target = Path(folder) / "float.onnx", HERE / f"{name}.onnx"
-            onnx.save(network(numpy.random.default_rng(len(name))), source)
+            onnx.save(network(numpy.random.default_rng(len(name)), name == "qdq-pyramid"), source)
             options = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8, **options}
             quantize_static(str(source), str(target), Noise(), **options)
         model = onnx.load(target)

@@ -268,7 +268,7 @@ impl ProgramBuilder {
     }
 
     /// The byte that stands for zero in a tensor of bytes, as it is stored.
-    fn stored_zero(&self, step: &'static str, view: View) -> Result<u8, PlanError> {
+    pub(super) fn stored_zero(&self, step: &'static str, view: View) -> Result<u8, PlanError> {
         match self.tensors.get(view.tensor).map(|tensor| tensor.layout) {
             Some(Layout { element: Element::Byte { zero }, .. }) => Ok(zero),
             _ => Err(PlanError::step(step, "a tensor of bytes is wanted")),

@@ -19,6 +19,7 @@ use crate::program::picture::{PictureRows, PictureStrips};
 use crate::program::pointwise::{Other, PointwiseStep};
 use crate::program::pooling::{AverageStep, PoolStep};
 use crate::program::region::Region;
+use crate::program::resize::ResizeStep;
 use crate::program::softmax::SoftmaxStep;
 use crate::program::step::Step;
 use crate::program::winograd::WinogradStep;
@@ -75,6 +76,7 @@ pub(super) fn planned(
         Work::ByChannel(how, activation) => pointwise(Other::Channels(operand, how), activation),
         Work::Affine(factors, addends, activation) => pointwise(Other::Affine(factors, addends), activation),
         Work::Channels(order) => Box::new(ChannelStep { inputs, output, order }),
+        Work::Resize(samples) => Box::new(ResizeStep { samples, input, output, set }),
         Work::Softmax => Box::new(SoftmaxStep { input, output }),
         Work::Bytes(work) => work.step(inputs, output, scratch, (bytes, levels.map(Arc::as_ref)))?,
     };

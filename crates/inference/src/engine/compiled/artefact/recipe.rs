@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use margay_kernels::{Activation, Combination, InputOrder, PoolKind, Quantised, Shape, Window};
+use margay_kernels::{Activation, Combination, InputOrder, PoolKind, Quantised, Sample, Samples, Shape, Window};
 
 use super::codec::{Malformed, Reader, put_count, put_floats, put_sizes};
 use crate::engine::compiled::network::{Layer, Network, Node};
@@ -112,6 +112,11 @@ fn put_layer(to: &mut Vec<u8>, layer: &Layer) {
             put_sizes(to, order);
         }
         Layer::Softmax => to.push(8),
+        Layer::Resize(samples) => {
+            to.push(12);
+            put_samples(to, &samples.rows);
+            put_samples(to, &samples.columns);
+        }
         Layer::Bytes(layer) => put_byte_layer(to, layer),
     }
 }
@@ -140,6 +145,7 @@ fn layer(from: &mut Reader<'_>) -> Result<Layer, Malformed> {
         6 => Layer::Concatenate,
         7 => Layer::Channels { order: from.sizes()? },
         8 => Layer::Softmax,
+        12 => Layer::Resize(Samples { rows: samples(from)?, columns: samples(from)? }),
         kind => Layer::Bytes(byte_layer(kind, from)?),
     })
 }
@@ -258,6 +264,20 @@ fn put_quantised(to: &mut Vec<u8>, by: Quantised) {
 
 fn quantised(from: &mut Reader<'_>) -> Result<Quantised, Malformed> {
     Ok(Quantised { scale: from.float()?, zero: from.byte()? })
+}
+
+fn put_samples(to: &mut Vec<u8>, samples: &[Sample]) {
+    put_count(to, samples.len());
+    for Sample { first, second, weight } in samples {
+        [first, second].into_iter().for_each(|place| to.extend(place.to_le_bytes()));
+        to.extend(weight.to_le_bytes());
+    }
+}
+
+fn samples(from: &mut Reader<'_>) -> Result<Vec<Sample>, Malformed> {
+    let sample =
+        |from: &mut Reader<'_>| Ok(Sample { first: from.word()?, second: from.word()?, weight: from.float()? });
+    (0..from.count(usize::MAX)?).map(|_| sample(from)).collect()
 }
 
 fn put_window(to: &mut Vec<u8>, window: Window) {

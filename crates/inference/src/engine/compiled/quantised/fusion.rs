@@ -134,7 +134,7 @@ impl<'a> Fusion<'a> {
             (Layer::Pool { kind: PoolKind::Maximum, window }, Some(&[(bytes, from)])) if from == to => {
                 self.set(place, ByteLayer::Pool(window), vec![bytes]);
             }
-            (layer @ (Layer::Concatenate | Layer::Channels { .. }), Some(bytes)) => {
+            (layer, Some(bytes)) if layer.only_copies() => {
                 let inputs = bytes.iter().map(|&(bytes, from)| self.converted(place, bytes, from, to)).collect();
                 let node = &mut self.network.nodes[place];
                 (node.layer, node.inputs) = (layer, inputs);

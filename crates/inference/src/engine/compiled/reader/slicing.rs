@@ -1,8 +1,8 @@
-//! Operators that take some channels of a picture.
+//! Operators that take some channels, rows or columns of a picture.
 
 use std::ops::Range;
 
-use margay_kernels::Shape;
+use margay_kernels::{Sample, Samples, Shape};
 use tract_onnx::pb::NodeProto;
 
 use super::{Known, Reader, Tensor};
@@ -10,10 +10,40 @@ use crate::engine::compiled::attributes::Attributes;
 use crate::engine::compiled::declined::Declined;
 use crate::engine::compiled::network::Layer;
 
+/// Longest side of squares that become channels.
+const MAX_BLOCK: usize = 4;
+
 impl<'a> Reader<'a> {
-    /// Neighbouring channels, from a start to an end.
+    /// Every so many channels, rows or columns, from a start to an end.
     pub(super) fn slice(&mut self, node: &'a NodeProto) -> Result<Tensor, Declined> {
-        let (tensor, shape) = self.picture(node, 0)?;
+        let (mut tensor, shape) = self.picture(node, 0)?;
+        let [starts, ends, axes, steps] = self.bounds(node)?;
+        let mut sides = [1, shape.channels, shape.height, shape.width].map(Slice::all);
+        let mut seen = [false; 4];
+        for (place, &axis) in axes.iter().enumerate() {
+            let from_front =
+                usize::try_from(if axis < 0 { axis.saturating_add(4) } else { axis }).unwrap_or(usize::MAX);
+            if seen.get(from_front) != Some(&false) {
+                return Err(Declined::node(node, format!("axes has {axis}, twice or beyond four")));
+            }
+            seen[from_front] = true;
+            let side = &mut sides[from_front];
+            *side = Slice::of(side.length, [starts[place], ends[place], steps[place]])
+                .ok_or_else(|| Declined::node(node, format!("steps has {}, or nothing is left", steps[place])))?;
+        }
+        let [_, channels, rows, columns] = &sides;
+        if !channels.is_all() {
+            tensor = self.channels(node, &tensor, channels.places().collect())?;
+        }
+        if rows.is_all() && columns.is_all() {
+            return Ok(tensor);
+        }
+        let samples = |side: &Slice| side.places().map(|place| Sample::copy_of(place as u32)).collect();
+        self.resampled(node, &tensor, Samples { rows: samples(rows), columns: samples(columns) })
+    }
+
+    /// Starts, ends, axes and steps of a slice, of one length, four at most.
+    fn bounds(&self, node: &NodeProto) -> Result<[Vec<i64>; 4], Declined> {
         let attributes = Attributes::of(node);
         let list = |name: &'static str, input: usize| -> Option<Vec<i64>> {
             if self.opset < 10 {
@@ -21,16 +51,47 @@ impl<'a> Reader<'a> {
             }
             self.constant(node, input).and_then(|list| list.as_integers().map(<[i64]>::to_vec))
         };
-        let (starts, ends, axes) = (list("starts", 1), list("ends", 2), list("axes", 3));
-        let is_dense = !Self::has(node, 4) || list("steps", 4).as_deref() == Some(&[1]);
+        let starts = list("starts", 1);
+        let count = starts.as_ref().map_or(0, Vec::len);
+        let is_input = |input: usize| self.opset >= 10 && Self::has(node, input);
+        let axes = list("axes", 3).or_else(|| (!is_input(3)).then(|| (0..count as i64).collect()));
+        let steps = if is_input(4) { list("steps", 4) } else { Some(vec![1; count]) };
+        let ends = list("ends", 2);
         attributes.finish()?;
-        match (starts.as_deref(), ends.as_deref(), axes.as_deref()) {
-            (Some(&[start]), Some(&[end]), Some(&[1 | -3])) if is_dense => {
-                let range = place(start, shape.channels)..place(end, shape.channels);
-                self.channels(node, &tensor, range)
-            }
-            _ => Err(Declined::node(node, "only neighbouring channels of a picture are covered")),
+        let (Some(starts), Some(ends), Some(axes), Some(steps)) = (starts, ends, axes, steps) else {
+            return Err(Declined::node(node, "its bounds are no constants"));
+        };
+        if count > 4 || [ends.len(), axes.len(), steps.len()] != [count; 3] {
+            return Err(Declined::node(node, "it has bounds of different numbers of axes"));
         }
+        Ok([starts, ends, axes, steps])
+    }
+
+    /// Squares of pixels as channels: all of one place in their squares, then those of the next.
+    pub(super) fn space_to_depth(&mut self, node: &'a NodeProto) -> Result<Tensor, Declined> {
+        let (tensor, shape) = self.picture(node, 0)?;
+        let attributes = Attributes::of(node);
+        let block = attributes.int("blocksize", 0);
+        attributes.finish()?;
+        let side = usize::try_from(block).ok().filter(|side| (1..=MAX_BLOCK).contains(side));
+        let side = side
+            .filter(|&side| shape.height.is_multiple_of(side) && shape.width.is_multiple_of(side))
+            .ok_or_else(|| {
+                Declined::node(
+                    node,
+                    format!("its blocksize {block} is not 1 to {MAX_BLOCK}, or does not divide {shape}"),
+                )
+            })?;
+        let every = |first: usize, length: usize| {
+            (first..length).step_by(side).map(|place| Sample::copy_of(place as u32)).collect()
+        };
+        let mut parts = Vec::with_capacity(side * side);
+        for place in 0..side * side {
+            let rows = every(place / side, shape.height);
+            let columns = every(place % side, shape.width);
+            parts.push(self.resampled(node, &tensor, Samples { rows, columns })?);
+        }
+        self.concatenated(node, &parts, 1)
     }
 
     /// All channels, in parts one after the other; each has a name of its own.
@@ -62,22 +123,50 @@ impl<'a> Reader<'a> {
         }
         let mut first = 0;
         for (output, length) in node.output.iter().zip(lengths) {
-            let part = self.channels(node, &tensor, first..first + length)?;
+            let part = self.channels(node, &tensor, (first..first + length).collect())?;
             self.known.insert(output, Known::Tensor(part));
             first += length;
         }
         Ok(())
     }
 
-    fn channels(&mut self, node: &NodeProto, tensor: &Tensor, range: Range<usize>) -> Result<Tensor, Declined> {
+    fn channels(&mut self, node: &NodeProto, tensor: &Tensor, order: Vec<usize>) -> Result<Tensor, Declined> {
         let shape = self.network.shapes[tensor.value];
-        if range.is_empty() || range.end > shape.channels {
-            return Err(Declined::node(node, format!("channels {range:?} of {}", shape.channels)));
+        if order.is_empty() || order.iter().any(|&channel| channel >= shape.channels) {
+            return Err(Declined::node(node, format!("{} channels of {}", order.len(), shape.channels)));
         }
-        let shape = Shape { channels: range.len(), ..shape };
-        let layer = Layer::Channels { order: range.collect() };
-        let value = self.network.add(layer, vec![tensor.value], shape);
+        let shape = Shape { channels: order.len(), ..shape };
+        let value = self.network.add(Layer::Channels { order }, vec![tensor.value], shape);
         Ok(Tensor::plain(value, vec![1, shape.channels, shape.height, shape.width]))
+    }
+}
+
+/// Every so many places of an axis.
+#[derive(Debug, PartialEq, Eq)]
+struct Slice {
+    length: usize,
+    range: Range<usize>,
+    step: usize,
+}
+
+impl Slice {
+    fn all(length: usize) -> Self {
+        Self { length, range: 0..length, step: 1 }
+    }
+
+    /// From a start to an end by a step; `None` where the step is not positive, or no place is left.
+    fn of(length: usize, [start, end, step]: [i64; 3]) -> Option<Self> {
+        let range = place(start, length)..place(end, length);
+        let step = usize::try_from(step).ok().filter(|&step| step > 0)?;
+        (!range.is_empty()).then_some(Self { length, range, step })
+    }
+
+    fn is_all(&self) -> bool {
+        *self == Self::all(self.length)
+    }
+
+    fn places(&self) -> impl Iterator<Item = usize> {
+        self.range.clone().step_by(self.step)
     }
 }
 
