@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use super::average::{AverageCall, average};
 use super::depthwise::DepthwiseCall;
+use super::normalise::{NormaliseCall, normalise};
 use super::pointwise::{PointwiseCall, pointwise};
 use super::pool::{PoolCall, pool};
 use super::set::KernelSet;
@@ -47,6 +48,7 @@ fn of<const FUSED: bool>(sizes: &KernelSet) -> KernelSet {
         pool: with_fma::pool_of::<FUSED>,
         average: with_fma::average_of::<FUSED>,
         pointwise: with_fma::pointwise_of::<FUSED>,
+        normalise: with_fma::normalise_of::<FUSED>,
         four: Ends { size: &FOUR, patch: with_fma::patch_of_four::<FUSED>, sums: with_fma::sums_of_four::<FUSED> },
         two: Ends { size: &TWO, patch: with_fma::patch_of_two::<FUSED>, sums: with_fma::sums_of_two::<FUSED> },
     }
@@ -156,6 +158,7 @@ wrappers!(
     pool_of(super::pool::<Scalar<FUSED>>, PoolCall),
     average_of(super::average::<Scalar<FUSED>>, AverageCall),
     pointwise_of(super::pointwise::<Scalar<FUSED>>, PointwiseCall),
+    normalise_of(super::normalise::<Scalar<FUSED>>, NormaliseCall),
     patch_of_four(super::transform_patch::<Scalar<FUSED>, Four, 6, 4>, PatchCall),
     sums_of_four(super::transform_sums::<Scalar<FUSED>, Four, 6, 4>, SumCall),
     patch_of_two(super::transform_patch::<Scalar<FUSED>, Two, 4, 2>, PatchCall),

@@ -12,6 +12,7 @@ use crate::program::depthwise::DepthwiseStep;
 use crate::program::expansion::{self, ExpansionStep};
 use crate::program::halo::Halo;
 use crate::program::input::InputStep;
+use crate::program::normalisation::NormalisationStep;
 use crate::program::picture::{PictureRows, PictureStrips};
 use crate::program::pointwise::{Other, PointwiseStep};
 use crate::program::pooling::{AverageStep, PoolStep};
@@ -68,6 +69,7 @@ pub(super) fn planned(
         Work::Combine(how, activation) => pointwise(Other::Tensor(operand, how), activation),
         Work::ByChannel(how, activation) => pointwise(Other::Channels(operand, how), activation),
         Work::Affine(factors, addends, activation) => pointwise(Other::Affine(factors, addends), activation),
+        Work::Normalise(by) => Box::new(NormalisationStep { input, by, output, set }),
         Work::Channels(order) => Box::new(ChannelStep { inputs, output, order }),
         Work::Softmax => Box::new(SoftmaxStep { input, output }),
         Work::Bytes(work) => work.step(inputs, output, scratch, bytes)?,
