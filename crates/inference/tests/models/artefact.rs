@@ -77,7 +77,7 @@ fn a_kept_model_gives_the_same_bits_as_the_one_that_was_compiled() {
     }
     for seed in 0..12 {
         let (network, spec) = random_network(seed);
-        check(&format!("network {seed}"), &network.file(14), &spec);
+        check(&format!("network {seed}"), &network.file(17), &spec);
     }
     for name in ["qdq-unsigned", "qdq-signed", "qdq-by-tensor", "qoperator"] {
         check(name, &fs::read(golden(&format!("{name}.onnx"))).unwrap(), &spec(21, 21));
@@ -136,7 +136,7 @@ fn an_artefact_of_another_package_program_or_processor_is_passed_over() {
     let other = CompiledEngine::load_kept(&KeptArtefact::of_bytes(&artefact), &[8; 32], &spec, Options::default());
     assert_eq!(other.unwrap_err(), Unusable::Key);
 
-    for found in [0, 2, u32::MAX] {
+    for found in [0, 1, u32::MAX] {
         let mut newer = artefact.clone();
         newer[FORMAT..CHECKSUM].copy_from_slice(&found.to_le_bytes());
         assert_eq!(kept(&newer, &spec, Options::default()).unwrap_err(), Unusable::Format { found });
