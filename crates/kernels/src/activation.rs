@@ -36,6 +36,8 @@ pub enum Activation {
     Sigmoid,
     /// `x / (1 + e⁻ˣ)`, also called SiLU.
     Swish,
+    /// `x · Φ(x)` by the normal distribution: `x / 2 · (1 + erf(x / √2))`.
+    Gelu,
 }
 
 impl Activation {
@@ -59,6 +61,22 @@ impl Activation {
             Self::HardSwish { alpha, beta } => x * (alpha * x + beta).clamp(0.0, 1.0),
             Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             Self::Swish => x / (1.0 + (-x).exp()),
+            Self::Gelu => (f64::from(x) * normal(f64::from(x))) as f32,
         }
     }
+}
+
+/// The normal distribution's part below `x`, by a series whose terms have one sign.
+fn normal(x: f64) -> f64 {
+    // Beyond, what is left is less than a float tells from 0 or 1.
+    const FAR: f64 = 6.0;
+    if x.abs() > FAR {
+        return if x > 0.0 { 1.0 } else { 0.0 };
+    }
+    let (mut term, mut sum) = (x, x);
+    for odd in (3..200).step_by(2) {
+        term *= x * x / f64::from(odd);
+        sum += term;
+    }
+    0.5 + sum * (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt()
 }

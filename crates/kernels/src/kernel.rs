@@ -12,6 +12,7 @@ pub(crate) mod average;
 pub(crate) mod bytes;
 pub(crate) mod depthwise;
 pub(crate) mod interpreter;
+pub(crate) mod normalise;
 pub(crate) mod pointwise;
 pub(crate) mod pool;
 pub(crate) mod resize;

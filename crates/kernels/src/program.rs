@@ -10,6 +10,7 @@ pub(crate) mod expansion;
 pub(crate) mod halo;
 pub(crate) mod input;
 pub(crate) mod levels;
+pub(crate) mod normalisation;
 pub(crate) mod order;
 pub(crate) mod packed;
 pub(crate) mod picture;

@@ -25,6 +25,13 @@ pub(crate) trait Vector: Copy {
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
+    /// Stores to memory that is no tensor's, of at least so many floats.
+    #[inline(always)]
+    unsafe fn put(self, to: &mut [f32]) {
+        debug_assert!(to.len() >= Self::LANES);
+        // SAFETY: the caller's promise.
+        unsafe { self.store(to.as_mut_ptr()) }
+    }
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
     unsafe fn mul(self, other: Self) -> Self;
@@ -93,6 +100,29 @@ pub(crate) unsafe fn exp<V: Vector>(x: V) -> V {
     }
 }
 
+/// The error function, to about 5e-7: a quotient of polynomials. Beyond 4 it is 1.
+///
+/// # Safety
+/// As for [`Vector`].
+#[inline(always)]
+pub(crate) unsafe fn erf<V: Vector>(x: V) -> V {
+    // SAFETY: the caller's promise is the one that every method asks for.
+    unsafe {
+        let x = V::splat(4.0).min(V::splat(-4.0).max(x));
+        let square = x.mul(x);
+        let mut above = V::splat(-2.726_142_3e-10);
+        for coefficient in [2.770_681_4e-8, -2.101_024e-6, -5.692_506_4e-5, -7.349_906e-4, -2.954_6e-3, -1.609_603_3e-2]
+        {
+            above = above.fma(square, V::splat(coefficient));
+        }
+        let mut below = V::splat(-1.456_607_2e-5);
+        for coefficient in [-2.133_740_6e-4, -1.682_827e-3, -7.373_329_2e-3, -1.426_473_9e-2] {
+            below = below.fma(square, V::splat(coefficient));
+        }
+        x.mul(above).mul(below.reciprocal())
+    }
+}
+
 /// The activation of each element.
 ///
 /// # Safety
@@ -112,6 +142,9 @@ pub(crate) unsafe fn activate<V: Vector>(activation: Activation, x: V) -> V {
             Activation::HardSwish { alpha, beta } => x.mul(gate(alpha, beta)),
             Activation::Sigmoid => one.add(exp(zero.sub(x))).reciprocal(),
             Activation::Swish => x.mul(one.add(exp(zero.sub(x))).reciprocal()),
+            Activation::Gelu => {
+                x.mul(V::splat(0.5)).mul(one.add(erf(x.mul(V::splat(std::f32::consts::FRAC_1_SQRT_2)))))
+            }
         }
     }
 }

@@ -77,7 +77,7 @@ fn a_kept_model_gives_the_same_bits_as_the_one_that_was_compiled() {
     }
     for seed in 0..12 {
         let (network, spec) = random_network(seed);
-        check(&format!("network {seed}"), &network.file(14), &spec);
+        check(&format!("network {seed}"), &network.file(17), &spec);
     }
     for name in ["qdq-unsigned", "qdq-signed", "qdq-by-tensor", "qoperator", "qdq-pyramid"] {
         check(name, &fs::read(golden(&format!("{name}.onnx"))).unwrap(), &spec(21, 21));

@@ -9,7 +9,7 @@ use margay_inference::engine::compiled::{CompiledEngine, Declined, fuzz_model};
 use margay_inference::engine::onnx::OnnxFile;
 use margay_inference::engine::tract::TractEngine;
 use margay_inference::prepare::Preparer;
-use margay_inference::{Engine, InputSpec, InputTensor, Layout, ModelSpec, OutputKind, OutputSpec};
+use margay_inference::{Engine, InputSpec, InputTensor, Layout, LoadError, ModelSpec, OutputKind, OutputSpec};
 use margay_kernels::Options;
 
 use crate::networks::{Growing, Random, spec};
@@ -25,10 +25,14 @@ fn compile(file: &[u8], spec: &ModelSpec, winograd: bool) -> Result<CompiledEngi
 }
 
 fn reference(file: &[u8], spec: &ModelSpec) -> TractEngine {
+    tract(file, spec).unwrap()
+}
+
+fn tract(file: &[u8], spec: &ModelSpec) -> Result<TractEngine, LoadError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
     fs::write(&path, file).unwrap();
-    TractEngine::load(&path, spec).unwrap()
+    TractEngine::load(&path, spec)
 }
 
 fn scores(engine: &mut dyn Engine, input: &InputTensor) -> Vec<f32> {
@@ -122,7 +126,7 @@ pub fn random_network(seed: u64) -> (Growing, ModelSpec) {
 fn random_layer(network: &mut Growing, choice: &mut Random) {
     let channels = network.channels;
     let is_large = network.sides.0 > 4 && network.sides.1 > 4;
-    match choice.below(11) {
+    match choice.below(12) {
         0 => network.convolution(1 + choice.below(70) as usize, [1, 1, 0], 1),
         1 => network.convolution(1 + choice.below(40) as usize, [3, 1, 1], 1),
         2 => network.convolution(channels, [3, 1 + usize::from(is_large), 1], channels),
@@ -155,6 +159,7 @@ fn random_layer(network: &mut Growing, choice: &mut Random) {
             network.then("Slice", &[&starts, &ends, &axes], &[]);
             network.sides = (network.sides.0 - 1, network.sides.1 - 1);
         }
+        10 => convnext_block(network, choice.below(2) == 0),
         _ => {
             let entry = network.last.clone();
             network.convolution(16 * (1 + choice.below(3) as usize), [1, 1, 0], 1);
@@ -188,6 +193,49 @@ fn random_resizing(network: &mut Growing, choice: &mut Random) {
     network.sides = (height, width);
 }
 
+/// A block whose middle has the channels last, with its normalisation and its GELU as operators or spelled out.
+fn convnext_block(network: &mut Growing, spelled: bool) {
+    let (entry, channels) = (network.last.clone(), network.channels);
+    let [scale, shift] = ["scale", "shift"].map(|_| network.weights(&[channels], 0.8));
+    let [weights, bias] = [vec![channels, 2 * channels], vec![2 * channels]].map(|shape| network.weights(&shape, 0.2));
+    let [back, factors] =
+        [vec![2 * channels, channels], vec![channels, 1, 1]].map(|shape| network.weights(&shape, 0.3));
+    network.convolution(channels, [7, 1, 3], channels);
+    network.then("Transpose", &[], &[("perm", Value::Ints(&[0, 2, 3, 1]))]);
+    if spelled {
+        let [two, epsilon] = [2.0, 1e-3].map(|number| network.constant(&[], &[number]));
+        let means = [("axes", Value::Ints(&[-1])), ("keepdims", Value::Int(1))];
+        let x = network.last.clone();
+        network.then("ReduceMean", &[], &means);
+        let mean = network.last.clone();
+        network.push("Sub", &[&x, &mean], &[]);
+        let centred = network.last.clone();
+        network.then("Pow", &[&two], &[]);
+        network.then("ReduceMean", &[], &means);
+        network.then("Add", &[&epsilon], &[]);
+        network.then("Sqrt", &[], &[]);
+        let deviation = network.last.clone();
+        network.push("Div", &[&centred, &deviation], &[]);
+        network.then("Mul", &[&scale], &[]);
+        network.then("Add", &[&shift], &[]);
+    } else {
+        network.then("LayerNormalization", &[&scale, &shift], &[("epsilon", Value::Float(1e-3))]);
+    }
+    network.then("MatMul", &[&weights], &[]);
+    network.then("Add", &[&bias], &[]);
+    let [root, one, half] = [std::f32::consts::SQRT_2, 1.0, 0.5].map(|number| network.constant(&[], &[number]));
+    let x = network.last.clone();
+    network.then("Div", &[&root], &[]);
+    network.then("Erf", &[], &[]);
+    network.then("Add", &[&one], &[]);
+    network.then("Mul", &[&x], &[]);
+    network.then("Mul", &[&half], &[]);
+    network.then("MatMul", &[&back], &[]);
+    network.then("Transpose", &[], &[("perm", Value::Ints(&[0, 3, 1, 2]))]);
+    network.then("Mul", &[&factors], &[]);
+    network.then("Add", &[&entry], &[]);
+}
+
 fn random_activation(network: &mut Growing, choice: &mut Random) {
     match choice.below(7) {
         0 => network.then("Relu", &[], &[]),
@@ -213,10 +261,19 @@ fn random_activation(network: &mut Growing, choice: &mut Random) {
 
 #[test]
 fn random_networks_say_the_same_as_with_tract() {
+    let mut compared = 0;
     for seed in 0..40 {
         let (network, spec) = random_network(seed);
-        check(&format!("network {seed}"), &network.file(14), &spec);
+        let file = network.file(17);
+        // tract refuses some, by an error of its own optimiser.
+        if let Err(refused) = tract(&file, &spec) {
+            println!("network {seed}: {refused}");
+            continue;
+        }
+        check(&format!("network {seed}"), &file, &spec);
+        compared += 1;
     }
+    assert!(compared >= 30, "{compared}");
 }
 
 #[test]
@@ -460,7 +517,7 @@ pub fn corpus() -> impl Iterator<Item = (Vec<u8>, ModelSpec)> {
     let grown = (0..6).map(|seed| {
         let mut network = Growing::new(seed, 9, 9);
         every_operator(&mut network);
-        (network.file(13), spec(9, 9))
+        (network.file(17), spec(9, 9))
     });
     kept.chain(grown)
 }
@@ -499,6 +556,8 @@ fn every_operator(network: &mut Growing) {
     network.then("MaxPool", &[], &[("kernel_shape", Value::Ints(&[2, 2])), ("ceil_mode", Value::Int(1))]);
     network.convolution(4, [3, 1, 1], 2);
     network.then("LeakyRelu", &[], &[]);
+    convnext_block(network, true);
+    convnext_block(network, false);
     network.head(3);
     network.then("Softmax", &[], &[]);
 }

@@ -36,6 +36,9 @@ class Graph(export.Graph):
     def vector(self, count, mean, deviation):
         return self.constant((mean + self.random.standard_normal(count) * deviation).astype(numpy.float32))
 
+    def weights_of(self, shape, gain):
+        return (self.random.standard_normal(shape) * (gain / shape[1]) ** 0.5).astype(numpy.float32)
+
     def normalise(self, x):
         count = self.channels[x]
         parameters = [self.vector(count, 1, 0.1), self.vector(count, 0, 0.1), self.vector(count, 0, 0.1)]
@@ -352,9 +355,62 @@ def focus(name):
     return g, g.head(g.relu(g.conv(x, 24, 3)))
 
 
+def layer_norm(g, x, operator):
+    """Over the last axis: as an operator, or as exporters spell it before operator set 17."""
+    count = g.channels[x]
+    scale, shift = g.vector(count, 1, 0.1), g.vector(count, 0, 0.1)
+    if operator:
+        return g.like("LayerNormalization", [x, scale, shift], axis=-1, epsilon=1e-6)
+    mean = lambda y: g.like("ReduceMean", [y], axes=[-1], keepdims=1)
+    centred = g.like("Sub", [x, mean(x)])
+    variance = mean(g.like("Pow", [centred, g.constant(numpy.float32(2))]))
+    deviation = g.like("Sqrt", [g.like("Add", [variance, g.constant(numpy.float32(1e-6))])])
+    return g.like("Add", [g.like("Mul", [g.like("Div", [centred, deviation]), scale]), shift])
+
+
+def gelu(g, x, operator):
+    if operator:
+        return g.like("Gelu", [x])
+    one, half = g.constant(numpy.float32(1)), g.constant(numpy.float32(0.5))
+    error = g.like("Erf", [g.like("Div", [x, g.constant(numpy.float32(2**0.5))])])
+    return g.like("Mul", [g.like("Mul", [x, g.like("Add", [error, one])]), half])
+
+
+def linear(g, x, channels, gain):
+    weights = g.constant((g.weights_of((channels, g.channels[x]), gain)).T.copy())
+    bias = g.vector(channels, 0, 0.05)
+    return g.node("Add", [bias, g.node("MatMul", [x, weights], channels, g.side[x])], channels, g.side[x])
+
+
+def convnext_of(g, stages, operators):
+    last, first = dict(perm=[0, 2, 3, 1]), dict(perm=[0, 3, 1, 2])
+    norm = lambda y: g.like("Transpose", [layer_norm(g, g.like("Transpose", [y], **last), operators)], **first)
+    x = norm(g.conv("input", stages[0][0], 4, 4, padding=0, gain=1.0))
+    for channels, blocks in stages:
+        if channels != g.channels[x]:
+            x = g.conv(norm(x), channels, 2, 2, padding=0, gain=1.0)
+        for _ in range(blocks):
+            y = g.like("Transpose", [g.conv(x, channels, 7, groups=channels, gain=1.0)], **last)
+            y = gelu(g, linear(g, layer_norm(g, y, operators), 4 * channels, 1.0), operators)
+            y = g.like("Transpose", [linear(g, y, channels, 2.0)], **first)
+            scale = g.constant((0.5 + 0.2 * g.random.standard_normal((channels, 1, 1))).astype(numpy.float32))
+            x = g.add(g.node("Mul", [y, scale] if operators else [scale, y], channels, g.side[y]), x)
+    return g, g.classify(g.flatten(norm(g.average(x))), 10)
+
+
+def convnext(name):
+    """As torch exports it before operator set 17, functions spelled out."""
+    return convnext_of(Graph(name, 72, opset=13), [(24, 2), (40, 1)], False)
+
+
+def convnext_operators(name):
+    """As torch exports it from operator set 20 on."""
+    return convnext_of(Graph(name, 64, opset=20), [(16, 1), (40, 2)], True)
+
+
 FAMILIES = [
     mobilenet_v1, mobilenet_v2, mobilenet_v3, efficientnet, efficientnet_lite, squeezenet, resnet, resnext, regnet, densenet,
-    shufflenet_v1, shufflenet_v2, inception, vgg, mnasnet, ghostnet,
+    shufflenet_v1, shufflenet_v2, inception, vgg, mnasnet, ghostnet, convnext, convnext_operators,
     pyramid_nearest, pyramid_bilinear, pyramid_upsample, pyramid_resize_10, sampled, focus,
 ]  # fmt: skip
 

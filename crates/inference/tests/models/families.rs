@@ -77,5 +77,5 @@ fn a_member_of_each_family_says_what_onnx_runtime_says() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/families.py");
     let output = Command::new(python).arg(script).arg(folder.path()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(check_all(folder.path()), 22);
+    assert_eq!(check_all(folder.path()), 24);
 }

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use super::average::{AverageCall, average};
 use super::depthwise::DepthwiseCall;
+use super::normalise::{NormaliseCall, normalise};
 use super::pointwise::{PointwiseCall, pointwise};
 use super::pool::{PoolCall, pool};
 use super::resize::{ResizeCall, resize};
@@ -49,6 +50,7 @@ fn of<const FUSED: bool>(sizes: &KernelSet) -> KernelSet {
         average: with_fma::average_of::<FUSED>,
         pointwise: with_fma::pointwise_of::<FUSED>,
         resize: with_fma::resize_of::<FUSED>,
+        normalise: with_fma::normalise_of::<FUSED>,
         four: Ends { size: &FOUR, patch: with_fma::patch_of_four::<FUSED>, sums: with_fma::sums_of_four::<FUSED> },
         two: Ends { size: &TWO, patch: with_fma::patch_of_two::<FUSED>, sums: with_fma::sums_of_two::<FUSED> },
     }
@@ -159,6 +161,7 @@ wrappers!(
     average_of(super::average::<Scalar<FUSED>>, AverageCall),
     pointwise_of(super::pointwise::<Scalar<FUSED>>, PointwiseCall),
     resize_of(super::resize::<Scalar<FUSED>>, ResizeCall<'_>),
+    normalise_of(super::normalise::<Scalar<FUSED>>, NormaliseCall),
     patch_of_four(super::transform_patch::<Scalar<FUSED>, Four, 6, 4>, PatchCall),
     sums_of_four(super::transform_sums::<Scalar<FUSED>, Four, 6, 4>, SumCall),
     patch_of_two(super::transform_patch::<Scalar<FUSED>, Two, 4, 2>, PatchCall),

@@ -2,6 +2,7 @@
 
 use super::average::{AverageCall, AverageKernel, average};
 use super::depthwise::{DepthwiseCall, DepthwiseKernel, depthwise};
+use super::normalise::{NormaliseCall, NormaliseKernel, normalise};
 use super::pointwise::{PointwiseCall, PointwiseKernel, pointwise};
 use super::pool::{PoolCall, PoolKernel, pool};
 use super::resize::{ResizeCall, ResizeKernel, resize};
@@ -43,6 +44,7 @@ pub(crate) struct KernelSet {
     pub(crate) average: AverageKernel,
     pub(crate) pointwise: PointwiseKernel,
     pub(crate) resize: ResizeKernel,
+    pub(crate) normalise: NormaliseKernel,
     /// The ends of Winograd's method, by four pixels and by two.
     pub(crate) four: Ends,
     pub(crate) two: Ends,
@@ -118,6 +120,12 @@ macro_rules! kernel_set {
             unsafe fn resize_kernel(call: &ResizeCall<'_>) {
                 // SAFETY: the caller's promise.
                 unsafe { resize::<$vector>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn normalise_kernel(call: &NormaliseCall) {
+                // SAFETY: the caller's promise.
+                unsafe { normalise::<$vector>(call) }
             }
 
             $(#[target_feature(enable = $features)])?
@@ -223,6 +231,7 @@ macro_rules! kernel_set {
                 average: average_kernel,
                 pointwise: pointwise_kernel,
                 resize: resize_kernel,
+                normalise: normalise_kernel,
                 four: Ends { size: &FOUR, patch: patch_kernel::<Four, 6, 4>, sums: sum_kernel::<Four, 6, 4> },
                 two: Ends { size: &TWO, patch: patch_kernel::<Two, 4, 2>, sums: sum_kernel::<Two, 4, 2> },
             };

@@ -16,6 +16,7 @@ use super::depthwise::{self, PackedDepthwise};
 use super::expansion::{self, Follower};
 use super::input::InputOrder;
 use super::levels::Levels;
+use super::normalisation::Normalisation;
 use super::packed::{self, Packed};
 use super::region::Region;
 use super::resize::Samples;
@@ -121,6 +122,7 @@ enum Work {
     Combine(Combination, Activation),
     ByChannel(Combination, Activation),
     Affine(Floats, Floats, Activation),
+    Normalise(Normalisation),
     Channels(Vec<(usize, usize)>),
     Resize(Samples),
     Softmax,
@@ -390,12 +392,28 @@ impl ProgramBuilder {
             let reason = format!("{} factors and {} addends for {output:?}", factors.len(), addends.len());
             return Err(PlanError::step("affine step", reason));
         }
-        let in_blocks = |numbers: &[f32]| {
-            let mut blocks = Floats::zeroed(numbers.len());
-            blocks.as_mut_slice()[..numbers.len()].copy_from_slice(numbers);
-            blocks
-        };
         self.push(Work::Affine(in_blocks(factors), in_blocks(addends), activation), vec![input], output)
+    }
+
+    /// The channels of every pixel less their mean, divided by the root of their variance and `epsilon`; then `scale · x + shift`
+    /// with constants for each channel.
+    ///
+    /// # Errors
+    /// [`PlanError::Step`]: the shapes or the numbers of constants differ.
+    pub fn normalise(
+        &mut self,
+        input: View,
+        output: View,
+        [scale, shift]: [&[f32]; 2],
+        epsilon: f32,
+    ) -> Result<(), PlanError> {
+        self.same_shape("layer normalisation", input, output)?;
+        if scale.len() != output.channels || shift.len() != output.channels {
+            let reason = format!("{} factors and {} addends for {output:?}", scale.len(), shift.len());
+            return Err(PlanError::step("layer normalisation", reason));
+        }
+        let by = Normalisation { scale: in_blocks(scale), shift: in_blocks(shift), epsilon };
+        self.push(Work::Normalise(by), vec![input], output)
     }
 
     /// Channels of several tensors in any order: channel `i` of the output is channel `order[i].1` of input `order[i].0`.
@@ -607,4 +625,11 @@ impl ProgramBuilder {
         debug_assert!(lives.iter().all(|life| life.floats <= MAX_FLOATS), "{lives:?}");
         Ok(lives)
     }
+}
+
+/// A number for each channel, in whole blocks.
+fn in_blocks(numbers: &[f32]) -> Floats {
+    let mut blocks = Floats::zeroed(numbers.len());
+    blocks.as_mut_slice()[..numbers.len()].copy_from_slice(numbers);
+    blocks
 }

@@ -31,6 +31,11 @@ impl<const FUSED: bool> Vector for Scalar<FUSED> {
     }
 
     #[inline(always)]
+    unsafe fn put(self, to: &mut [f32]) {
+        to[0] = self.0;
+    }
+
+    #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
         Self(self.0 + other.0)
     }

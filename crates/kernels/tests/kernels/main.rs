@@ -12,6 +12,7 @@ mod byte_reference;
 mod bytes;
 mod convolution;
 mod kept;
+mod normalisation;
 mod pixels;
 mod plans;
 mod pointwise;

@@ -189,6 +189,9 @@ impl Lowering<'_> {
             Layer::Affine { factors, addends, activation } => {
                 self.builder.affine(input, output, [factors, addends], *activation)
             }
+            Layer::Normalise { scale, shift, epsilon } => {
+                self.builder.normalise(input, output, [scale, shift], *epsilon)
+            }
             Layer::Channels { order } => {
                 let order: Vec<_> = order.iter().map(|&channel| (0, channel)).collect();
                 self.gather(node.output, &[input], output, &order)

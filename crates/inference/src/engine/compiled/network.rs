@@ -25,6 +25,8 @@ pub(super) enum Layer {
     ByChannel { how: Combination, activation: Activation },
     /// `factor · x + addend` with constants for each channel.
     Affine { factors: Vec<f32>, addends: Vec<f32>, activation: Activation },
+    /// The channels of every pixel less their mean, by the root of their variance and `epsilon`; then scaled and shifted by channel.
+    Normalise { scale: Vec<f32>, shift: Vec<f32>, epsilon: f32 },
     /// The channels of all inputs, one after the other.
     Concatenate,
     /// Channel `i` is the input's channel `order[i]`.
@@ -48,6 +50,7 @@ impl Layer {
             Self::Bytes(layer) => layer.activation(),
             Self::Pool { .. }
             | Self::Average
+            | Self::Normalise { .. }
             | Self::Concatenate
             | Self::Channels { .. }
             | Self::Resize(_)
@@ -127,6 +130,13 @@ impl Network {
 
     /// Multiplies and shifts every channel of what computes `value`; says whether that was possible.
     pub(super) fn fuse_affine(&mut self, value: ValueId, factors: &[f32], addends: &[f32]) -> bool {
+        if let Some(place) = self.producer(value)
+            && let Layer::Normalise { scale: first, shift, .. } = &mut self.nodes[place].layer
+        {
+            scale(shift, factors, addends);
+            first.iter_mut().zip(factors).for_each(|(first, factor)| *first *= factor);
+            return true;
+        }
         let Some(Node { layer, inputs, .. }) = self.bare(value) else { return false };
         match layer {
             Layer::Convolution { weights, bias, .. } if inputs.len() == 1 => {

@@ -5,6 +5,7 @@
 //! full declines the model.
 
 mod convolution;
+mod normalisation;
 mod pointwise;
 mod pooling;
 mod quantised;
@@ -12,6 +13,7 @@ mod reshaping;
 mod resizing;
 mod shuffling;
 mod slicing;
+mod spelled;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 use margay_kernels::{InputOrder, Shape};
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
+use self::spelled::Spelled;
 use super::arithmetic;
 use super::attributes::Attributes;
 use super::constant::Constant;
@@ -48,7 +51,8 @@ struct Tensor {
     is_shared: bool,
     /// Zeros around the picture that a `Pad` asked for and only a convolution can add: top, left, bottom, right.
     padding: [usize; 4],
-    /// Whether `dims` have the channels last, as only the input can before it is transposed.
+    /// Whether `dims` have the channels last: those of an input that is not transposed yet, or what stands between two
+    /// transpositions. Elements are in the value's order all the same.
     is_channels_last: bool,
 }
 
@@ -56,6 +60,16 @@ impl Tensor {
     /// A tensor without peculiarities.
     fn plain(value: ValueId, dims: Vec<usize>) -> Self {
         Self { value, dims, is_shared: false, padding: [0; 4], is_channels_last: false }
+    }
+
+    /// Another value of the same shape.
+    fn like(&self, value: ValueId) -> Self {
+        Self { is_channels_last: self.is_channels_last, ..Self::plain(value, self.dims.clone()) }
+    }
+
+    /// The axis of the channels.
+    fn channel_axis(&self) -> usize {
+        if self.is_channels_last { self.dims.len().saturating_sub(1) } else { 1 }
     }
 }
 
@@ -113,7 +127,19 @@ pub(super) fn read(
         return Err(Declined::model(format!("{} nodes are more than {MAX_NODES}", graph.node.len())));
     }
     let mut reader = Reader::new(graph, stored, opset, spec)?;
-    for node in &graph.node {
+    let mut spelled = spelled::find(graph);
+    for (number, node) in graph.node.iter().enumerate() {
+        match spelled.remove(&number) {
+            Some(Spelled::Part) => continue,
+            Some(Spelled::Whole(function)) => {
+                let (tensor, [output]) = (reader.function(node, &function)?, node.output.as_slice()) else {
+                    return Err(Declined::node(node, format!("{} outputs", node.output.len())));
+                };
+                reader.known.insert(output, Known::Tensor(tensor));
+                continue;
+            }
+            None => {}
+        }
         if node.op_type == "Split" && ["", "ai.onnx"].contains(&node.domain.as_str()) {
             reader.split(node)?;
             continue;
@@ -190,9 +216,10 @@ impl<'a> Reader<'a> {
             "Pad" => self.pad(node),
             "MaxPool" if self.reads_bytes(node) => self.byte_pooling(node),
             "MaxPool" | "AveragePool" | "GlobalAveragePool" | "GlobalMaxPool" | "ReduceMean" => self.pooling(node),
-            "Relu" | "Clip" | "LeakyRelu" | "HardSigmoid" | "HardSwish" | "Sigmoid" => self.activation(node),
+            "Relu" | "Clip" | "LeakyRelu" | "HardSigmoid" | "HardSwish" | "Sigmoid" | "Gelu" => self.activation(node),
             "Add" | "Mul" | "Sub" | "Div" => self.arithmetic(node),
             "BatchNormalization" => self.normalisation(node),
+            "LayerNormalization" => self.layer_normalisation(node),
             "Identity" | "Dropout" | "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => self.reshaping(node),
             "Transpose" => self.transpose(node),
             "Concat" => self.concatenation(node),
@@ -273,16 +300,24 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An input that the model computes.
-    fn tensor(&self, node: &NodeProto, input: usize) -> Result<Tensor, Declined> {
+    /// An input that the model computes, whatever its order: for what treats each element by itself, or knows of the order.
+    fn elements(&self, node: &NodeProto, input: usize) -> Result<Tensor, Declined> {
         let tensor = self.any_tensor(node, input)?;
         if tensor.padding != [0; 4] {
             return Err(Declined::node(node, "padding is covered only before a convolution"));
         }
-        if tensor.is_channels_last {
+        Ok(tensor)
+    }
+
+    /// An input that the model computes.
+    fn tensor(&self, node: &NodeProto, input: usize) -> Result<Tensor, Declined> {
+        let tensor = self.elements(node, input)?;
+        // Of one pixel, both orders are the same.
+        let is_vector = tensor.value != 0 && self.network.shapes[tensor.value].pixels() == 1;
+        if tensor.is_channels_last && !is_vector {
             return Err(Declined::node(node, "it reads a picture with the channels last"));
         }
-        Ok(tensor)
+        Ok(Tensor { is_channels_last: false, ..tensor })
     }
 
     /// An input of four axes, whose second are the channels.
@@ -303,7 +338,11 @@ impl<'a> Reader<'a> {
 
     /// Whether a node's `count` readings of an input are the only ones of its value, so that what computes it may change.
     fn is_only_reader(&self, node: &NodeProto, input: usize, count: usize) -> bool {
-        let Some(name) = node.input.get(input).map(String::as_str) else { return false };
+        node.input.get(input).is_some_and(|name| self.is_read_only(name, count))
+    }
+
+    /// As [`Self::is_only_reader`], of a name.
+    fn is_read_only(&self, name: &str, count: usize) -> bool {
         let is_alone = matches!(self.known.get(name), Some(Known::Tensor(tensor)) if !tensor.is_shared);
         is_alone && self.uses.get(name) == Some(&count)
     }

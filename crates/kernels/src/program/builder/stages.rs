@@ -15,6 +15,7 @@ use crate::program::expansion::{self, ExpansionStep};
 use crate::program::halo::Halo;
 use crate::program::input::{InputStep, Reading};
 use crate::program::levels::Levels;
+use crate::program::normalisation::NormalisationStep;
 use crate::program::picture::{PictureRows, PictureStrips};
 use crate::program::pointwise::{Other, PointwiseStep};
 use crate::program::pooling::{AverageStep, PoolStep};
@@ -75,6 +76,7 @@ pub(super) fn planned(
         Work::Combine(how, activation) => pointwise(Other::Tensor(operand, how), activation),
         Work::ByChannel(how, activation) => pointwise(Other::Channels(operand, how), activation),
         Work::Affine(factors, addends, activation) => pointwise(Other::Affine(factors, addends), activation),
+        Work::Normalise(by) => Box::new(NormalisationStep { input, by, output, set }),
         Work::Channels(order) => Box::new(ChannelStep { inputs, output, order }),
         Work::Resize(samples) => Box::new(ResizeStep { samples, input, output, set }),
         Work::Softmax => Box::new(SoftmaxStep { input, output }),

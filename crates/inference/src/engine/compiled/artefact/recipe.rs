@@ -117,6 +117,12 @@ fn put_layer(to: &mut Vec<u8>, layer: &Layer) {
             put_samples(to, &samples.rows);
             put_samples(to, &samples.columns);
         }
+        Layer::Normalise { scale, shift, epsilon } => {
+            to.push(9);
+            put_floats(to, scale);
+            put_floats(to, shift);
+            to.extend(epsilon.to_le_bytes());
+        }
         Layer::Bytes(layer) => put_byte_layer(to, layer),
     }
 }
@@ -146,6 +152,7 @@ fn layer(from: &mut Reader<'_>) -> Result<Layer, Malformed> {
         7 => Layer::Channels { order: from.sizes()? },
         8 => Layer::Softmax,
         12 => Layer::Resize(Samples { rows: samples(from)?, columns: samples(from)? }),
+        9 => Layer::Normalise { scale: from.floats()?, shift: from.floats()?, epsilon: from.float()? },
         kind => Layer::Bytes(byte_layer(kind, from)?),
     })
 }
@@ -310,6 +317,7 @@ fn put_activation(to: &mut Vec<u8>, activation: Activation) {
         Activation::HardSwish { alpha, beta } => (4, [alpha, beta]),
         Activation::Sigmoid => (5, [0.0; 2]),
         Activation::Swish => (6, [0.0; 2]),
+        Activation::Gelu => (7, [0.0; 2]),
     };
     to.push(kind);
     numbers.iter().for_each(|number| to.extend(number.to_le_bytes()));
@@ -325,6 +333,7 @@ fn activation(from: &mut Reader<'_>) -> Result<Activation, Malformed> {
         4 => Activation::HardSwish { alpha: first, beta: second },
         5 => Activation::Sigmoid,
         6 => Activation::Swish,
+        7 => Activation::Gelu,
         _ => return Err(from.error("an unknown activation")),
     })
 }

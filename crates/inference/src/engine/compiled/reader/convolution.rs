@@ -160,9 +160,11 @@ impl<'a> Reader<'a> {
         Ok(Tensor::plain(value, vec![1, outputs, height, width]))
     }
 
-    /// `Gemm` and `MatMul` of a vector with constants: a window of the whole picture.
+    /// `Gemm` and `MatMul` with constants: of a vector, a window of the whole picture; of a picture with the channels last, one of
+    /// a pixel.
     pub(super) fn fully_connected(&mut self, node: &'a NodeProto) -> Result<Tensor, Declined> {
-        let tensor = self.tensor(node, 0)?;
+        let is_picture = node.op_type == "MatMul";
+        let tensor = if is_picture { self.elements(node, 0)? } else { self.tensor(node, 0)? };
         let filters = self.filters(node, &tensor)?;
         let attributes = Attributes::of(node);
         let is_gemm = node.op_type == "Gemm";
@@ -178,7 +180,7 @@ impl<'a> Reader<'a> {
         self.product_of(node, &tensor, (&filters, 2), is_transposed)
     }
 
-    /// The product of a vector and a matrix, and a bias as one of the node's inputs.
+    /// The product of a vector, or of each pixel of a picture with the channels last, and a matrix, and a bias as one of the node's inputs.
     pub(super) fn product_of(
         &mut self,
         node: &'a NodeProto,
@@ -191,12 +193,20 @@ impl<'a> Reader<'a> {
             return Err(Declined::node(node, format!("its weights are {:?}", filters.dims())));
         };
         let (inputs, outputs) = if is_transposed { (columns, rows) } else { (rows, columns) };
-        if tensor.dims != [1, inputs] || inputs != shape.elements() || outputs == 0 {
+        let of_pixels = tensor.is_channels_last;
+        let fits =
+            if of_pixels { inputs == shape.channels } else { tensor.dims == [1, inputs] && inputs == shape.elements() };
+        if !fits || outputs == 0 {
             let reason = format!("a tensor of {:?} by {:?} in this way", tensor.dims, filters.dims());
             return Err(Declined::node(node, reason));
         }
-        let window = Window { kernel: [shape.height, shape.width], ..Window::square(1, 1, 0) };
-        let output = Shape::vector(outputs);
+        let (window, output, dims) = if of_pixels {
+            let output = Shape { channels: outputs, ..shape };
+            (Window::square(1, 1, 0), output, vec![1, shape.height, shape.width, outputs])
+        } else {
+            let window = Window { kernel: [shape.height, shape.width], ..Window::square(1, 1, 0) };
+            (window, Shape::vector(outputs), vec![1, outputs])
+        };
         let rows = |values: &[f32]| if is_transposed { values.to_vec() } else { in_rows(values, outputs) };
         let weights = match filters {
             Filters::Floats(constant) => LayerWeights::Floats(rows(constant.floats().unwrap_or_default())),
@@ -210,7 +220,7 @@ impl<'a> Reader<'a> {
                 let weights = (stored.as_ref(), weights, usize::from(!is_transposed));
                 let geometry = Geometry { window, groups: 1, output, bias };
                 match self.byte_convolution(node, tensor, weights, geometry)? {
-                    Some(tensor) => return Ok(Tensor { dims: vec![1, outputs], ..tensor }),
+                    Some(tensor) => return Ok(Tensor { dims, is_channels_last: of_pixels, ..tensor }),
                     None => LayerWeights::Floats(rows(&dequantised(node, stored)?)),
                 }
             }
@@ -222,7 +232,7 @@ impl<'a> Reader<'a> {
         };
         let layer = Layer::Convolution { weights, bias, window, groups: 1, activation: Activation::Identity };
         let value = self.network.add(layer, vec![tensor.value], output);
-        Ok(Tensor::plain(value, vec![1, outputs]))
+        Ok(Tensor { is_channels_last: of_pixels, ..Tensor::plain(value, dims) })
     }
 
     /// A constant input of `length` floats, or of one that stands for all.

@@ -11,7 +11,7 @@ use crate::engine::compiled::network::Layer;
 
 impl<'a> Reader<'a> {
     pub(super) fn activation(&mut self, node: &'a NodeProto) -> Result<Tensor, Declined> {
-        let tensor = self.tensor(node, 0)?;
+        let tensor = self.elements(node, 0)?;
         let attributes = Attributes::of(node);
         let activation = match node.op_type.as_str() {
             "Relu" => Activation::RELU,
@@ -21,6 +21,10 @@ impl<'a> Reader<'a> {
             }
             "HardSwish" => Activation::HardSwish { alpha: 1.0 / 6.0, beta: 0.5 },
             "Sigmoid" => Activation::Sigmoid,
+            "Gelu" => match attributes.text("approximate", "none") {
+                "none" => Activation::Gelu,
+                other => return Err(Declined::node(node, format!("its approximation {other:.80} is not covered"))),
+            },
             _ if self.opset < 11 => Activation::Clamp {
                 low: attributes.float("min", f32::NEG_INFINITY),
                 high: attributes.float("max", f32::INFINITY),
@@ -48,13 +52,13 @@ impl<'a> Reader<'a> {
     /// a layer.
     pub(super) fn activated(&mut self, tensor: &Tensor, activation: Activation, is_alone: bool) -> Tensor {
         if is_alone && self.network.fuse_activation(tensor.value, activation) {
-            return Tensor::plain(tensor.value, tensor.dims.clone());
+            return tensor.like(tensor.value);
         }
         let shape = self.network.shapes[tensor.value];
         let (factors, addends) = (vec![1.0; shape.channels], vec![0.0; shape.channels]);
         let layer = Layer::Affine { factors, addends, activation };
         let value = self.network.add(layer, vec![tensor.value], shape);
-        Tensor::plain(value, tensor.dims.clone())
+        tensor.like(value)
     }
 
     /// `Add`, `Mul`, `Sub` and `Div`, of two tensors or of a tensor and constants.
@@ -64,7 +68,7 @@ impl<'a> Reader<'a> {
         match (self.constant(node, 0), self.constant(node, 1)) {
             (None, None) => self.combination(node),
             (None, Some(constant)) => {
-                let tensor = self.tensor(node, 0)?;
+                let tensor = self.elements(node, 0)?;
                 let numbers = self.by_channel(node, &tensor, &constant)?;
                 let (ones, zeros) = (vec![1.0; numbers.len()], vec![0.0; numbers.len()]);
                 let map = |change: fn(f32) -> f32| numbers.iter().copied().map(change).collect();
@@ -77,7 +81,7 @@ impl<'a> Reader<'a> {
                 Ok(self.scaled(node, 0, &tensor, [factors, addends]))
             }
             (Some(constant), _) => {
-                let tensor = self.tensor(node, 1)?;
+                let tensor = self.elements(node, 1)?;
                 let numbers = self.by_channel(node, &tensor, &constant)?;
                 let (factors, addends) = match operator {
                     "Add" => (vec![1.0; numbers.len()], numbers),
@@ -101,9 +105,10 @@ impl<'a> Reader<'a> {
         if let [value] = values {
             return Ok(vec![*value; shape.channels]);
         }
-        // Shapes are aligned at their ends; the channels are the second axis, where each has its own place.
-        let axis = (constant.dims.len() + 1).checked_sub(tensor.dims.len()).ok_or_else(wrong)?;
-        let is_channels = tensor.dims.get(1) == Some(&shape.channels)
+        // Shapes are aligned at their ends; along the channels' axis, each has its own place.
+        let channels = tensor.channel_axis();
+        let axis = (constant.dims.len() + channels).checked_sub(tensor.dims.len()).ok_or_else(wrong)?;
+        let is_channels = tensor.dims.get(channels) == Some(&shape.channels)
             && constant.dims.get(axis) == Some(&shape.channels)
             && values.len() == shape.channels;
         if is_channels { Ok(values.to_vec()) } else { Err(wrong()) }
@@ -113,12 +118,12 @@ impl<'a> Reader<'a> {
     fn scaled(&mut self, node: &NodeProto, input: usize, tensor: &Tensor, [factors, addends]: [Vec<f32>; 2]) -> Tensor {
         let is_alone = self.is_only_reader(node, input, 1);
         if is_alone && self.network.fuse_affine(tensor.value, &factors, &addends) {
-            return Tensor::plain(tensor.value, tensor.dims.clone());
+            return tensor.like(tensor.value);
         }
         let shape = self.network.shapes[tensor.value];
         let layer = Layer::Affine { factors, addends, activation: Activation::Identity };
         let value = self.network.add(layer, vec![tensor.value], shape);
-        Tensor::plain(value, tensor.dims.clone())
+        tensor.like(value)
     }
 
     pub(super) fn normalisation(&mut self, node: &'a NodeProto) -> Result<Tensor, Declined> {
@@ -147,7 +152,10 @@ impl<'a> Reader<'a> {
 
     /// The sum or product of two tensors.
     fn combination(&mut self, node: &'a NodeProto) -> Result<Tensor, Declined> {
-        let (a, b) = (self.tensor(node, 0)?, self.tensor(node, 1)?);
+        let (a, b) = (self.elements(node, 0)?, self.elements(node, 1)?);
+        if a.is_channels_last != b.is_channels_last {
+            return Err(Declined::node(node, "the channels of its inputs are different axes"));
+        }
         let how = match node.op_type.as_str() {
             "Add" => Combination::Sum,
             "Mul" => Combination::Product,
@@ -174,14 +182,14 @@ impl<'a> Reader<'a> {
         let activation = Activation::Identity;
         if a.dims == b.dims && shapes[0] == shapes[1] {
             let value = self.network.add(Layer::Combine { how, activation }, vec![a.value, b.value], shapes[0]);
-            return Ok(Tensor::plain(value, a.dims));
+            return Ok(a.like(value));
         }
         // A vector of [1, channels, 1, 1] with a picture, on either side.
         let (picture, vector) = if shapes[0].pixels() >= shapes[1].pixels() { (a, b) } else { (b, a) };
         let shape = self.network.shapes[picture.value];
         let expected = Shape::vector(shape.channels);
         let is_gate = self.network.shapes[vector.value] == expected && vector.dims == [1, shape.channels, 1, 1];
-        if !is_gate || picture.dims != [1, shape.channels, shape.height, shape.width] {
+        if !is_gate || picture.is_channels_last || picture.dims != [1, shape.channels, shape.height, shape.width] {
             return Err(Declined::node(node, format!("a tensor of {:?} with one of {:?}", picture.dims, vector.dims)));
         }
         let inputs = vec![picture.value, vector.value];
@@ -216,7 +224,7 @@ impl<'a> Reader<'a> {
         for (sum, other) in [(0, 1), (1, 0)] {
             let fits = tensors[sum].dims == tensors[other].dims && self.is_only_reader(node, sum, 1);
             if fits && self.network.fuse_residual(tensors[sum].value, tensors[other].value) {
-                return Some(Tensor::plain(tensors[sum].value, tensors[sum].dims.clone()));
+                return Some(tensors[sum].like(tensors[sum].value));
             }
         }
         None

@@ -1,6 +1,6 @@
 //! Operators that bring channels together or put them in another order.
 
-use margay_kernels::{InputOrder, Shape};
+use margay_kernels::Shape;
 use tract_onnx::pb::NodeProto;
 
 use super::{Reader, Tensor};
@@ -16,12 +16,15 @@ impl<'a> Reader<'a> {
         let order = attributes.get("perm").map(|attribute| attribute.ints.as_slice()).unwrap_or_default();
         attributes.finish()?;
         let shape = self.network.shapes[tensor.value];
-        let is_input = tensor.is_channels_last && self.network.order == InputOrder::ChannelsLast;
-        if is_input && order == [0, 3, 1, 2] {
-            let dims = vec![1, shape.channels, shape.height, shape.width];
-            return Ok(Tensor { dims, is_channels_last: false, ..tensor });
+        let Shape { channels, height, width } = shape;
+        let (first, last) = ([1, channels, height, width], [1, height, width, channels]);
+        if tensor.is_channels_last && order == [0, 3, 1, 2] {
+            return Ok(Tensor { dims: first.to_vec(), is_channels_last: false, ..tensor });
         }
         let is_plain = !tensor.is_channels_last && tensor.padding == [0; 4];
+        if is_plain && tensor.dims == first && order == [0, 2, 3, 1] {
+            return Ok(Tensor { dims: last.to_vec(), is_channels_last: true, ..tensor });
+        }
         match (tensor.dims.as_slice(), order) {
             (&[1, groups, each, height, width], [0, 2, 1, 3, 4])
                 if is_plain && [height, width] == [shape.height, shape.width] && groups * each == shape.channels =>
