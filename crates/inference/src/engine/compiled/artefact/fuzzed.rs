@@ -3,21 +3,23 @@
 use margay_frontend::InputSpec;
 use margay_kernels::Options;
 
-use super::{COVERED, HEADER, KeptArtefact, circumstances, padded};
+use super::{COVERED, FORMAT, HEADER, KeptArtefact, MAGIC, circumstances, padded};
 use crate::engine::Engine;
 use crate::engine::compiled::CompiledEngine;
 use crate::engine::compiled::fuzzed::{are_identical, noise};
 use crate::spec::ModelSpec;
 use crate::spec::output::OutputSpec;
 
-/// Where key and circumstances lie, in bytes.
+/// Where format, checksum, key and circumstances lie, in bytes.
+const VERSION: usize = 8;
+const CHECKSUM: usize = 12;
 const KEY: usize = 24;
 const TEXT: usize = 56;
 
 /// Memory of a program that is small enough to be interpreted, in bytes.
 const INTERPRETED: usize = 256 << 10;
 
-/// Loads and runs an artefact whose length, checksum and circumstances are set right first, so that all that is left to
+/// Loads and runs an artefact whose first words, length, checksum and circumstances are set right first, so that all that is left to
 /// refuse it is the structure; says whether it ran. A small one is interpreted as well, every access checked.
 ///
 /// # Panics
@@ -29,11 +31,13 @@ pub fn fuzz_artefact(data: &[u8], side: u32) -> bool {
         return KeptArtefact::of_bytes(data).open_for(&[0; 32], Options::default()).is_ok();
     }
     let (length, options) = (artefact.len() as u64, Options { poisons: true, ..Options::default() });
+    artefact[..VERSION].copy_from_slice(MAGIC);
+    artefact[VERSION..CHECKSUM].copy_from_slice(&FORMAT.to_le_bytes());
     artefact[COVERED..KEY].copy_from_slice(&length.to_le_bytes());
     let text = padded(&circumstances(options));
     artefact[TEXT..TEXT + text.len()].copy_from_slice(&text);
     let checksum = crc32fast::hash(&artefact[COVERED..]);
-    artefact[12..COVERED].copy_from_slice(&checksum.to_le_bytes());
+    artefact[CHECKSUM..COVERED].copy_from_slice(&checksum.to_le_bytes());
     let key: [u8; 32] = std::array::from_fn(|place| artefact[KEY + place]);
     let spec = ModelSpec {
         input: InputSpec { height: side, width: side, ..InputSpec::imagenet(1) },
