@@ -55,6 +55,8 @@ pub(crate) trait Block: Copy {
     /// Whether the registers hold little but a kernel's sums, so that pixels are multiplied one after the other: the
     /// compiler would go about several at once, and put sums on the stack.
     const ONE_BY_ONE: bool = false;
+    /// Whether four words of a pixel are loaded at once ([`Block::four`]) and multiplied one by one ([`Block::dot_lane`]).
+    const BY_LANE: bool = false;
 
     /// Sixteen sums.
     unsafe fn load(from: *const i32) -> Self;
@@ -72,6 +74,22 @@ pub(crate) trait Block: Copy {
     unsafe fn neighbours(from: *const u8) -> Self::Input;
     /// Adds the products.
     unsafe fn dot(self, input: Self::Input, weights: Self::Weights) -> Self;
+    /// Four neighbouring words of four bytes, of which [`Block::dot_lane`] takes one for every channel; only where there is
+    /// [`Block::BY_LANE`].
+    #[inline(always)]
+    unsafe fn four(from: *const i32) -> Self::Input {
+        // SAFETY: the caller's promise.
+        unsafe { Self::broadcast(from) }
+    }
+    /// Adds the products with one of the four words of some pixels; weights as for [`Block::weights`]. Only where there is
+    /// [`Block::BY_LANE`].
+    #[inline(always)]
+    unsafe fn dot_lane<const LANE: usize, const PIXELS: usize>(
+        _sums: &mut [Self; PIXELS],
+        _fours: &[Self::Input; PIXELS],
+        _weights: *const u8,
+    ) {
+    }
     /// The whole numbers nearest to the sums times sixteen factors, ties to even. Products must be below 2³¹.
     unsafe fn scaled(self, factors: *const f32) -> Self;
     /// Whole numbers joined with sixteen bytes, rounded again.

@@ -3,9 +3,11 @@
 
 use std::arch::aarch64::*;
 use std::arch::asm;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 use super::{Block, Form, Joint, Range};
 use crate::kernel::bytes::rows::TableCall;
+use crate::kernel::bytes::unrolled;
 use crate::layout::LANES;
 
 pub(crate) mod two_pixels;
@@ -198,9 +200,51 @@ unsafe fn dot_quarter(mut sums: int32x4_t, input: int8x16_t, weights: int8x16_t)
     sums
 }
 
-/// A type of four registers, whose way of multiplying is given.
+/// The same, with one of four words of the input for every channel.
+#[inline(always)]
+unsafe fn dot_quarter_by_lane<const LANE: usize>(
+    mut sums: int32x4_t,
+    four: int8x16_t,
+    weights: int8x16_t,
+) -> int32x4_t {
+    // SAFETY: the machine has the dot product instructions; registers are all that is touched.
+    unsafe {
+        asm!(
+            ".arch_extension dotprod",
+            "sdot {sums:v}.4s, {weights:v}.16b, {four:v}.4b[{lane}]",
+            sums = inout(vreg) sums, four = in(vreg) four, weights = in(vreg) weights, lane = const LANE,
+            options(nomem, nostack, preserves_flags)
+        );
+    }
+    sums
+}
+
+/// Adds the products with one of the four words of some pixels. Beside the sums and the words of six pixels there are two
+/// registers for weights.
+#[inline(always)]
+unsafe fn dot_by_lane<const LANE: usize, const PIXELS: usize>(
+    sums: &mut [NeonDot; PIXELS],
+    fours: &[Bytes; PIXELS],
+    weights: *const u8,
+) {
+    unrolled!(2, half, {
+        // SAFETY: the caller's promise; 64 bytes stand behind the pointer.
+        unsafe {
+            let from = weights.add(half * 32).cast::<i8>();
+            let row = [vld1q_s8(from), vld1q_s8(from.add(16))];
+            for pixel in 0..PIXELS {
+                let (four, sums) = (fours[pixel][0], &mut sums[pixel].0);
+                sums[2 * half] = dot_quarter_by_lane::<LANE>(sums[2 * half], four, row[0]);
+                sums[2 * half + 1] = dot_quarter_by_lane::<LANE>(sums[2 * half + 1], four, row[1]);
+            }
+            compiler_fence(Ordering::SeqCst);
+        }
+    });
+}
+
+/// A type of four registers, whose way of multiplying is given, and by lanes, if there is one.
 macro_rules! block_of_four {
-    ($(#[$documentation:meta])* $name:ident, $form:expr, $dot:ident) => {
+    ($(#[$documentation:meta])* $name:ident, $form:expr, $dot:ident $(, $by_lane:ident)?) => {
         $(#[$documentation])*
         #[derive(Debug, Clone, Copy)]
         pub(crate) struct $name(Four);
@@ -242,6 +286,26 @@ macro_rules! block_of_four {
                 // SAFETY: the caller's promise.
                 Self(unsafe { $dot(self.0, input, weights) })
             }
+
+            $(
+            const BY_LANE: bool = true;
+
+            #[inline(always)]
+            unsafe fn four(from: *const i32) -> Self::Input {
+                // SAFETY: sixteen bytes stand behind the pointer.
+                [unsafe { vld1q_s8(from.cast()) }; 4]
+            }
+
+            #[inline(always)]
+            unsafe fn dot_lane<const LANE: usize, const PIXELS: usize>(
+                sums: &mut [Self; PIXELS],
+                fours: &[Self::Input; PIXELS],
+                weights: *const u8,
+            ) {
+                // SAFETY: the caller's promise.
+                unsafe { $by_lane::<LANE, PIXELS>(sums, fours, weights) }
+            }
+            )?
 
             #[inline(always)]
             unsafe fn scaled(self, factors: *const f32) -> Self {
@@ -297,5 +361,5 @@ block_of_four!(
 
 block_of_four!(
     /// Sixteen sums by the dot product instructions.
-    NeonDot, Form::Bytes, dot_product
+    NeonDot, Form::Bytes, dot_product, dot_by_lane
 );
