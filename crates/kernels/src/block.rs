@@ -222,7 +222,8 @@ impl<B: Pairs> Block for OfPairs<B> {
 pub(crate) enum Form {
     /// For each channel, four bytes.
     Bytes,
-    /// As [`Form::Bytes`], without -128, so that two products fit sixteen bits.
+    /// Without -128, so that two products fit sixteen bits. For each four channels, two bytes for each of them, then the
+    /// other two.
     #[cfg_attr(not(target_arch = "aarch64"), allow(dead_code, reason = "NEON's"))]
     SymmetricBytes,
     /// As [`Form::Bytes`], where in each half of four no two weights of one sign exceed 128 together, so that two
@@ -294,6 +295,11 @@ impl Form {
         } else if self == Self::Pairs {
             put(lane * 4, four[0]);
             put(lane * 4 + 2, four[1]);
+        } else if self == Self::SymmetricBytes {
+            let of_two = |a: i16, b: i16| i16::from_le_bytes([a, b].map(|weight| (weight as i8).cast_unsigned()));
+            let first = lane / 4 * 16 + lane % 4 * 2;
+            put(first, of_two(four[0], four[1]));
+            put(first + 8, of_two(four[2], four[3]));
         } else {
             let first = lane * 4 * self.words();
             let to = packed[first..first + 4].iter_mut();
