@@ -7,7 +7,6 @@ use std::sync::atomic::{Ordering, compiler_fence};
 
 use super::{Block, Form, Joint, Range};
 use crate::kernel::bytes::rows::TableCall;
-use crate::kernel::bytes::unrolled;
 use crate::layout::LANES;
 
 pub(crate) mod two_pixels;
@@ -164,7 +163,7 @@ unsafe fn store_floats(sums: Four, factors: *const f32, addends: *const f32, to:
 // Two products of a signed byte with a weight fit sixteen bits.
 const _: () = {
     let [low, high] = Form::SymmetricBytes.limits();
-    assert!(-2 * 128 * low <= i16::MAX && 2 * 128 * high <= i16::MAX);
+    assert!(2 * 128 * -(low as i32) < 1 << 15 && 2 * 128 * (high as i32) < 1 << 15);
 };
 
 /// Adds four products to each of sixteen sums, two at a time by way of sixteen bits. Each register of input and of weights has the first two bytes of four
@@ -304,19 +303,31 @@ unsafe fn dot_product_by_lane<const LANE: usize, const PIXELS: usize>(
     fours: &[Bytes; PIXELS],
     weights: *const u8,
 ) {
-    unrolled!(2, half, {
-        // SAFETY: the caller's promise; 64 bytes stand behind the pointer.
-        unsafe {
-            let from = weights.add(half * 32).cast::<i8>();
-            let row = [vld1q_s8(from), vld1q_s8(from.add(16))];
-            for pixel in 0..PIXELS {
-                let (four, sums) = (fours[pixel][0], &mut sums[pixel].0);
-                sums[2 * half] = dot_quarter_by_lane::<LANE>(sums[2 * half], four, row[0]);
-                sums[2 * half + 1] = dot_quarter_by_lane::<LANE>(sums[2 * half + 1], four, row[1]);
-            }
-            compiler_fence(Ordering::SeqCst);
+    // SAFETY: the caller's promise.
+    unsafe {
+        half_by_lane::<LANE, PIXELS, 0>(sums, fours, weights);
+        half_by_lane::<LANE, PIXELS, 2>(sums, fours, weights);
+    }
+}
+
+/// The same for two registers of sums, from the given one on.
+#[inline(always)]
+unsafe fn half_by_lane<const LANE: usize, const PIXELS: usize, const FIRST: usize>(
+    sums: &mut [NeonDot; PIXELS],
+    fours: &[Bytes; PIXELS],
+    weights: *const u8,
+) {
+    // SAFETY: 64 bytes stand behind the pointer.
+    unsafe {
+        let from = weights.add(FIRST * 16).cast::<i8>();
+        let row = [vld1q_s8(from), vld1q_s8(from.add(16))];
+        for pixel in 0..PIXELS {
+            let (four, sums) = (fours[pixel][0], &mut sums[pixel].0);
+            sums[FIRST] = dot_quarter_by_lane::<LANE>(sums[FIRST], four, row[0]);
+            sums[FIRST + 1] = dot_quarter_by_lane::<LANE>(sums[FIRST + 1], four, row[1]);
         }
-    });
+        compiler_fence(Ordering::SeqCst);
+    }
 }
 
 /// A type of four registers, whose ways of loading what it multiplies are given, and those of multiplying.
