@@ -57,6 +57,8 @@ pub(crate) trait Block: Copy {
     /// Whether the registers hold little but a kernel's sums, so that pixels are multiplied one after the other: the
     /// compiler would go about several at once, and put sums on the stack.
     const ONE_BY_ONE: bool = false;
+    /// Whether four words of a pixel are loaded at once ([`Block::four`]) and multiplied one by one ([`Block::dot_lane`]).
+    const BY_LANE: bool = false;
 
     /// Sixteen sums.
     unsafe fn load(from: *const i32) -> Self;
@@ -74,6 +76,22 @@ pub(crate) trait Block: Copy {
     unsafe fn neighbours(from: *const u8) -> Self::Input;
     /// Adds the products.
     unsafe fn dot(self, input: Self::Input, weights: Self::Weights) -> Self;
+    /// Four neighbouring words of four bytes, of which [`Block::dot_lane`] takes one for every channel; only where there is
+    /// [`Block::BY_LANE`].
+    #[inline(always)]
+    unsafe fn four(from: *const i32) -> Self::Input {
+        // SAFETY: the caller's promise.
+        unsafe { Self::broadcast(from) }
+    }
+    /// Adds the products with one of the four words of some pixels; weights as for [`Block::weights`]. Only where there is
+    /// [`Block::BY_LANE`].
+    #[inline(always)]
+    unsafe fn dot_lane<const LANE: usize, const PIXELS: usize>(
+        _sums: &mut [Self; PIXELS],
+        _fours: &[Self::Input; PIXELS],
+        _weights: *const u8,
+    ) {
+    }
     /// The whole numbers nearest to the sums times sixteen factors, ties to even. Products must be below 2³¹.
     unsafe fn scaled(self, factors: *const f32) -> Self;
     /// Whole numbers joined with sixteen bytes, rounded again.
@@ -212,7 +230,8 @@ impl<B: Pairs> Block for OfPairs<B> {
 pub(crate) enum Form {
     /// For each channel, four bytes.
     Bytes,
-    /// As [`Form::Bytes`], without -128, so that two products fit sixteen bits.
+    /// Without -128, so that two products fit sixteen bits. For each four channels, two bytes for each of them, then the
+    /// other two.
     #[cfg_attr(not(target_arch = "aarch64"), allow(dead_code, reason = "NEON's"))]
     SymmetricBytes,
     /// As [`Form::Bytes`], where in each half of four no two weights of one sign exceed 128 together, so that two
@@ -296,6 +315,11 @@ impl Form {
         } else if let Some([first, second]) = self.of_sixteen(lane) {
             put(first, four[0]);
             put(second, four[1]);
+        } else if self == Self::SymmetricBytes {
+            let of_two = |a: i16, b: i16| i16::from_le_bytes([a, b].map(|weight| (weight as i8).cast_unsigned()));
+            let first = lane / 4 * 16 + lane % 4 * 2;
+            put(first, of_two(four[0], four[1]));
+            put(first + 8, of_two(four[2], four[3]));
         } else {
             let first = lane * 4 * self.words();
             let to = packed[first..first + 4].iter_mut();

@@ -112,8 +112,15 @@ impl<K: Kind> Block for Checked<K> {
                     let halves: [[[u8; 2]; 16]; 2] = Asked::read(from.cast());
                     std::array::from_fn(|lane| [of_two(halves[0][lane]), of_two(halves[1][lane]), 0, 0])
                 }
+                Form::SymmetricBytes => {
+                    let halves: [[[[u8; 2]; 4]; 2]; 4] = Asked::read(from.cast());
+                    std::array::from_fn(|lane| {
+                        let [[a, b], [c, d]] = halves[lane / 4].map(|half| half[lane % 4]);
+                        [a, b, c, d].map(|byte| i32::from(byte.cast_signed()))
+                    })
+                }
                 // Eights are read by the tile itself.
-                Form::Bytes | Form::SymmetricBytes | Form::NarrowBytes | Form::Eights => {
+                Form::Bytes | Form::NarrowBytes | Form::Eights => {
                     let fours: [[u8; 4]; 16] = Asked::read(from.cast());
                     fours.map(|four| four.map(|byte| i32::from(byte.cast_signed())))
                 }

@@ -3,6 +3,7 @@
 
 use std::arch::aarch64::*;
 use std::arch::asm;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 use super::{Block, Form, Joint, Range};
 use crate::kernel::bytes::rows::TableCall;
@@ -57,6 +58,33 @@ unsafe fn transposed(from: *const u8) -> Bytes {
         let (ab, cd) = (vreinterpretq_s16_s8(vzip2q_s8(a, b)), vreinterpretq_s16_s8(vzip2q_s8(c, d)));
         [low[0], low[1], vreinterpretq_s8_s16(vzip1q_s16(ab, cd)), vreinterpretq_s8_s16(vzip2q_s16(ab, cd))]
     }
+}
+
+/// For each four channels, their bytes of two neighbouring pixels, then of the next two.
+#[inline(always)]
+unsafe fn transposed_by_two(from: *const u8) -> Bytes {
+    // SAFETY: NEON is present on all of 64-bit Arm, and 64 bytes stand behind the pointer.
+    unsafe {
+        let [a, b, c, d] = load_bytes(from);
+        let (ab, cd) = (vreinterpretq_s64_s8(vzip1q_s8(a, b)), vreinterpretq_s64_s8(vzip1q_s8(c, d)));
+        let low = [vreinterpretq_s8_s64(vzip1q_s64(ab, cd)), vreinterpretq_s8_s64(vzip2q_s64(ab, cd))];
+        let (ab, cd) = (vreinterpretq_s64_s8(vzip2q_s8(a, b)), vreinterpretq_s64_s8(vzip2q_s8(c, d)));
+        [low[0], low[1], vreinterpretq_s8_s64(vzip1q_s64(ab, cd)), vreinterpretq_s8_s64(vzip2q_s64(ab, cd))]
+    }
+}
+
+/// The same four bytes for every channel.
+#[inline(always)]
+unsafe fn repeated(from: *const i32) -> int8x16_t {
+    // SAFETY: four bytes stand behind the pointer.
+    unsafe { vreinterpretq_s8_s32(vld1q_dup_s32(from)) }
+}
+
+/// The same for four channels: the first two for each, then the others.
+#[inline(always)]
+unsafe fn repeated_by_two(from: *const i32) -> int8x16_t {
+    // SAFETY: four bytes stand behind the pointer.
+    unsafe { vqtbl1q_s8(repeated(from), vld1q_u8(PLACES[0].as_ptr())) }
 }
 
 #[inline(always)]
@@ -133,40 +161,90 @@ unsafe fn store_floats(sums: Four, factors: *const f32, addends: *const f32, to:
     }
 }
 
-/// Adds four products to each of eight sums, by way of sixteen bits: two products of signed bytes, none of the weights
-/// -128, fit them. Of intrinsics, the compiler would compute the products of many sums first, and put sums on the stack; without
-/// `pure`, it keeps to the order of [`super::next_pixel`].
+// Two products of a signed byte with a weight fit sixteen bits.
+const _: () = {
+    let [low, high] = Form::SymmetricBytes.limits();
+    assert!(2 * 128 * -(low as i32) < 1 << 15 && 2 * 128 * (high as i32) < 1 << 15);
+};
+
+/// Adds four products to each of sixteen sums, two at a time by way of sixteen bits. Each register of input and of weights has the first two bytes of four
+/// channels, then the other two ([`Form::SymmetricBytes`]). Of intrinsics, the compiler would compute the products of many
+/// sums first, and put sums on the stack; without `pure`, it keeps to the order of [`super::next_pixel`].
 #[inline(always)]
-unsafe fn dot_two(sums: [int32x4_t; 2], input: [int8x16_t; 2], weights: [int8x16_t; 2]) -> [int32x4_t; 2] {
-    let [mut first, mut second] = sums;
+unsafe fn dot_baseline(sums: Four, input: Bytes, weights: Bytes) -> Four {
+    let [mut first, mut second, mut third, mut fourth] = sums;
     // SAFETY: NEON is present on all of 64-bit Arm; registers are all that is touched.
     unsafe {
         asm!(
             "smull {a:v}.8h, {i:v}.8b, {w:v}.8b",
-            "smull2 {b:v}.8h, {i:v}.16b, {w:v}.16b",
-            "smull {c:v}.8h, {j:v}.8b, {x:v}.8b",
-            "smull2 {d:v}.8h, {j:v}.16b, {x:v}.16b",
-            "addp {a:v}.8h, {a:v}.8h, {b:v}.8h",
-            "addp {c:v}.8h, {c:v}.8h, {d:v}.8h",
+            "smull {b:v}.8h, {j:v}.8b, {x:v}.8b",
+            "smlal2 {a:v}.8h, {i:v}.16b, {w:v}.16b",
+            "smlal2 {b:v}.8h, {j:v}.16b, {x:v}.16b",
             "sadalp {first:v}.4s, {a:v}.8h",
-            "sadalp {second:v}.4s, {c:v}.8h",
+            "sadalp {second:v}.4s, {b:v}.8h",
+            "smull {a:v}.8h, {k:v}.8b, {y:v}.8b",
+            "smull {b:v}.8h, {l:v}.8b, {z:v}.8b",
+            "smlal2 {a:v}.8h, {k:v}.16b, {y:v}.16b",
+            "smlal2 {b:v}.8h, {l:v}.16b, {z:v}.16b",
+            "sadalp {third:v}.4s, {a:v}.8h",
+            "sadalp {fourth:v}.4s, {b:v}.8h",
             first = inout(vreg) first, second = inout(vreg) second,
-            i = in(vreg) input[0], j = in(vreg) input[1], w = in(vreg) weights[0], x = in(vreg) weights[1],
-            a = out(vreg) _, b = out(vreg) _, c = out(vreg) _, d = out(vreg) _,
+            third = inout(vreg) third, fourth = inout(vreg) fourth,
+            i = in(vreg) input[0], j = in(vreg) input[1], k = in(vreg) input[2], l = in(vreg) input[3],
+            w = in(vreg) weights[0], x = in(vreg) weights[1], y = in(vreg) weights[2], z = in(vreg) weights[3],
+            a = out(vreg) _, b = out(vreg) _,
             options(nomem, nostack, preserves_flags)
         );
     }
-    [first, second]
+    [first, second, third, fourth]
 }
 
-/// Adds four products to each of sixteen sums, without the instructions for it.
+/// For each word of four, where [`dot_baseline_by_lane`] finds its bytes: its first two for four channels, then the others.
+const PLACES: [[u8; 16]; 4] = [
+    [0, 1, 0, 1, 0, 1, 0, 1, 2, 3, 2, 3, 2, 3, 2, 3],
+    [4, 5, 4, 5, 4, 5, 4, 5, 6, 7, 6, 7, 6, 7, 6, 7],
+    [8, 9, 8, 9, 8, 9, 8, 9, 10, 11, 10, 11, 10, 11, 10, 11],
+    [12, 13, 12, 13, 12, 13, 12, 13, 14, 15, 14, 15, 14, 15, 14, 15],
+];
+
+/// As [`dot_baseline`], with one of the four words of some pixels for every channel. Beside the sums and words of four pixels
+/// and four registers of weights there are four for [`PLACES`], and three for products.
 #[inline(always)]
-unsafe fn dot_baseline(sums: Four, input: Bytes, weights: Bytes) -> Four {
-    // SAFETY: the caller's promise.
+unsafe fn dot_baseline_by_lane<const LANE: usize, const PIXELS: usize>(
+    sums: &mut [Neon; PIXELS],
+    fours: &[Bytes; PIXELS],
+    weights: *const u8,
+) {
+    // SAFETY: NEON is present on all of 64-bit Arm; registers are all that is touched.
     unsafe {
-        let [a, b] = dot_two([sums[0], sums[1]], [input[0], input[1]], [weights[0], weights[1]]);
-        let [c, d] = dot_two([sums[2], sums[3]], [input[2], input[3]], [weights[2], weights[3]]);
-        [a, b, c, d]
+        let places = vld1q_u8(PLACES[LANE].as_ptr());
+        let weights = load_bytes(weights);
+        for pixel in 0..PIXELS {
+            let [mut first, mut second, mut third, mut fourth] = sums[pixel].0;
+            asm!(
+                "tbl {i:v}.16b, {{{four:v}.16b}}, {places:v}.16b",
+                "smull {a:v}.8h, {i:v}.8b, {w:v}.8b",
+                "smull {b:v}.8h, {i:v}.8b, {x:v}.8b",
+                "smlal2 {a:v}.8h, {i:v}.16b, {w:v}.16b",
+                "smlal2 {b:v}.8h, {i:v}.16b, {x:v}.16b",
+                "sadalp {first:v}.4s, {a:v}.8h",
+                "sadalp {second:v}.4s, {b:v}.8h",
+                "smull {a:v}.8h, {i:v}.8b, {y:v}.8b",
+                "smull {b:v}.8h, {i:v}.8b, {z:v}.8b",
+                "smlal2 {a:v}.8h, {i:v}.16b, {y:v}.16b",
+                "smlal2 {b:v}.8h, {i:v}.16b, {z:v}.16b",
+                "sadalp {third:v}.4s, {a:v}.8h",
+                "sadalp {fourth:v}.4s, {b:v}.8h",
+                first = inout(vreg) first, second = inout(vreg) second,
+                third = inout(vreg) third, fourth = inout(vreg) fourth,
+                four = in(vreg) fours[pixel][0], places = in(vreg) places,
+                w = in(vreg) weights[0], x = in(vreg) weights[1], y = in(vreg) weights[2], z = in(vreg) weights[3],
+                i = out(vreg) _, a = out(vreg) _, b = out(vreg) _,
+                options(nomem, nostack, preserves_flags)
+            );
+            sums[pixel] = Neon([first, second, third, fourth]);
+        }
+        compiler_fence(Ordering::SeqCst);
     }
 }
 
@@ -199,9 +277,66 @@ unsafe fn dot_quarter(mut sums: int32x4_t, input: int8x16_t, weights: int8x16_t)
     sums
 }
 
-/// A type of four registers, whose way of multiplying is given.
+/// The same, with one of four words of the input for every channel.
+#[inline(always)]
+unsafe fn dot_quarter_by_lane<const LANE: usize>(
+    mut sums: int32x4_t,
+    four: int8x16_t,
+    weights: int8x16_t,
+) -> int32x4_t {
+    // SAFETY: the machine has the dot product instructions; registers are all that is touched.
+    unsafe {
+        asm!(
+            ".arch_extension dotprod",
+            "sdot {sums:v}.4s, {weights:v}.16b, {four:v}.4b[{lane}]",
+            sums = inout(vreg) sums, four = in(vreg) four, weights = in(vreg) weights, lane = const LANE,
+            options(nomem, nostack, preserves_flags)
+        );
+    }
+    sums
+}
+
+/// Adds the products with one of the four words of some pixels. Beside the sums and the words of six pixels there are two
+/// registers for weights.
+#[inline(always)]
+unsafe fn dot_product_by_lane<const LANE: usize, const PIXELS: usize>(
+    sums: &mut [NeonDot; PIXELS],
+    fours: &[Bytes; PIXELS],
+    weights: *const u8,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        half_by_lane::<LANE, PIXELS, 0>(sums, fours, weights);
+        half_by_lane::<LANE, PIXELS, 2>(sums, fours, weights);
+    }
+}
+
+/// The same for two registers of sums, from the given one on.
+#[inline(always)]
+unsafe fn half_by_lane<const LANE: usize, const PIXELS: usize, const FIRST: usize>(
+    sums: &mut [NeonDot; PIXELS],
+    fours: &[Bytes; PIXELS],
+    weights: *const u8,
+) {
+    // SAFETY: 64 bytes stand behind the pointer.
+    unsafe {
+        let from = weights.add(FIRST * 16).cast::<i8>();
+        let row = [vld1q_s8(from), vld1q_s8(from.add(16))];
+        for pixel in 0..PIXELS {
+            let (four, sums) = (fours[pixel][0], &mut sums[pixel].0);
+            sums[FIRST] = dot_quarter_by_lane::<LANE>(sums[FIRST], four, row[0]);
+            sums[FIRST + 1] = dot_quarter_by_lane::<LANE>(sums[FIRST + 1], four, row[1]);
+        }
+        compiler_fence(Ordering::SeqCst);
+    }
+}
+
+/// A type of four registers, whose ways of loading what it multiplies are given, and those of multiplying.
 macro_rules! block_of_four {
-    ($(#[$documentation:meta])* $name:ident, $form:expr, $dot:ident) => {
+    (
+        $(#[$documentation:meta])* $name:ident, $form:expr,
+        loads: $broadcast:ident, $neighbours:ident, multiplies: $dot:ident, $by_lane:ident
+    ) => {
         $(#[$documentation])*
         #[derive(Debug, Clone, Copy)]
         pub(crate) struct $name(Four);
@@ -213,6 +348,7 @@ macro_rules! block_of_four {
             const FORM: Form = $form;
             const SIGNED: bool = true;
             const ONE_BY_ONE: bool = true;
+            const BY_LANE: bool = true;
 
             #[inline(always)]
             unsafe fn load(from: *const i32) -> Self {
@@ -229,19 +365,35 @@ macro_rules! block_of_four {
             #[inline(always)]
             unsafe fn broadcast(from: *const i32) -> Self::Input {
                 // SAFETY: four bytes stand behind the pointer.
-                [unsafe { vreinterpretq_s8_s32(vld1q_dup_s32(from)) }; 4]
+                [unsafe { $broadcast(from) }; 4]
             }
 
             #[inline(always)]
             unsafe fn neighbours(from: *const u8) -> Self::Input {
                 // SAFETY: the caller's promise.
-                unsafe { transposed(from) }
+                unsafe { $neighbours(from) }
             }
 
             #[inline(always)]
             unsafe fn dot(self, input: Self::Input, weights: Self::Weights) -> Self {
                 // SAFETY: the caller's promise.
                 Self(unsafe { $dot(self.0, input, weights) })
+            }
+
+            #[inline(always)]
+            unsafe fn four(from: *const i32) -> Self::Input {
+                // SAFETY: sixteen bytes stand behind the pointer.
+                [unsafe { vld1q_s8(from.cast()) }; 4]
+            }
+
+            #[inline(always)]
+            unsafe fn dot_lane<const LANE: usize, const PIXELS: usize>(
+                sums: &mut [Self; PIXELS],
+                fours: &[Self::Input; PIXELS],
+                weights: *const u8,
+            ) {
+                // SAFETY: the caller's promise.
+                unsafe { $by_lane::<LANE, PIXELS>(sums, fours, weights) }
             }
 
             #[inline(always)]
@@ -293,10 +445,12 @@ macro_rules! block_of_four {
 
 block_of_four!(
     /// Sixteen sums; products in sixteen bits, exact without the weight -128.
-    Neon, Form::SymmetricBytes, dot_baseline
+    Neon, Form::SymmetricBytes,
+    loads: repeated_by_two, transposed_by_two, multiplies: dot_baseline, dot_baseline_by_lane
 );
 
 block_of_four!(
     /// Sixteen sums by the dot product instructions.
-    NeonDot, Form::Bytes, dot_product
+    NeonDot, Form::Bytes,
+    loads: repeated, transposed, multiplies: dot_product, dot_product_by_lane
 );

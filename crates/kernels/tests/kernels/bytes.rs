@@ -148,6 +148,22 @@ fn sums_far_beyond_a_byte_are_saturated() {
     check("saturated", &input, false, &layer.bytes(&input), |builder, view| layer.add(builder, view));
 }
 
+/// Where products are added in sixteen bits, those of the bytes and weights furthest from zero fill them.
+#[test]
+fn products_of_extreme_bytes_and_weights_are_exact() {
+    for (groups, kernel) in [(1, 1), (1, 3), (32, 3)] {
+        let window = Window::square(kernel, 1, kernel / 2);
+        let of_filter = 32 / groups * kernel * kernel;
+        for (byte, weight) in [(0, 127), (0, -127), (0, -128), (255, 127), (255, -127), (255, -128)] {
+            let input = Bytes::from_elements(shape(32, 5, 7), 128, |_, _, _| byte);
+            let (weights, bias) = (vec![weight; 32 * of_filter], vec![0; 32]);
+            let factors = vec![100.0 / (128 * 128 * of_filter) as f32; 32];
+            let layer = ByteLayer { outputs: 32, groups, window, weights, bias, factors, zero: 128, limits: [0, 255] };
+            check("extremes", &input, false, &layer.bytes(&input), |builder, view| layer.add(builder, view));
+        }
+    }
+}
+
 #[test]
 fn a_residual_is_added_to_the_rounded_sums() {
     let mut random = Random::new(7);

@@ -33,22 +33,68 @@ pub(crate) unsafe fn tile<const BLOCKS: usize, const PAIRS: usize, const ODD: bo
             for block in 1..BLOCKS {
                 sums[block] = [TwoPixels::load(call.bias.add(block * LANES)); PAIRS];
             }
-            let mut row = call.weights;
-            for run in call.runs {
-                let mut places = place.input.map(|at| call.input.add(at + run.offset as usize));
-                // Whole pixels of a block are two eights.
-                for _ in 0..run.length / 2 {
-                    let [low, high] = sixteens::<PAIRS, ODD>(&places, step);
-                    multiply(&mut sums, &low, &mut row);
-                    multiply(&mut sums, &high, &mut row);
-                    places = [places[0].add(2 * WORDS), places[1].add(2 * WORDS)];
-                }
-                if run.length % 2 == 1 {
-                    multiply(&mut sums, &eights::<PAIRS, ODD>(&places, step), &mut row);
-                }
-            }
+            windows::<BLOCKS, PAIRS, ODD>(&mut sums, (call, place), step);
             finish::<BLOCKS, PAIRS, ODD>(&mut sums, call, place);
         }
+    }
+}
+
+/// Eights of a whole pixel of a block.
+const WHOLE: usize = 2;
+
+/// Adds the products with all runs.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn windows<const BLOCKS: usize, const PAIRS: usize, const ODD: bool>(
+    sums: &mut [[TwoPixels; PAIRS]; BLOCKS],
+    (call, tile): (&ByteTileCall<'_>, &BytePlace),
+    step: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let input = tile.input.map(|at| call.input.add(at));
+        let (mut row, mut runs) = (call.weights, call.runs.as_ptr());
+        let end = runs.add(call.runs.len());
+        while runs < end {
+            // Most runs are of whole pixels: for them there is a loop without another in it.
+            while (*runs).length as usize == WHOLE {
+                whole::<BLOCKS, PAIRS, ODD>(sums, &input.map(|at| at.add((*runs).offset as usize)), step, &mut row);
+                runs = runs.add(1);
+                if runs == end {
+                    return;
+                }
+            }
+            let mut places = input.map(|at| at.add((*runs).offset as usize));
+            for _ in 0..(*runs).length as usize / WHOLE {
+                whole::<BLOCKS, PAIRS, ODD>(sums, &places, step, &mut row);
+                places = places.map(|at| at.add(WHOLE * WORDS));
+            }
+            if !(*runs).length.is_multiple_of(WHOLE as u32) {
+                multiply(sums, &eights::<PAIRS, ODD>(&places, step), &mut row);
+            }
+            runs = runs.add(1);
+        }
+    }
+}
+
+/// Adds the products with sixteen bytes of each pixel.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn whole<const BLOCKS: usize, const PAIRS: usize, const ODD: bool>(
+    sums: &mut [[TwoPixels; PAIRS]; BLOCKS],
+    places: &Halves<*const i32>,
+    step: usize,
+    row: &mut *const u8,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let [low, high] = sixteens::<PAIRS, ODD>(places, step);
+        multiply(sums, &low, row);
+        multiply(sums, &high, row);
     }
 }
 

@@ -341,7 +341,7 @@ byte_set!(
 byte_set!(
     neon, crate::block::neon::Neon,
     blocks: [1], tall: [4],
-    pixels: [1, 2, 3, 4, 5] up to 5,
+    pixels: [1, 2, 3, 4] up to 4,
     depthwise: [1, 2, 3, 4] up to 4,
     narrow: None, pairs: Some(&crate::kernel::bytes::pairs::neon_pairs::SET), table: crate::block::neon::look_up
 );

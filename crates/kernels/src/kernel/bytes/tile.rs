@@ -6,7 +6,7 @@ use crate::block::{Block, Joint, Range, next_pixel};
 use crate::bounds::Memory;
 use crate::kernel::ahead::{ASKED, Ahead};
 use crate::kernel::tile::{Halves, Run};
-use crate::layout::LANES;
+use crate::layout::{LANES, SLACK};
 
 /// What becomes of the sums.
 #[derive(Debug, Clone, Copy)]
@@ -122,20 +122,122 @@ pub(crate) unsafe fn tile<B: Block, const BLOCKS: usize, const PIXELS: usize, co
                 sums[block] = [B::load(call.bias.add(block * LANES)); PIXELS];
             }
             let mut weights = call.weights;
-            for run in call.runs {
-                let mut places = place.input.map(|at| call.input.add(at + run.offset as usize));
-                let mut length = run.length as usize;
-                while length > 0 {
-                    if !B::ONE_BY_ONE {
-                        call.ahead.ask(&mut ahead);
+            if B::BY_LANE {
+                by_lanes::<B, BLOCKS, PIXELS>(&mut sums, (call, place), step, weights);
+            } else {
+                for run in call.runs {
+                    let mut places = place.input.map(|at| call.input.add(at + run.offset as usize));
+                    let mut length = run.length as usize;
+                    while length > 0 {
+                        if !B::ONE_BY_ONE {
+                            call.ahead.ask(&mut ahead);
+                        }
+                        let part = if B::ONE_BY_ONE { length } else { length.min(ASKED) };
+                        words::<B, BLOCKS, PIXELS>(&mut sums, (&mut places, part), step, &mut weights);
+                        length -= part;
                     }
-                    let part = if B::ONE_BY_ONE { length } else { length.min(ASKED) };
-                    words::<B, BLOCKS, PIXELS>(&mut sums, (&mut places, part), step, &mut weights);
-                    length -= part;
                 }
             }
             finish(&mut sums, call, place);
         }
+    }
+}
+
+/// Words that are loaded at once where they are multiplied by lanes: those of a pixel of a block.
+const FOUR: usize = 4;
+
+/// Words behind a run that are then read at most, and ignored.
+const READ_ON: usize = FOUR - 1;
+
+/// Adds the products with all runs, by lanes.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn by_lanes<B: Block, const BLOCKS: usize, const PIXELS: usize>(
+    sums: &mut [[B; PIXELS]; BLOCKS],
+    (call, tile): (&ByteTileCall<'_>, &BytePlace),
+    step: usize,
+    mut weights: *const u8,
+) {
+    const { assert!(READ_ON <= SLACK) };
+    // SAFETY: the caller's promise; behind every tensor lies the slack.
+    unsafe {
+        let input = tile.input.map(|at| call.input.add(at));
+        let mut runs = call.runs.as_ptr();
+        let end = runs.add(call.runs.len());
+        while runs < end {
+            while (*runs).length as usize == FOUR {
+                let places = input.map(|at| at.add((*runs).offset as usize));
+                lanes::<B, BLOCKS, PIXELS>(sums, (&places, FOUR), step, &mut weights);
+                runs = runs.add(1);
+                if runs == end {
+                    return;
+                }
+            }
+            let mut places = input.map(|at| at.add((*runs).offset as usize));
+            let mut length = (*runs).length as usize;
+            while length >= FOUR {
+                lanes::<B, BLOCKS, PIXELS>(sums, (&places, FOUR), step, &mut weights);
+                (places, length) = (places.map(|at| at.add(FOUR)), length - FOUR);
+            }
+            if length > 0 {
+                lanes::<B, BLOCKS, PIXELS>(sums, (&places, length), step, &mut weights);
+            }
+            runs = runs.add(1);
+        }
+    }
+}
+
+/// Adds the products with up to four words of each pixel.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn lanes<B: Block, const BLOCKS: usize, const PIXELS: usize>(
+    sums: &mut [[B; PIXELS]; BLOCKS],
+    (places, length): (&Halves<*const i32>, usize),
+    step: usize,
+    weights: &mut *const u8,
+) {
+    let half = PIXELS / 2;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut fours = [B::four(places[1]); PIXELS];
+        for pixel in 0..PIXELS {
+            fours[pixel] =
+                B::four(if pixel < half { places[0].add(pixel * step) } else { places[1].add((pixel - half) * step) });
+        }
+        next_pixel::<B>();
+        lane::<B, BLOCKS, PIXELS, 0>(sums, &fours, weights);
+        if length > 1 {
+            lane::<B, BLOCKS, PIXELS, 1>(sums, &fours, weights);
+        }
+        if length > 2 {
+            lane::<B, BLOCKS, PIXELS, 2>(sums, &fours, weights);
+        }
+        if length > 3 {
+            lane::<B, BLOCKS, PIXELS, 3>(sums, &fours, weights);
+        }
+    }
+}
+
+/// Adds the products with one of four words of each pixel.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn lane<B: Block, const BLOCKS: usize, const PIXELS: usize, const LANE: usize>(
+    sums: &mut [[B; PIXELS]; BLOCKS],
+    fours: &[B::Input; PIXELS],
+    weights: &mut *const u8,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for block in 0..BLOCKS {
+            B::dot_lane::<LANE, PIXELS>(&mut sums[block], fours, weights.add(block * B::FORM.bytes()));
+        }
+        *weights = weights.add(BLOCKS * B::FORM.bytes());
     }
 }
 
