@@ -22,7 +22,7 @@ ONNX Runtime and OpenVINO.
 Networks have random weights (networks/export.py); `--real FOLDER` takes the weights of mobilenet v2 and squeezenet 1.1 from
 `mobilenetv2_fp32.onnx` and `squeezenet1.1_fp32.onnx` there. `--hide avx512` holds every runtime to AVX2: ours by name,
 the peers by a library that hides from them what the processor has beyond it (hide.c, built here by `cc`), since only OpenVINO has
-a setting. `--hide amx` leaves them AVX-512 and takes only the matrix units of servers, which OpenVINO uses for bytes.
+a setting. `--hide amx` leaves them AVX-512 and takes only the matrix units of servers.
 """
 
 import argparse
@@ -128,7 +128,7 @@ def quantised(files):
 
 def commands(arguments, file, threads):
     """Name, command and environment of all that is measured on a network."""
-    ours = "compiled:avx2" if arguments.hide == "avx512" else "compiled"
+    ours = {"avx512": "compiled:avx2", "amx": "compiled:avx512-vbmi"}.get(arguments.hide, "compiled")
     yield OURS, [arguments.program, ours, file, SIDE, threads], None
     if not arguments.hide:
         artefact = arguments.artefacts / f"{file.stem}.compiled"
