@@ -280,6 +280,22 @@ fn tables_poolings_and_means() {
 }
 
 #[test]
+fn means_of_long_rows_of_the_greatest_byte() {
+    let rising = |x: usize| (x % 256) as u8;
+    let input = Bytes::from_elements(shape(17, 2, 600), 0, |c, _, x| if c % 2 == 0 { 255 } else { rising(x) });
+    let means = Bytes::from_elements(shape(17, 1, 1), 0, |c, _, _| {
+        let steps: i32 = (0..1200).map(|place| i32::from(input.data[c * 1200 + place])).sum();
+        saturated(steps as f32 * (0.02 / (0.02_f32 * 1200.0)), 0, [0, 255])
+    });
+    check("mean", &input, false, &means, |builder, view| {
+        let output = builder.byte_tensor(means.shape, 0)?;
+        let output = builder.whole(output);
+        builder.byte_mean(view, output, [0.02, 0.02])?;
+        Ok(output)
+    });
+}
+
+#[test]
 fn channels_in_another_order() {
     let mut random = Random::new(17);
     let input = Bytes::random(shape(37, 3, 4), 40, &mut random);

@@ -171,12 +171,12 @@ pub(crate) fn pack(
     let mut factors = Floats::zeroed(outputs);
     factors.as_mut_slice()[..outputs].copy_from_slice(layer.factors);
     let (window, is_planar) = (layer.window, setting.is_planar);
-    let [rows, columns] = window.kernel;
-    let of_window = match widening {
+    let of_tile = match widening {
         Some(Widening { pairs, chunks, .. }) => pairs.pixels * chunks * PAIR_STEP * size_of::<f32>(),
-        None => set.pixels * setting.inputs * rows * columns,
+        // Windows of neighbouring pixels share most of their rows.
+        None => set.pixels * setting.inputs * window.stride[1],
     };
-    let neighbours = (NEAR_BYTES / of_window).clamp(1, NEIGHBOURS);
+    let neighbours = (NEAR_BYTES / of_tile).clamp(1, NEIGHBOURS);
     Ok(PackedBytes { window, bands, weights, bias, factors, passes, is_planar, finishing, set, widening, neighbours })
 }
 
