@@ -118,7 +118,8 @@ pub(crate) unsafe fn multiply(call: &MatrixCall<'_>) {
                     let byte = i32::from(*input.add(channel));
                     let row = weights.add(channel / 4 * 4 * LANES + channel % 4);
                     for lane in 0..LANES {
-                        sums[lane] += byte * i32::from(row.add(lane * 4).read().cast_signed());
+                        let weight = i32::from(row.add(lane * 4).read().cast_signed());
+                        sums[lane] = sums[lane].wrapping_add(byte * weight);
                     }
                 }
             }

@@ -1,7 +1,7 @@
 //! How the pixels that some rows of an output see are gathered, so that every element of a window finds them side by side.
 
-use crate::kernel::bytes::matrix::{DEPTH, ROWS};
-use crate::layout::{LANES, MAX_PICTURE_CHANNELS, Shape};
+use crate::kernel::bytes::matrix::{DEPTH, ROWS, TILE};
+use crate::layout::{LANES, MAX_FLOATS, MAX_PICTURE_CHANNELS, Shape};
 use crate::program::window::Window;
 
 /// Bytes of gathered pixels that stay in the second cache beside the weights.
@@ -49,7 +49,11 @@ pub(crate) struct Part {
 impl Strip {
     /// Of a tensor in blocks. `None` where not even a row's pixels are few.
     pub(crate) fn of_blocks(window: &Window, input: Shape, output: Shape) -> Option<Self> {
-        let (phases, blocks) = (phases(window), input.channels.div_ceil(LANES));
+        let blocks = input.channels.div_ceil(LANES);
+        if !are_few(window, blocks.div_ceil(PARTS)) {
+            return None;
+        }
+        let phases = phases(window);
         let more = [0, 1].map(|axis| phases.iter().map(|phase| phase.more[axis]).max().unwrap_or(0));
         let depths = blocks.div_ceil(PARTS);
         let planes = phases.iter().flat_map(|phase| {
@@ -79,6 +83,9 @@ impl Strip {
     pub(crate) fn of_picture(window: &Window, output: Shape) -> Option<Self> {
         let of_row = of_row(window).filter(|_| window.dilation[1] == 1)?;
         let rows = window.kernel[0];
+        if rows.div_ceil(PARTS / of_row) > MOST_PLANES {
+            return None;
+        }
         let planes = (0..rows).step_by(PARTS / of_row).map(|first| {
             // Behind the last row any other's bytes will do: their weights are zeros.
             let row = |part: usize| (first + part / of_row).min(rows - 1) * window.dilation[0];
@@ -135,6 +142,20 @@ impl Strip {
             (first < last).then(|| (first, [row, first - row * self.pitch], last - first))
         })
     }
+}
+
+/// Planes that fit a strip at most: each has more pixels than a tile.
+const MOST_PLANES: usize = STRIP_BYTES / (DEPTH * (ROWS + 1));
+
+/// Products whose weights are within the limit for one block of output channels.
+const MOST_PRODUCTS: usize = MAX_FLOATS * size_of::<f32>() / TILE;
+
+/// Whether the planes and products of a window over so many groups of channels may be within the limits, before any of them
+/// is made: a model can ask for as many as it likes.
+fn are_few(window: &Window, depths: usize) -> bool {
+    let phases = [0, 1].map(|axis| window.kernel[axis].min(window.stride[axis]));
+    let of_all = |[rows, columns]: [usize; 2]| rows.saturating_mul(columns).saturating_mul(depths);
+    of_all(phases) <= MOST_PLANES && of_all(window.kernel) <= MOST_PRODUCTS
 }
 
 /// Pixels of a picture in sixteen bytes.
@@ -260,6 +281,20 @@ mod tests {
             }
         }
         assert_eq!(found, (0..7).flat_map(|y| (0..7).map(move |x| (y, x))).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn windows_beyond_all_strips_are_refused_before_anything_is_made_of_them() {
+        let window = |kernel, stride| Window { kernel, stride, ..Window::square(1, 1, 0) };
+        let many = Shape { channels: 1 << 16, height: 1, width: 1 };
+        for (window, input) in [
+            (window([1 << 10; 2], [1 << 10; 2]), many),
+            (window([1 << 20, 1], [1 << 20, 1]), shape(32, 1)),
+            (window([1 << 10; 2], [1, 1]), shape(4096, 1)),
+        ] {
+            assert!(Strip::of_blocks(&window, input, shape(16, 4)).is_none(), "{window:?}");
+        }
+        assert!(Strip::of_picture(&window([1 << 20, 1], [1, 1]), shape(16, 4)).is_none());
     }
 
     #[test]
