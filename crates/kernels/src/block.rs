@@ -146,6 +146,43 @@ pub(crate) trait Pairs: Block {
     }
 }
 
+/// What becomes of sums that another type holds: what that type makes of them.
+macro_rules! sums_of_inner {
+    () => {
+        #[inline(always)]
+        unsafe fn scaled(self, factors: *const f32) -> Self {
+            // SAFETY: the caller's promise.
+            Self(unsafe { self.0.scaled(factors) })
+        }
+
+        #[inline(always)]
+        unsafe fn joined(self, joint: &Joint, with: *const u8) -> Self {
+            // SAFETY: the caller's promise.
+            Self(unsafe { self.0.joined(joint, with) })
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, range: &Range, to: *mut u8) {
+            // SAFETY: the caller's promise.
+            unsafe { self.0.store(range, to) }
+        }
+
+        #[inline(always)]
+        unsafe fn store_sums(self, to: *mut i32) {
+            // SAFETY: the caller's promise.
+            unsafe { self.0.store_sums(to) }
+        }
+
+        #[inline(always)]
+        unsafe fn store_floats(self, factors: *const f32, addends: *const f32, to: *mut f32) {
+            // SAFETY: the caller's promise.
+            unsafe { self.0.store_floats(factors, addends, to) }
+        }
+    };
+}
+#[cfg(target_arch = "aarch64")]
+pub(crate) use sums_of_inner;
+
 /// Sums of products of sixteen bits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OfPairs<B>(B);
@@ -188,35 +225,7 @@ impl<B: Pairs> Block for OfPairs<B> {
         Self(unsafe { self.0.dot_pairs(input, weights) })
     }
 
-    #[inline(always)]
-    unsafe fn scaled(self, factors: *const f32) -> Self {
-        // SAFETY: the caller's promise.
-        Self(unsafe { self.0.scaled(factors) })
-    }
-
-    #[inline(always)]
-    unsafe fn joined(self, joint: &Joint, with: *const u8) -> Self {
-        // SAFETY: the caller's promise.
-        Self(unsafe { self.0.joined(joint, with) })
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, range: &Range, to: *mut u8) {
-        // SAFETY: the caller's promise.
-        unsafe { self.0.store(range, to) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_sums(self, to: *mut i32) {
-        // SAFETY: the caller's promise.
-        unsafe { self.0.store_sums(to) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_floats(self, factors: *const f32, addends: *const f32, to: *mut f32) {
-        // SAFETY: the caller's promise.
-        unsafe { self.0.store_floats(factors, addends, to) }
-    }
+    sums_of_inner!();
 
     #[inline(always)]
     unsafe fn store_row([a, b, c, d]: [Self; 4], count: usize, range: &Range, to: *mut u8) {

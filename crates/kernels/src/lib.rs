@@ -9,9 +9,9 @@
 //! tensors. Running is then a list of loops without a check or an allocation.
 //!
 //! The kernels are written once over a small vector trait and compiled for AVX-512, AVX2 with FMA, NEON and the
-//! target's baseline; [`Isa`] says which of them the machine runs. The crate knows nothing of model files, holds `f32`
-//! networks of batch one only, and depends on nothing but the standard library and mmap(2). docs/engine.md explains the
-//! design.
+//! target's baseline, those over bytes also for VNNI, AMX, dot products and i8mm; [`Isa`] and [`ByteIsa`] say which of them the
+//! machine runs. The crate knows nothing of model files, holds networks of `f32` and of bytes, of batch one only, and depends on
+//! nothing but the standard library, mmap(2) and, for AMX, arch_prctl(2). docs/engine.md explains the design.
 //!
 //! [`pixels`] has the loops of the front-end, which need the same detection; docs/front-end.md explains those.
 

@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 
 use super::{Neon, transposed};
-use crate::block::{Block, Form, Joint, Pairs, Range};
+use crate::block::{Block, Form, Joint, Pairs, Range, sums_of_inner};
 
 /// Two numbers of sixteen bits for each of sixteen channels: the first ones, then the second ones.
 type TwoOfSixteen = [int16x8_t; 4];
@@ -34,35 +34,7 @@ macro_rules! as_neon {
             unsafe { load(from) }
         }
 
-        #[inline(always)]
-        unsafe fn scaled(self, factors: *const f32) -> Self {
-            // SAFETY: the caller's promise.
-            Self(unsafe { self.0.scaled(factors) })
-        }
-
-        #[inline(always)]
-        unsafe fn joined(self, joint: &Joint, with: *const u8) -> Self {
-            // SAFETY: the caller's promise.
-            Self(unsafe { self.0.joined(joint, with) })
-        }
-
-        #[inline(always)]
-        unsafe fn store(self, range: &Range, to: *mut u8) {
-            // SAFETY: the caller's promise.
-            unsafe { self.0.store(range, to) }
-        }
-
-        #[inline(always)]
-        unsafe fn store_sums(self, to: *mut i32) {
-            // SAFETY: the caller's promise.
-            unsafe { self.0.store_sums(to) }
-        }
-
-        #[inline(always)]
-        unsafe fn store_floats(self, factors: *const f32, addends: *const f32, to: *mut f32) {
-            // SAFETY: the caller's promise.
-            unsafe { self.0.store_floats(factors, addends, to) }
-        }
+        sums_of_inner!();
     };
 }
 
