@@ -79,6 +79,9 @@ pub const MAX_PICTURE_CHANNELS: usize = 4;
 /// Floats behind every tensor of bytes that kernels may read, and ignore: they read four pixels at a time.
 pub(crate) const SLACK: usize = LANES;
 
+/// Floats of one way of a first cache: what lies so far apart falls into one set.
+const FIRST_CACHE_WAY: usize = 4096 / size_of::<f32>();
+
 /// What a tensor's elements are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Element {
@@ -123,9 +126,12 @@ impl Layout {
         self.shape.height + 2 * self.halo
     }
 
-    /// Floats from a block (or a planar channel) to the next.
+    /// Floats from a block (or a planar channel) to the next: a line more than its plane where planes would all fall into the
+    /// same sets of the first cache.
     pub(crate) fn block(&self) -> usize {
-        self.row() * self.rows()
+        let plane = self.row() * self.rows();
+        let collide = !self.is_planar && plane > 0 && plane.is_multiple_of(FIRST_CACHE_WAY);
+        if collide { plane + LANES } else { plane }
     }
 
     /// Channels of a block, or of what stands for one in a planar tensor.
@@ -146,9 +152,10 @@ impl Layout {
     pub(crate) fn floats(&self) -> Result<usize, PlanError> {
         self.shape.check()?;
         let padded = |side: usize| side.checked_add(self.halo.checked_mul(2)?);
-        let floats = padded(self.shape.height).zip(padded(self.shape.width)).and_then(|(height, width)| {
-            height.checked_mul(width)?.checked_mul(self.pixel())?.checked_mul(self.blocks())
-        });
+        let plane = padded(self.shape.height)
+            .zip(padded(self.shape.width))
+            .and_then(|(height, width)| height.checked_mul(width)?.checked_mul(self.pixel())?.checked_add(LANES));
+        let floats = plane.and_then(|_| self.block().checked_mul(self.blocks()));
         let slack = if self.is_bytes() { SLACK } else { 0 };
         let floats = floats.and_then(|floats| floats.checked_add(slack));
         floats.filter(|&floats| floats <= MAX_FLOATS).ok_or(PlanError::Shape(self.shape))
@@ -163,5 +170,25 @@ impl Layout {
     pub(crate) fn element(&self, channel: usize, y: usize, x: usize) -> usize {
         let (block, lane) = if self.is_planar { (channel, 0) } else { (channel / LANES, channel % LANES) };
         block * self.block() + self.at(y, x) + lane
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(height: usize, width: usize, halo: usize, is_planar: bool) -> Layout {
+        Layout { shape: Shape { channels: 40, height, width }, halo, is_planar, element: Element::Float }
+    }
+
+    #[test]
+    fn planes_of_one_cache_way_lie_a_line_further_apart() {
+        for (height, width, halo, apart) in [(56, 56, 0, LANES), (6, 6, 1, LANES), (28, 28, 0, 0), (56, 56, 1, 0)] {
+            let blocked = layout(height, width, halo, false);
+            assert_eq!(blocked.block(), blocked.row() * blocked.rows() + apart, "{height} × {width}, halo {halo}");
+            assert_eq!(blocked.floats().unwrap(), 3 * blocked.block());
+        }
+        let planar = layout(32, 32, 0, true);
+        assert_eq!((planar.block(), planar.floats().unwrap()), (1024, 40 * 1024));
     }
 }

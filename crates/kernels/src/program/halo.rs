@@ -52,7 +52,7 @@ impl Step for Halo {
                 zero(y * row, halo * pixel);
                 zero((y + 1) * row - halo * pixel, halo * pixel);
             }
-            zero(layout.block() - whole, whole);
+            zero((layout.rows() - halo) * row, whole);
         }
     }
 }
