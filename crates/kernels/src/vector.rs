@@ -71,6 +71,18 @@ pub(crate) trait Vector: Copy {
     }
     /// `self · factor + addend`, rounded once where the instruction set can.
     unsafe fn fma(self, factor: Self, addend: Self) -> Self;
+    /// Whether a multiplication can read one float of memory for all lanes.
+    const EMBEDS: bool = false;
+    /// `self · input + addend`, where [`Self::EMBEDS`]: the input of a pixel of a tile whose halves begin at these places, and
+    /// whose inputs lie `STEP` floats apart, each counted from `ELEMENT` on.
+    unsafe fn fma_embedded<const PIXEL: usize, const PIXELS: usize, const STEP: usize, const ELEMENT: usize>(
+        self,
+        halves: [*const f32; 2],
+        addend: Self,
+    ) -> Self {
+        let _ = halves;
+        addend
+    }
     /// 1 / x of normal numbers whose reciprocal is one, to about 2 units in the last place.
     unsafe fn reciprocal(self) -> Self;
     /// The nearest whole numbers.

@@ -36,6 +36,12 @@ impl Ahead {
         Self { from: weights.wrapping_add(NEAR), lines: lines(width, 1) }
     }
 
+    /// What is asked for next by a call that follows one of so many tiles, and so many elements of each.
+    pub(crate) fn behind(&self, elements: usize, tiles: usize) -> Self {
+        let asked = tiles * elements.div_ceil(ASKED) * self.lines;
+        Self { from: self.from.wrapping_add(asked * LANES), lines: self.lines }
+    }
+
     /// Asks for the next lines.
     #[inline(always)]
     pub(crate) fn ask(&self, at: &mut *const f32) {

@@ -41,6 +41,7 @@ fn of<const FUSED: bool>(sizes: &KernelSet) -> KernelSet {
         blocks: sizes.blocks,
         tall_blocks: sizes.tall_blocks,
         pixels: sizes.pixels,
+        squares: sizes.squares,
         tile: |_, _, _| Some(with_fma::tile::<FUSED>),
         depthwise_pixels: sizes.depthwise_pixels,
         depthwise_pixels_of_five: sizes.depthwise_pixels_of_five,
@@ -82,7 +83,8 @@ unsafe fn element<V: Vector>(call: &TileCall<'_>, tile: &TilePlace, pixel: usize
     let place = |block: usize| lane * block + of_half * LANES + channel % LANES;
     // SAFETY: every access is asked for.
     unsafe {
-        let mut sum = V::load(call.bias.add(channel));
+        let output = call.output.add(tile.output[side] + place(call.output_block));
+        let mut sum = V::load(if call.goes_on { output.cast_const() } else { call.bias.add(channel) });
         let mut weight = call.weights.add(channel);
         for run in call.runs {
             let input = call.input.add(tile.input[side] + run.offset as usize + of_half * call.step);
@@ -95,7 +97,7 @@ unsafe fn element<V: Vector>(call: &TileCall<'_>, tile: &TilePlace, pixel: usize
         if let Some(residual) = call.residual {
             sum = sum.add(V::load(residual.add(tile.residual[side] + place(call.residual_block))));
         }
-        activated(sum, call.activation).store(call.output.add(tile.output[side] + place(call.output_block)));
+        activated(sum, call.activation).store(output);
     }
 }
 

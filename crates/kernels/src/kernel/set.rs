@@ -22,6 +22,13 @@ pub(crate) const TILE_STEPS: [usize; 3] = [2, 16, 32];
 /// Channels of half a block, for which there are tiles of their own: many networks have 24 or 40 channels.
 pub(crate) const HALF: usize = LANES / 2;
 
+/// A tile of nearly as many channels as pixels, in vectors: of all that fill the registers it loads least for each product.
+#[derive(Debug)]
+pub(crate) struct Square {
+    pub(crate) blocks: usize,
+    pub(crate) pixels: usize,
+}
+
 /// Compiled kernels and their sizes.
 #[derive(Debug)]
 pub(crate) struct KernelSet {
@@ -30,7 +37,9 @@ pub(crate) struct KernelSet {
     /// Channel blocks of a tile of one pixel, largest first.
     pub(crate) tall_blocks: &'static [usize],
     /// Pixels of a tile at most, where its step is one of [`TILE_STEPS`].
-    pub(crate) pixels: usize,
+    pub(super) pixels: usize,
+    /// Tiles for layers whose channels fill them: more blocks than the others have, and fewer pixels.
+    pub(crate) squares: &'static [Square],
     /// The tile of so many channels ([`HALF`], or whole blocks), pixels, and floats of step.
     pub(crate) tile: fn(usize, usize, usize) -> Option<TileKernel>,
     /// Pixels of a depthwise call at most; of one whose window is 5 × 5.
@@ -51,6 +60,16 @@ pub(crate) struct KernelSet {
 }
 
 impl KernelSet {
+    /// Whether tiles of so many channel blocks are square ones.
+    pub(crate) fn is_square(&self, blocks: usize) -> bool {
+        self.squares.iter().any(|square| square.blocks == blocks)
+    }
+
+    /// Pixels at most of a tile of so many channel blocks, where its step is one of [`TILE_STEPS`].
+    pub(crate) fn pixels(&self, blocks: usize) -> usize {
+        self.squares.iter().find(|square| square.blocks == blocks).map_or(self.pixels, |square| square.pixels)
+    }
+
     /// The kernels of an instruction set; the portable ones where the program was not built for it.
     ///
     /// The kernels may be called on a machine that has the instruction set, such as those of [`Isa::available`].
@@ -69,13 +88,15 @@ impl KernelSet {
 
 /// The module of an instruction set: every generic kernel, compiled with its features.
 ///
-/// `blocks` and `tall` give the tiles' heights in channel blocks with the vectors that make them, `half` the vector and how
+/// `blocks`, `square` and `tall` give the tiles' heights in channel blocks with the vectors that make them, `half` the vector and how
 /// many of it make half a block; a tile's sums, `vectors · pixels`, fill the registers but for one row of weights and one
 /// of input.
 macro_rules! kernel_set {
     (
         $name:ident, $vector:ty, $(features: $features:literal,)?
-        blocks: [$($blocks:literal => $vectors:literal),*], tall: [$($tall:literal => $tall_vectors:literal),*],
+        blocks: [$($blocks:literal => $vectors:literal),*],
+        $(square: $square:literal => $square_vectors:literal, of [$($few:literal),*] up to $most_few:literal,)?
+        tall: [$($tall:literal => $tall_vectors:literal),*],
         half: $half:ty => $half_vectors:literal,
         pixels: [$($pixels:literal),*] up to $most:literal,
         depthwise: [$($depthwise:literal),*] up to $most_depthwise:literal,
@@ -182,6 +203,23 @@ macro_rules! kernel_set {
                 }
             }
 
+            $(fn square_of<const STEP: usize>(pixels: usize) -> Option<TileKernel> {
+                match pixels {
+                    $($few => Some(tile_kernel::<$square_vectors, $few, STEP>),)*
+                    _ => None,
+                }
+            }
+
+            fn square_of_step(pixels: usize, step: usize) -> Option<TileKernel> {
+                match (step, pixels) {
+                    (2, _) => square_of::<2>(pixels),
+                    (16, _) => square_of::<16>(pixels),
+                    (32, _) => square_of::<32>(pixels),
+                    (_, 2) => Some(tile_kernel::<$square_vectors, 2, 0>),
+                    _ => None,
+                }
+            })?
+
             fn tile_of_channels(channels: usize, pixels: usize, step: usize) -> Option<TileKernel> {
                 if channels == HALF {
                     return half_tile_of_step(pixels, step);
@@ -189,6 +227,7 @@ macro_rules! kernel_set {
                 match (channels / LANES, pixels) {
                     $(($blocks, _) => tile_of_step::<$vectors>(pixels, step),)*
                     $(($tall, 1) => Some(tile_kernel::<$tall_vectors, 1, 0>),)*
+                    $(($square, _) => square_of_step(pixels, step),)?
                     _ => None,
                 }
             }
@@ -222,6 +261,7 @@ macro_rules! kernel_set {
                 blocks: &[$($blocks),*],
                 tall_blocks: &[$($tall),*],
                 pixels: $most,
+                squares: &[$(Square { blocks: $square, pixels: $most_few })?],
                 tile: tile_of_channels,
                 depthwise_pixels: $most_depthwise,
                 depthwise_pixels_of_five: $most_of_five,
@@ -242,7 +282,7 @@ macro_rules! kernel_set {
 #[cfg(target_arch = "x86_64")]
 kernel_set!(
     avx512, crate::vector::avx512::Avx512, features: "avx512f,avx512bw,avx512dq,avx512vl,fma",
-    blocks: [2 => 2, 1 => 1], tall: [8 => 8, 4 => 4],
+    blocks: [2 => 2, 1 => 1], square: 4 => 4, of [2, 3, 4, 5, 6] up to 6, tall: [8 => 8, 4 => 4],
     half: crate::vector::avx2::Avx2 => 1,
     pixels: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] up to 14,
     depthwise: [1, 2, 3, 4, 5, 6, 7, 8] up to 8, of five: [1, 2, 3, 4, 5, 6, 7, 8] up to 8

@@ -58,6 +58,8 @@ pub(crate) struct TileCall<'a> {
     pub(crate) ahead: Ahead,
     /// The channels of the tile.
     pub(crate) bias: *const f32,
+    /// Whether sums go on from what a call before has left in the output, and not from the bias.
+    pub(crate) goes_on: bool,
     /// Where the tiles' pixels are counted from.
     pub(crate) output: *mut f32,
     /// Floats from a block to the next.
@@ -85,8 +87,13 @@ pub(crate) unsafe fn tile<V: Vector, const VECTORS: usize, const PIXELS: usize, 
         // SAFETY: the caller's promise; offsets follow the call's own geometry.
         unsafe {
             let mut sums = [[V::splat(0.0); PIXELS]; VECTORS];
-            for vector in 0..VECTORS {
-                sums[vector] = [V::load(call.bias.add(vector * V::LANES)); PIXELS];
+            if call.goes_on {
+                let output = place.output.map(|floats| call.output.add(floats));
+                resume(call, output, &mut sums);
+            } else {
+                for vector in 0..VECTORS {
+                    sums[vector] = [V::load(call.bias.add(vector * V::LANES)); PIXELS];
+                }
             }
             let input = place.input.map(|floats| call.input.add(floats));
             let (mut weights, mut runs) = (call.weights, call.runs.as_ptr());
@@ -118,6 +125,28 @@ pub(crate) unsafe fn tile<V: Vector, const VECTORS: usize, const PIXELS: usize, 
     }
 }
 
+/// Reads the sums that a call before has left in the output.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn resume<V: Vector, const VECTORS: usize, const PIXELS: usize>(
+    call: &TileCall<'_>,
+    output: Halves<*mut f32>,
+    sums: &mut [[V; PIXELS]; VECTORS],
+) {
+    let half = PIXELS / 2;
+    for pixel in 0..PIXELS {
+        for vector in 0..VECTORS {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let from = output[usize::from(pixel >= half)].add(place::<V>(vector, pixel, half, call.output_block));
+                sums[vector][pixel] = V::load(from);
+            }
+        }
+    }
+}
+
 /// Floats from a window to the next.
 #[inline(always)]
 fn step_of<const STEP: usize>(call: &TileCall<'_>) -> usize {
@@ -145,6 +174,16 @@ unsafe fn block<V: Vector, const VECTORS: usize, const PIXELS: usize, const STEP
     }
 }
 
+/// An expression for each of these constants.
+macro_rules! for_each {
+    ($name:ident in [$($value:literal),*]: $each:expr) => {
+        $({
+            const $name: usize = $value;
+            $each
+        })*
+    };
+}
+
 /// Adds the products with a run of any length.
 ///
 /// # Safety
@@ -164,10 +203,22 @@ unsafe fn rest<V: Vector, const VECTORS: usize, const PIXELS: usize, const STEP:
             return by_lanes::<V, VECTORS, PIXELS>(call, sums, (places, run.length as usize), step, weights);
         }
         let mut length = run.length as usize;
+        // Runs of a planar picture are short; and where there are few registers, the compiler takes more than there are.
+        while V::EMBEDS && STEP > PLANAR_STEP && length >= ASKED {
+            call.ahead.ask(ahead);
+            for_each!(ELEMENT in [0, 1, 2, 3]:
+                element::<V, VECTORS, PIXELS, STEP, ELEMENT>(sums, places, step, *weights));
+            *weights = weights.add(ASKED * VECTORS * V::LANES);
+            (places, length) = (places.map(|at| at.add(ASKED)), length - ASKED);
+        }
         while length > 0 {
             call.ahead.ask(ahead);
             let part = length.min(ASKED);
-            by_pixels::<V, VECTORS, PIXELS>(sums, (&mut places, part), step, weights);
+            for _ in 0..part {
+                element::<V, VECTORS, PIXELS, STEP, 0>(sums, places, step, *weights);
+                *weights = weights.add(VECTORS * V::LANES);
+                places = [places[0].add(1), places[1].add(1)];
+            }
             length -= part;
         }
     }
@@ -205,38 +256,70 @@ unsafe fn by_lanes<V: Vector, const VECTORS: usize, const PIXELS: usize>(
     }
 }
 
-/// Adds the products with so many elements, whose weights are held while the pixels pass by.
+/// Pixels of a tile at most that [`element`] goes over.
+const MOST_PIXELS: usize = 14;
+
+/// Adds the products with one input of a pixel, if a tile has it. Of two vectors of weights, every second pixel's input is read
+/// by either's multiplication, where it can: that is an instruction less for each, and the loads have room for it.
 ///
 /// # Safety
 /// As for every kernel (`kernel.rs`).
 #[inline(always)]
-unsafe fn by_pixels<V: Vector, const VECTORS: usize, const PIXELS: usize>(
+unsafe fn pixel<
+    V: Vector,
+    const VECTORS: usize,
+    const PIXELS: usize,
+    const STEP: usize,
+    const ELEMENT: usize,
+    const PIXEL: usize,
+>(
     sums: &mut [[V; PIXELS]; VECTORS],
-    (places, length): (&mut Halves<*const f32>, usize),
+    row: &[V; VECTORS],
+    places: Halves<*const f32>,
     step: usize,
-    weights: &mut *const f32,
 ) {
+    if PIXEL >= PIXELS {
+        return;
+    }
     let half = PIXELS / 2;
     // SAFETY: the caller's promise.
     unsafe {
-        let [mut first, mut second] = *places;
-        for _ in 0..length {
-            let mut row = [V::splat(0.0); VECTORS];
+        // The largest tile leaves no register to read an input to.
+        if V::EMBEDS && STEP > 0 && VECTORS == 2 && (PIXEL % 2 == 1 || PIXELS == MOST_PIXELS) {
             for vector in 0..VECTORS {
-                row[vector] = V::load(weights.add(vector * V::LANES));
+                sums[vector][PIXEL] =
+                    row[vector].fma_embedded::<PIXEL, PIXELS, STEP, ELEMENT>(places, sums[vector][PIXEL]);
             }
-            for pixel in 0..PIXELS {
-                let input = if pixel < half { first.add(pixel * step) } else { second.add((pixel - half) * step) };
-                let input = V::splat(*input);
-                for vector in 0..VECTORS {
-                    sums[vector][pixel] = input.fma(row[vector], sums[vector][pixel]);
-                }
-            }
-            *weights = weights.add(VECTORS * V::LANES);
-            first = first.add(1);
-            second = second.add(1);
+            return;
         }
-        *places = [first, second];
+        let place = if PIXEL < half { places[0].add(PIXEL * step) } else { places[1].add((PIXEL - half) * step) };
+        let input = V::splat(*place.add(ELEMENT));
+        for vector in 0..VECTORS {
+            sums[vector][PIXEL] = input.fma(row[vector], sums[vector][PIXEL]);
+        }
+    }
+}
+
+/// Adds the products with an element, counted from where inputs and weights begin, whose weights are held while the pixels pass by.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn element<V: Vector, const VECTORS: usize, const PIXELS: usize, const STEP: usize, const ELEMENT: usize>(
+    sums: &mut [[V; PIXELS]; VECTORS],
+    places: Halves<*const f32>,
+    step: usize,
+    weights: *const f32,
+) {
+    const { assert!(V::BY_LANE || PIXELS <= MOST_PIXELS) };
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut row = [V::splat(0.0); VECTORS];
+        for vector in 0..VECTORS {
+            row[vector] = V::load(weights.add((ELEMENT * VECTORS + vector) * V::LANES));
+        }
+        for_each!(PIXEL in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]:
+            pixel::<V, VECTORS, PIXELS, STEP, ELEMENT, PIXEL>(sums, &row, places, step));
     }
 }
 

@@ -309,8 +309,8 @@ impl ProgramBuilder {
             Work::Winograd(winograd::pack(layer, [input, output], (self.set, ends), &mut self.shelf)?)
         } else {
             let channels = [input.channels, output.channels];
-            let is_tall = output.pixels() == 1;
-            Work::Convolution(packed::pack(layer, channels, is_planar, is_tall, (self.set, &mut self.shelf))?)
+            let pixels = [output.height, output.width];
+            Work::Convolution(packed::pack(layer, channels, is_planar, pixels, (self.set, &mut self.shelf))?)
         };
         if let Work::Convolution(Packed { weights, .. })
         | Work::Depthwise(PackedDepthwise { weights, .. })

@@ -6,6 +6,7 @@ use std::ptr;
 use super::builder::View;
 use super::order::{Order, Piece};
 use super::packed::{Band, Packed, runs};
+use super::parts::{Part, elements};
 use super::picture::PictureStrips;
 use super::region::Region;
 use super::step::{Step, Worker, proven};
@@ -66,16 +67,19 @@ struct Group {
 /// Tiles among which those of one size are put together, where calls count: what they read stays in the first cache.
 pub(super) const NEIGHBOURS: usize = 16;
 
+/// The same, where sums come in parts: what they read and write has room in the first cache beside a part's weights.
+const NEAR_NEIGHBOURS: usize = 4;
+
 /// A band with its runs and a kernel for each size of tile.
 #[derive(Debug)]
 struct Planned {
     band: Band,
     runs: Range<usize>,
     kernels: Vec<TileKernel>,
+    /// Among all parts: those that are summed one after the other for the tiles of each call.
+    parts: Range<usize>,
     /// Leading runs of a whole block.
     whole: usize,
-    /// Of all runs.
-    elements: usize,
     /// Floats from the output's, and the residual's, first block to the band's.
     output: usize,
     residual: usize,
@@ -106,6 +110,7 @@ pub(crate) struct ConvolutionStep {
     picture: Option<(PictureStrips, Vec<Range<usize>>)>,
     bands: Vec<Planned>,
     runs: Vec<Run>,
+    parts: Vec<Part>,
     /// Floats between the windows of neighbouring pixels.
     step: usize,
     /// Whether tiles may read on behind each run.
@@ -130,11 +135,16 @@ impl ConvolutionStep {
             Source::Picture(strips) => (*strips.rows.region(), Some(strips)),
         };
         let step = packed.window.stride[1] * input.layout.pixel();
-        let most = if TILE_STEPS.contains(&step) { set.pixels } else { LOOSE_PIXELS };
+        let most = if TILE_STEPS.contains(&step) { set.pixels(packed.blocks()) } else { LOOSE_PIXELS };
         let shape = output.shape();
         let is_one_row = set.is_narrow && is_one_row(&packed.window, &output, [Some(&input), residual.as_ref()]);
         let (rows, columns) = if is_one_row { (1, shape.pixels()) } else { (shape.height, shape.width) };
-        let neighbours = if set.is_narrow { NEIGHBOURS } else { 1 };
+        let in_parts = set.is_square(packed.blocks());
+        let neighbours = match (set.is_narrow, in_parts) {
+            (true, _) => NEIGHBOURS,
+            (_, true) => NEAR_NEIGHBOURS,
+            _ => 1,
+        };
         let all_rows = [(0, rows)];
         let strips = picture.as_ref().map_or(&all_rows[..], |picture| &picture.strips);
         let Tiling { tiles, above, groups, strips, sizes } = Tiling::new(strips, columns, (most, 1), neighbours);
@@ -155,7 +165,7 @@ impl ConvolutionStep {
         };
         let groups: Option<Vec<Group>> = groups.into_iter().map(group).collect();
         let groups = groups.ok_or(PlanError::Extent { step: STEP, access: "there is no kernel of its size" })?;
-        let (mut all, mut bands) = (Vec::new(), Vec::new());
+        let (mut all, mut parts, mut bands) = (Vec::new(), Vec::new(), Vec::new());
         for band in &packed.bands {
             let first = all.len();
             // Without groups, all bands look at the same channels.
@@ -172,9 +182,15 @@ impl ConvolutionStep {
             let kernels = kernels.ok_or(PlanError::Extent { step: STEP, access: "there is no kernel of its size" })?;
             let first = |region: &Region| band.block * region.layout.block();
             let (output, residual) = (first(&output), residual.as_ref().map_or(0, first));
-            let whole = whole(&all[range.clone()]);
-            let elements = all[range.clone()].iter().map(|run: &Run| run.length as usize).sum();
-            bands.push(Planned { band: band.clone(), runs: range, kernels, whole, elements, output, residual });
+            let runs = &all[range.clone()];
+            let alike = bands.first().filter(|first: &&Planned| first.runs == range && first.band.lanes == band.lanes);
+            let of_band = alike.map(|first| first.parts.clone()).unwrap_or_else(|| {
+                let first = parts.len();
+                parts.extend(Part::of(runs, range.start, in_parts.then_some(band.lanes)));
+                first..parts.len()
+            });
+            let whole = whole(runs);
+            bands.push(Planned { band: band.clone(), runs: range, kernels, parts: of_band, whole, output, residual });
         }
         let activates = !packed.activation.is_applied_by_kernels();
         let (runs, reads_on) = (all, false);
@@ -189,6 +205,7 @@ impl ConvolutionStep {
             picture: picture.map(|rows| (rows, strips)),
             bands,
             runs,
+            parts,
             step,
             reads_on,
             activates,
@@ -207,7 +224,7 @@ impl ConvolutionStep {
         let [weights, input] =
             [self.packed.weights.len(), self.input.floats().len()].map(|floats| floats * size_of::<f32>());
         let cache = second_cache();
-        let of_band = self.bands.iter().map(|band| band.elements * band.band.lanes * size_of::<f32>()).max();
+        let of_band = self.bands.iter().map(|band| self.elements(band) * band.band.lanes * size_of::<f32>()).max();
         let is_near =
             of_band.unwrap_or(0) <= NEAR_BYTES[0] && input <= NEAR_BYTES[1].min(cache / 4) && input < 2 * weights;
         let stay = weights <= CACHED_BYTES || (weights < input && weights <= cache / 2);
@@ -216,6 +233,29 @@ impl ConvolutionStep {
             return Order::by_group(bands);
         }
         Order::by_band(bands, groups, if weights < 2 * input { threads } else { 1 })
+    }
+
+    /// What is summed one after the other for the tiles of each call of a band.
+    fn parts(&self, planned: &Planned) -> &[Part] {
+        self.parts.get(planned.parts.clone()).unwrap_or_default()
+    }
+
+    /// Elements of all runs of a band.
+    fn elements(&self, planned: &Planned) -> usize {
+        self.parts(planned).iter().map(|part| part.elements.len()).sum()
+    }
+
+    /// Whether a band's parts are all of its runs, one behind the other.
+    fn has_all_parts(&self, planned: &Planned) -> bool {
+        let mut next = (planned.runs.start, 0);
+        let is_next = |part: &Part| {
+            let of_part = self.runs.get(part.runs.clone()).map(elements);
+            let follows = (part.runs.start, part.elements.start) == next && of_part == Some(part.elements.len());
+            next = (part.runs.end, part.elements.end);
+            follows
+        };
+        let parts = self.parts(planned);
+        !parts.is_empty() && parts.iter().all(is_next) && next.0 == planned.runs.end
     }
 
     /// Whether a band's runs, and so many floats behind each, are the input's at all pixels of a tile.
@@ -242,7 +282,7 @@ impl ConvolutionStep {
             1 => Ahead::same_band(weights, planned.band.lanes),
             tiles => {
                 let tile = self.groups[piece.group].tiles.start - first.start;
-                Ahead::next_band(weights, [planned.elements, planned.band.lanes], [tile, tiles])
+                Ahead::next_band(weights, [self.elements(planned), planned.band.lanes], [tile, tiles])
             }
         }
     }
@@ -266,6 +306,7 @@ impl ConvolutionStep {
             weights: ptr::null(),
             ahead: Ahead::NOTHING,
             bias: ptr::null(),
+            goes_on: false,
             output: arena,
             output_block: self.output.layout.block(),
             residual: None,
@@ -278,19 +319,29 @@ impl ConvolutionStep {
     /// As for [`Step::run`].
     unsafe fn compute<'a>(&'a self, worker: &Worker<'_>, piece: &Piece, call: &mut TileCall<'a>) {
         let (planned, group) = (&self.bands[piece.band], &self.groups[piece.group]);
-        call.tiles = &self.places[group.tiles.clone()];
+        let Band { block, lanes, weights, .. } = planned.band;
         call.pixels = group.pixels;
-        call.channels = planned.band.lanes;
-        call.runs = &self.runs[planned.runs.clone()];
+        call.channels = lanes;
         call.whole = planned.whole;
+        call.tiles = &self.places[group.tiles.clone()];
         // SAFETY: the arena is the one that the regions lie in; check() has proven every place that the kernel reaches.
         unsafe {
-            call.weights = self.packed.weights.as_ptr().add(planned.band.weights);
-            call.ahead = self.ahead(piece, call.weights);
-            call.bias = self.packed.bias.as_ptr().add(planned.band.block * LANES);
             call.output = worker.at(planned.output);
-            call.residual = self.residual.as_ref().map(|_| worker.at(planned.residual).cast_const());
-            planned.kernels[group.kernel](call);
+            call.bias = self.packed.bias.as_ptr().add(block * LANES);
+            let weights = self.packed.weights.as_ptr().add(weights);
+            call.ahead = self.ahead(piece, weights);
+            let parts = self.parts(planned);
+            for (number, part) in parts.iter().enumerate() {
+                let is_last = number + 1 == parts.len();
+                call.runs = &self.runs[part.runs.clone()];
+                call.weights = weights.add(part.elements.start * lanes);
+                call.goes_on = number > 0;
+                let residual = self.residual.as_ref().filter(|_| is_last);
+                call.residual = residual.map(|_| worker.at(planned.residual).cast_const());
+                call.activation = if is_last { self.packed.activation } else { Activation::Identity };
+                planned.kernels[group.kernel](call);
+                call.ahead = call.ahead.behind(part.elements.len(), group.tiles.len());
+            }
             if self.activates {
                 self.activate(planned, group, call);
             }
@@ -371,6 +422,7 @@ impl Step for ConvolutionStep {
             proven(band.block * LANES + band.lanes <= self.packed.bias.len(), STEP, "bias")?;
             proven(band.block + band.blocks() <= self.output.blocks(), STEP, "output blocks")?;
             proven(planned.whole <= runs.len(), STEP, "runs")?;
+            proven(self.has_all_parts(planned), STEP, "parts")?;
             for (number, (tile, placed)) in self.tiles.iter().zip(&self.places).enumerate() {
                 proven(self.holds_input(planned, number, if self.reads_on { READ_ON } else { 0 }), STEP, "input")?;
                 for half in 0..2 {
@@ -398,7 +450,8 @@ impl Step for ConvolutionStep {
         // Rows of a picture are written, too.
         let rows = self.picture.as_ref().map(|_| self.input.floats());
         Touched {
-            reads: [self.input.floats()].into_iter().chain(residual).collect(),
+            // Parts of a sum read what the one before has written.
+            reads: [self.input.floats(), self.output.floats()].into_iter().chain(residual).collect(),
             writes: [self.output.floats()].into_iter().chain(rows).collect(),
             weights: vec![self.packed.weights.place(), self.packed.bias.place()],
         }

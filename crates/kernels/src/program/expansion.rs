@@ -166,7 +166,7 @@ impl ExpansionStep {
             Source::Picture(rows) => (*rows.region(), Some(rows)),
         };
         let step = dense.window.stride[1] * input.layout.pixel();
-        let most = if TILE_STEPS.contains(&step) { set.pixels } else { LOOSE_PIXELS };
+        let most = if TILE_STEPS.contains(&step) { set.pixels(dense.blocks()) } else { LOOSE_PIXELS };
         let (pieces, sizes) = pieces(between.shape.width, most);
         let place = |piece: &Piece| {
             let [first, second] = [piece.x, piece.x + piece.pixels / 2];
@@ -269,6 +269,7 @@ impl ExpansionStep {
                     weights,
                     ahead: Ahead::NOTHING,
                     bias,
+                    goes_on: false,
                     output: worker.at(buffer + self.place(slot, 0)),
                     output_block: self.block(),
                     residual: None,

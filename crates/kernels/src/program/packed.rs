@@ -5,11 +5,12 @@ use std::ops::Range;
 use super::convolution::Convolution;
 use super::region::Region;
 use super::shelf::{Shelf, Weights};
+use super::tiles::cut;
 use super::window::Window;
 use crate::activation::Activation;
 use crate::error::PlanError;
 use crate::floats::Floats;
-use crate::kernel::set::{HALF, KernelSet};
+use crate::kernel::set::{HALF, KernelSet, Square};
 use crate::kernel::tile::Run;
 use crate::layout::{LANES, MAX_FLOATS};
 
@@ -53,17 +54,39 @@ pub(crate) struct Packed {
     pub(crate) activation: Activation,
 }
 
-/// Packs the weights of a convolution of `inputs` channels to `outputs`, of which a single pixel comes out where `is_tall`.
+impl Packed {
+    /// Blocks of the bands that have most.
+    pub(super) fn blocks(&self) -> usize {
+        self.bands.iter().map(Band::blocks).max().unwrap_or(1)
+    }
+}
+
+/// Of the pixels that square tiles have room for, tenths that a picture must fill: else weights are read for each of more tiles.
+const FULL: usize = 9;
+
+/// Channel blocks of the tiles of so many channels of rows and columns, largest first.
+pub(super) fn heights(channels: usize, [rows, columns]: [usize; 2], set: &KernelSet) -> Vec<usize> {
+    let fills = |square: &&Square| {
+        channels.is_multiple_of(square.blocks * LANES)
+            && rows * columns * 10 >= cut(rows, columns, square.pixels).len() * square.pixels * FULL
+    };
+    set.squares.iter().filter(fills).map(|square| square.blocks).chain(set.blocks.iter().copied()).collect()
+}
+
+/// Packs the weights of a convolution of `inputs` channels to `outputs`, for an output of rows and columns.
 pub(crate) fn pack(
     layer: &Convolution<'_>,
     [inputs, outputs]: [usize; 2],
     is_planar: bool,
-    is_tall: bool,
+    pixels: [usize; 2],
     (set, shelf): (&KernelSet, &mut Shelf),
 ) -> Result<Packed, PlanError> {
     let window = layer.window;
     let (of_group, to_group) = (inputs / layer.groups, outputs / layer.groups);
-    let sizes = if is_tall { [set.tall_blocks, set.blocks].concat() } else { set.blocks.to_vec() };
+    let (mut sizes, is_tall) = (heights(outputs, pixels, set), pixels == [1, 1]);
+    if is_tall {
+        sizes.splice(0..0, set.tall_blocks.iter().copied());
+    }
     let mut bands = Vec::new();
     let (mut done, mut floats) = (0, 0_usize);
     while done < outputs {

@@ -14,6 +14,7 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use super::convolution::Convolution;
+use super::packed::heights;
 use super::region::Region;
 use super::shelf::{Shelf, Weights};
 use super::step::{Step, Worker, proven};
@@ -92,6 +93,8 @@ pub(crate) struct PackedWinograd {
     /// What the products begin with.
     zeros: Floats,
     clamp: Option<(f32, f32)>,
+    /// Patches of a tile at most.
+    pixels: usize,
     batch: usize,
     ends: &'static Ends,
 }
@@ -128,10 +131,12 @@ pub(crate) fn pack(
 ) -> Result<PackedWinograd, PlanError> {
     let inputs = input.channels;
     let blocks = [inputs, output.channels].map(|channels| channels.div_ceil(LANES));
+    let patches: usize = [output.height, output.width].map(|side| side.div_ceil(ends.size.output)).iter().product();
+    let sizes = heights(output.channels, [1, patches], set);
     let mut bands = Vec::new();
     let (mut block, mut at) = (0, 0);
     while block < blocks[1] {
-        let size = set.blocks.iter().copied().find(|&size| size <= blocks[1] - block).unwrap_or(1);
+        let size = sizes.iter().copied().find(|&size| size <= blocks[1] - block).unwrap_or(1);
         bands.push(Band { block, blocks: size, weights: at });
         (block, at) = (block + size, at + size * LANES * inputs);
     }
@@ -151,10 +156,12 @@ pub(crate) fn pack(
         _ => None,
     };
     let fitting = BATCH_FLOATS.max(floats) / (planes * LANES * (blocks[0] + blocks[1]));
-    let patches: usize = [output.height, output.width].map(|side| side.div_ceil(ends.size.output)).iter().product();
-    let batch = (fitting / set.pixels * set.pixels).max(set.pixels).min(patches);
-    let zeros = Floats::zeroed(set.blocks.iter().max().map_or(LANES, |blocks| blocks * LANES));
-    Ok(PackedWinograd { padding: layer.window.padding, blocks, bands, weights, bias, zeros, clamp, batch, ends })
+    // No band has more blocks than these.
+    let pixels = set.pixels(sizes[0]);
+    let batch = (fitting / pixels * pixels).max(pixels).min(patches);
+    let zeros = Floats::zeroed(sizes[0] * LANES);
+    let padding = layer.window.padding;
+    Ok(PackedWinograd { padding, blocks, bands, weights, bias, zeros, clamp, pixels, batch, ends })
 }
 
 /// The transformed weights of all bands, in planes of `at` floats.
@@ -332,6 +339,7 @@ impl WinogradStep {
                         weights,
                         ahead,
                         bias: self.packed.zeros.as_ptr(),
+                        goes_on: false,
                         output: worker.at(to),
                         output_block: batch.patches * LANES,
                         residual: None,
@@ -401,7 +409,7 @@ struct Place<'a> {
 impl Batch {
     fn new(packed: &PackedWinograd, patches: usize, set: &KernelSet) -> Option<Self> {
         let run = |block: usize| Run { offset: (block * patches * LANES) as u32, length: LANES as u32 };
-        let mut tiles = cut(1, patches, set.pixels);
+        let mut tiles = cut(1, patches, packed.pixels);
         tiles.sort_by_key(|tile| tile.pixels);
         let place = |tile: &Tile| {
             let place = tile.halves.map(|(_, x)| x * LANES);

@@ -1,5 +1,6 @@
 //! Sixteen floats of AVX-512: one channel block of one pixel.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::Vector;
@@ -71,6 +72,18 @@ impl Vector for Avx512 {
         Self(unsafe { _mm512_fmadd_ps(self.0, factor.0, addend.0) })
     }
 
+    const EMBEDS: bool = true;
+
+    #[inline(always)]
+    unsafe fn fma_embedded<const PIXEL: usize, const PIXELS: usize, const STEP: usize, const ELEMENT: usize>(
+        self,
+        halves: [*const f32; 2],
+        addend: Self,
+    ) -> Self {
+        // SAFETY: the machine has AVX-512, and a float stands there.
+        Self(unsafe { fma_embedded::<PIXEL, PIXELS, STEP, ELEMENT>(self.0, halves, addend.0) })
+    }
+
     #[inline(always)]
     unsafe fn reciprocal(self) -> Self {
         // SAFETY: the machine has AVX-512. Fourteen bits, doubled by one step of Newton's method.
@@ -91,4 +104,29 @@ impl Vector for Avx512 {
         // SAFETY: the machine has AVX-512.
         Self(unsafe { _mm512_scalef_ps(_mm512_set1_ps(1.0), self.0) })
     }
+}
+
+/// As [`Vector::fma_embedded`]. Written out, because the compiler loads a float once that is used twice.
+///
+/// # Safety
+/// A float must stand there.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn fma_embedded<const PIXEL: usize, const PIXELS: usize, const STEP: usize, const ELEMENT: usize>(
+    weights: __m512,
+    halves: [*const f32; 2],
+    mut sum: __m512,
+) -> __m512 {
+    // SAFETY: the caller's promise; nothing is written to memory.
+    unsafe {
+        asm!(
+            "vfmadd231ps {sum}, {weights}, dword ptr [{half} + {at}]{{1to16}}",
+            sum = inout(zmm_reg) sum,
+            weights = in(zmm_reg) weights,
+            half = in(reg) halves[usize::from(PIXEL >= PIXELS / 2)],
+            at = const ((PIXEL - if PIXEL < PIXELS / 2 { 0 } else { PIXELS / 2 }) * STEP + ELEMENT) * size_of::<f32>(),
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    sum
 }
