@@ -40,6 +40,7 @@ mod sandboxed;
 mod scratch;
 mod source;
 mod visit;
+mod walk;
 
 pub use containment::{Aspect, Containment, Finding};
 pub use exit::{Exit, Status};

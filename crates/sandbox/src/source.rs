@@ -4,21 +4,18 @@
 //! writes to: there a symbolic link counts only if root or the core's own user made it, so that no function can make the
 //! core mount, at its next start, what the group document does not name.
 
-use std::collections::VecDeque;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, open, openat, readlinkat};
 
 use crate::plan::NamedBy;
-
-/// As many symbolic links as the kernel follows (path_resolution(7)).
-const MOST_LINKS: u32 = 40;
+use crate::walk::Walk;
 
 /// Opens `path` without reading it.
 ///
@@ -38,10 +35,9 @@ pub(crate) fn real_path(source: &OwnedFd) -> io::Result<PathBuf> {
 
 /// Part by part, each opened in its folder, so that nobody can exchange one that was looked at.
 fn walk(path: &Path) -> io::Result<OwnedFd> {
-    let mut waiting: VecDeque<OsString> = parts(path).collect();
+    let mut walk = Walk::along(path);
     let mut folders = vec![root()?];
-    let mut links = 0;
-    while let Some(part) = waiting.pop_front() {
+    while let Some(part) = walk.next_part() {
         if part == ".." {
             // The root is its own parent.
             if folders.len() > 1 {
@@ -59,10 +55,6 @@ fn walk(path: &Path) -> io::Result<OwnedFd> {
             folders.push(found);
             continue;
         }
-        links += 1;
-        if links > MOST_LINKS {
-            return Err(io::Error::from_raw_os_error(libc::ELOOP));
-        }
         if described.st_uid != 0 && described.st_uid != geteuid().as_raw() {
             return Err(io::Error::from_raw_os_error(libc::EACCES));
         }
@@ -71,23 +63,13 @@ fn walk(path: &Path) -> io::Result<OwnedFd> {
         if target.is_absolute() {
             folders.truncate(1);
         }
-        for part in parts(target).collect::<Vec<_>>().into_iter().rev() {
-            waiting.push_front(part);
-        }
+        walk.follow(target)?;
     }
     folders.pop().ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
 }
 
 fn root() -> io::Result<OwnedFd> {
     Ok(open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
-}
-
-fn parts(path: &Path) -> impl Iterator<Item = OsString> {
-    path.components().filter_map(|part| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    })
 }
 
 #[cfg(test)]

@@ -3,11 +3,9 @@
 //! Nothing is written to the host: the layer is memory, and every mount point is looked up in the new tree, so that a
 //! symbolic link of the host cannot lead out of it.
 
-use std::collections::VecDeque;
-use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
 
@@ -16,6 +14,7 @@ use super::{GUARDED, make_folder, within};
 use crate::launcher::landlock::Grant;
 use crate::order::{During, Failure, Step};
 use crate::plan::{Access, Device, HostTree};
+use crate::walk::Walk;
 
 /// What covers a hidden folder, and what covers a hidden file.
 const COVER_OPTIONS: &str = "mode=755,size=4k,nr_inodes=64";
@@ -29,9 +28,6 @@ const DEVICES_OPTIONS: &str = "mode=755,size=64k";
 
 /// Shared memory and semaphores (shm_overview(7)); counts against the memory limit.
 const SHARED_OPTIONS: &str = "mode=1777";
-
-/// As many symbolic links as the kernel follows (path_resolution(7)).
-const MOST_LINKS: u32 = 40;
 
 /// What holds for the root: the host's programs run there.
 pub(super) const FLAGS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
@@ -117,10 +113,9 @@ pub(super) fn grants(devices: &[Device]) -> Vec<(PathBuf, Grant)> {
 /// Where `path` of the new tree lies below `root`, with the symbolic links of the tree followed inside it. Parts that do
 /// not exist are taken as they are.
 pub(super) fn resolve(root: &Path, path: &Path) -> Result<PathBuf, Failure> {
-    let mut waiting: VecDeque<OsString> = parts(path).collect();
+    let mut walk = Walk::along(path);
     let mut found = PathBuf::from("/");
-    let mut links = 0;
-    while let Some(part) = waiting.pop_front() {
+    while let Some(part) = walk.next_part() {
         if part == ".." {
             found.pop();
             continue;
@@ -130,26 +125,13 @@ pub(super) fn resolve(root: &Path, path: &Path) -> Result<PathBuf, Failure> {
             found = next;
             continue;
         };
-        links += 1;
-        if links > MOST_LINKS {
-            return Err(Failure { step: Step::Mount, path: Some(path.to_owned()), errno: libc::ELOOP });
-        }
         if target.is_absolute() {
             found = PathBuf::from("/");
         }
-        for part in parts(&target).collect::<Vec<_>>().into_iter().rev() {
-            waiting.push_front(part);
-        }
+        let endless = |errno| Failure { step: Step::Mount, path: Some(path.to_owned()), errno: errno as i32 };
+        walk.follow(&target).map_err(endless)?;
     }
     Ok(within(root, &found))
-}
-
-fn parts(path: &Path) -> impl Iterator<Item = OsString> {
-    path.components().filter_map(|part| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    })
 }
 
 #[cfg(test)]
