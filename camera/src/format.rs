@@ -100,6 +100,18 @@ impl PixelFormat {
         (stride as u64).checked_mul(rows)
     }
 
+    /// Checks that `bytes` bytes can hold an image of `width` × `height` pixels whose rows start `stride` bytes apart.
+    ///
+    /// # Errors
+    /// [`Misfit`], saying which of the two does not fit the other; always for JPEG.
+    pub fn check(self, width: u32, height: u32, stride: u32, bytes: usize) -> Result<(), Misfit> {
+        match self.packed_len(width, height, stride) {
+            None => Err(Misfit::Shape { format: self, width, height, stride }),
+            Some(needed) if needed > bytes as u64 => Err(Misfit::Short { format: self, width, height, needed, bytes }),
+            Some(_) => Ok(()),
+        }
+    }
+
     /// The number that stands for the format in shared memory.
     pub(crate) const fn code(self) -> u32 {
         self as u32
@@ -109,6 +121,37 @@ impl PixelFormat {
     pub(crate) fn from_code(code: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.code() == code)
     }
+}
+
+/// Why bytes are no image of a format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
+    /// Width, height and stride describe no image of that format.
+    #[error("{width}x{height} with rows of {stride} bytes is no {format:?} image")]
+    Shape {
+        /// The format claimed.
+        format: PixelFormat,
+        /// The width claimed, in pixels.
+        width: u32,
+        /// The height claimed, in pixels.
+        height: u32,
+        /// The stride claimed, in bytes.
+        stride: u32,
+    },
+    /// The image described is larger than the bytes.
+    #[error("a {format:?} image of {width}x{height} takes {needed} bytes, the frame has {bytes}")]
+    Short {
+        /// The format claimed.
+        format: PixelFormat,
+        /// The width claimed, in pixels.
+        width: u32,
+        /// The height claimed, in pixels.
+        height: u32,
+        /// Bytes such an image takes.
+        needed: u64,
+        /// Bytes there are.
+        bytes: usize,
+    },
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::format::PixelFormat;
+use crate::format::{Misfit, PixelFormat};
 
 /// What the time of a frame stands for: comparing two cameras is only fair where both say the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -107,12 +107,7 @@ impl Capture {
         if self.format == PixelFormat::Jpeg {
             return Ok(());
         }
-        let Capture { format, width, height, stride, .. } = *self;
-        match format.packed_len(width, height, stride) {
-            None => Err(FrameFault::Shape { format, width, height, stride }),
-            Some(needed) if needed > bytes as u64 => Err(FrameFault::Short { format, width, height, needed, bytes }),
-            Some(_) => Ok(()),
-        }
+        Ok(self.format.check(self.width, self.height, self.stride, bytes)?)
     }
 }
 
@@ -157,32 +152,9 @@ pub enum FrameFault {
     /// There are no bytes.
     #[error("the frame has no bytes")]
     Empty,
-    /// Width, height and stride describe no image of that format.
-    #[error("{width}x{height} with rows of {stride} bytes is no {format:?} image")]
-    Shape {
-        /// The format claimed.
-        format: PixelFormat,
-        /// The width claimed, in pixels.
-        width: u32,
-        /// The height claimed, in pixels.
-        height: u32,
-        /// The stride claimed, in bytes.
-        stride: u32,
-    },
-    /// The image described is larger than the bytes.
-    #[error("a {format:?} image of {width}x{height} takes {needed} bytes, the frame has {bytes}")]
-    Short {
-        /// The format claimed.
-        format: PixelFormat,
-        /// The width claimed, in pixels.
-        width: u32,
-        /// The height claimed, in pixels.
-        height: u32,
-        /// Bytes such an image takes.
-        needed: u64,
-        /// Bytes there are.
-        bytes: usize,
-    },
+    /// The bytes are no image of the format, width, height and stride claimed.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
     /// The region of interest does not lie in the image.
     #[error("the region {region:?} does not lie in an image of {width}x{height}")]
     Region {
@@ -223,9 +195,9 @@ mod tests {
     #[test]
     fn a_description_that_does_not_fit_its_bytes_is_refused() {
         assert_eq!(IMAGE.check(0), Err(FrameFault::Empty));
-        assert!(matches!(IMAGE.check(23), Err(FrameFault::Short { needed: 24, bytes: 23, .. })));
+        assert!(matches!(IMAGE.check(23), Err(FrameFault::Misfit(Misfit::Short { needed: 24, bytes: 23, .. }))));
         let narrow = Capture { stride: 11, ..IMAGE };
-        assert!(matches!(narrow.check(24), Err(FrameFault::Shape { stride: 11, .. })));
+        assert!(matches!(narrow.check(24), Err(FrameFault::Misfit(Misfit::Shape { stride: 11, .. }))));
         for (x, y, width, height) in [(2, 0, 3, 1), (0, 2, 1, 1), (0, 0, 0, 1), (u32::MAX, 0, 1, 1)] {
             let outside = Capture { region: Some(Region { x, y, width, height }), ..IMAGE };
             assert!(matches!(outside.check(24), Err(FrameFault::Region { .. })), "{outside:?}");

@@ -23,5 +23,5 @@ pub mod shared;
 pub mod source;
 pub mod v4l2;
 
-pub use format::PixelFormat;
+pub use format::{Misfit, PixelFormat};
 pub use frame::{Capture, FrameMeta, Region, TimestampSource};

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use baseline::{BaselineDecoder, Parsed};
 
-use crate::frame::{FrameView, PixelFormat, Region};
+use crate::frame::{FrameView, Misfit, PixelFormat, Region};
 use crate::geometry::Size;
 use crate::orientation::{Orientation, Rotation};
 use crate::picture::{Picture, region_in};
@@ -28,32 +28,9 @@ pub const MAX_FRAME_PIXELS: u64 = 25_000_000;
 /// A frame that cannot be decoded. The next frame may well be good, so none of these is a reason to stop.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// The description is no image at all.
-    #[error("{width}x{height} with rows of {stride} bytes is no {format:?} image")]
-    Shape {
-        /// Claimed pixel format.
-        format: PixelFormat,
-        /// Claimed width in pixels.
-        width: u32,
-        /// Claimed height in pixels.
-        height: u32,
-        /// Claimed bytes a row.
-        stride: u32,
-    },
-    /// Fewer bytes than the description needs.
-    #[error("a {format:?} image of {width}x{height} takes {needed} bytes, the frame has {bytes}")]
-    Short {
-        /// Claimed pixel format.
-        format: PixelFormat,
-        /// Claimed width in pixels.
-        width: u32,
-        /// Claimed height in pixels.
-        height: u32,
-        /// Bytes such an image takes.
-        needed: u64,
-        /// Bytes there are.
-        bytes: usize,
-    },
+    /// The bytes are no image as described.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
     /// More pixels than this program is prepared to hold.
     #[error(
         "an image of {width}x{height} is beyond the limits of {MAX_FRAME_SIDE} pixels a side and \
@@ -175,8 +152,8 @@ impl Decoder {
             let size = check_raw(frame)?;
             let place = (size, region_in(size, region)?, self.view.orientation());
             let FrameView { format, width, height, stride, bytes, .. } = *frame;
-            let short = DecodeError::Short { format, width, height, needed: u64::from(stride), bytes: bytes.len() };
-            return Picture::raw(frame, place).ok_or(short);
+            let short = Misfit::Short { format, width, height, needed: u64::from(stride), bytes: bytes.len() };
+            return Picture::raw(frame, place).ok_or(short.into());
         }
         match baseline::parse(frame.bytes) {
             Parsed::Baseline(header) => {
@@ -229,16 +206,12 @@ fn view(size: Size, region: Option<Region>, pixels: &[u8]) -> Result<RgbView<'_>
 
 fn check_raw(frame: &FrameView<'_>) -> Result<Size, DecodeError> {
     let &FrameView { format, width, height, stride, bytes, .. } = frame;
-    let needed =
-        format.packed_len(width, height, stride).ok_or(DecodeError::Shape { format, width, height, stride })?;
     let size = check_size(width, height)?;
-    if needed > bytes.len() as u64 {
-        return Err(DecodeError::Short { format, width, height, needed, bytes: bytes.len() });
-    }
+    format.check(width, height, stride, bytes.len())?;
     Ok(size)
 }
 
-/// Refuses what is too large to hold; both sides are known to be at least 1.
+/// Refuses what is too large to hold.
 fn check_size(width: u32, height: u32) -> Result<Size, DecodeError> {
     let pixels = u64::from(width) * u64::from(height);
     if width > MAX_FRAME_SIDE || height > MAX_FRAME_SIDE || pixels > MAX_FRAME_PIXELS {
@@ -289,11 +262,11 @@ mod tests {
     fn a_frame_that_claims_more_than_it_has_is_refused() {
         let mut decoder = Decoder::new();
         let short = decoder.decode(&raw(PixelFormat::Yuyv, (640, 480, 1280), &[0; 100])).unwrap_err();
-        assert!(matches!(short, DecodeError::Short { needed: 614_400, bytes: 100, .. }), "{short}");
+        assert!(matches!(short, DecodeError::Misfit(Misfit::Short { needed: 614_400, bytes: 100, .. })), "{short}");
         let shape = decoder.decode(&raw(PixelFormat::Rgb24, (640, 480, 640), &[0; 100])).unwrap_err();
-        assert!(matches!(shape, DecodeError::Shape { stride: 640, .. }), "{shape}");
+        assert!(matches!(shape, DecodeError::Misfit(Misfit::Shape { stride: 640, .. })), "{shape}");
         let empty = decoder.decode(&raw(PixelFormat::Gray8, (0, 0, 0), &[])).unwrap_err();
-        assert!(matches!(empty, DecodeError::Shape { .. }), "{empty}");
+        assert!(matches!(empty, DecodeError::Misfit(Misfit::Shape { .. })), "{empty}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One frame as a borrowed view: what the ring or a file says about it, and its bytes.
 
-pub use margay_camera::{PixelFormat, Region};
+pub use margay_camera::{Misfit, PixelFormat, Region};
 
 use margay_camera::FrameMeta;
 

@@ -29,7 +29,7 @@ pub mod tensor;
 pub mod thumbnail;
 
 pub use decode::{DecodeError, Decoder, RgbView, View};
-pub use frame::{FrameView, PixelFormat, Region};
+pub use frame::{FrameView, Misfit, PixelFormat, Region};
 pub use input::{ColorOrder, Element, InputSpec, Jpeg, Layout, ResizeRule};
 pub use orientation::{Orientation, Rotation};
 pub use picture::Picture;

@@ -3,7 +3,7 @@
 use margay_frontend::decode::{DecodeError, MAX_FRAME_SIDE};
 use margay_frontend::input::Anchor;
 use margay_frontend::{
-    ColorOrder, Decoder, FrameView, InputSpec, Layout, PixelFormat, Preparer, Region, ResizeRule, TensorData,
+    ColorOrder, Decoder, FrameView, InputSpec, Layout, Misfit, PixelFormat, Preparer, Region, ResizeRule, TensorData,
 };
 use margay_kernels::Isa;
 use margay_kernels::pixels::Pixels;
@@ -104,11 +104,11 @@ fn a_frame_that_lies_about_its_size_is_refused_with_what_it_claims() {
     for format in raw_formats() {
         let wide = format.smallest_stride(64) as u32;
         let short = refused(format, (64, 48, wide), &[0; 100]);
-        assert!(matches!(short, DecodeError::Short { bytes: 100, .. }), "{format:?}: {short}");
+        assert!(matches!(short, DecodeError::Misfit(Misfit::Short { bytes: 100, .. })), "{format:?}: {short}");
         let narrow = refused(format, (64, 48, wide - 1), &[0; 64 * 48 * 3]);
-        assert!(matches!(narrow, DecodeError::Shape { .. }), "{format:?}: {narrow}");
+        assert!(matches!(narrow, DecodeError::Misfit(Misfit::Shape { .. })), "{format:?}: {narrow}");
         let empty = refused(format, (0, 0, 0), &[]);
-        assert!(matches!(empty, DecodeError::Shape { .. }), "{format:?}: {empty}");
+        assert!(matches!(empty, DecodeError::Misfit(Misfit::Shape { .. })), "{format:?}: {empty}");
         let side = MAX_FRAME_SIDE;
         let huge = refused(format, (side, side, side * 4), &[0; 16]);
         assert!(matches!(huge, DecodeError::TooLarge { .. }), "{format:?}: {huge}");
