@@ -78,13 +78,18 @@ impl Input for Incoming {
     }
 }
 
+/// Reads by way of a buffer: what it holds, as far as it fits into `into`.
+pub(super) fn read_held(from: &mut impl BufRead, into: &mut [u8]) -> io::Result<usize> {
+    let held = from.fill_buf()?;
+    let taken = held.len().min(into.len());
+    into[..taken].copy_from_slice(&held[..taken]);
+    from.consume(taken);
+    Ok(taken)
+}
+
 impl Read for Incoming {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let held = self.fill_buf()?;
-        let taken = held.len().min(into.len());
-        into[..taken].copy_from_slice(&held[..taken]);
-        self.consume(taken);
-        Ok(taken)
+        read_held(self, into)
     }
 }
 

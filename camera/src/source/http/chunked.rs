@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Read};
 use std::time::Duration;
 
-use crate::source::incoming::Input;
+use crate::source::incoming::{Input, read_held};
 
 /// No chunk is longer, in bytes: longer than any picture.
 const MOST_CHUNK: u64 = 1 << 30;
@@ -97,11 +97,7 @@ fn malformed(why: &'static str) -> io::Error {
 
 impl<I: BufRead> Read for Body<I> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let held = self.fill_buf()?;
-        let taken = held.len().min(into.len());
-        into[..taken].copy_from_slice(&held[..taken]);
-        self.consume(taken);
-        Ok(taken)
+        read_held(self, into)
     }
 }
 
