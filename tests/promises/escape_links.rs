@@ -9,15 +9,11 @@ use margay::function::FunctionState;
 use serde_json::json;
 
 use crate::support::device::Device;
-use crate::support::functions::{add, connect, has_python, is_root, listens, of, send, topic, volume};
+use crate::support::functions::{add, connect, explorer, has_python, is_root, listens, of, send, topic, volume};
 use crate::support::viewer::Viewer;
 
 /// Reads what it is told to.
 const READER: &str = r#"
-import base64, json, os
-from greengrass_ipc_python_sdk.ipc_client import IPCClient
-from greengrass_common.env_vars import MY_FUNCTION_ARN, ROUTER_FUNCTION_ARN
-
 def attempt(path):
     try:
         return sorted(os.listdir(path)) if os.path.isdir(path) else open(path).read()
@@ -25,16 +21,15 @@ def attempt(path):
         return type(error).__name__
 
 def handler(event, context):
-    custom = {"custom": {"source": MY_FUNCTION_ARN, "subject": context.client_context.custom["subject"].replace("/in", "/out")}}
     found = [attempt(path) for path in event] + [os.getgroups()]
-    IPCClient().post_work(ROUTER_FUNCTION_ARN, json.dumps(found), base64.b64encode(json.dumps(custom).encode()), "Event")
+    say(found, context)
 "#;
 
 /// A device whose function `name` has the volume `source` at `/volumes/it`, to read.
 fn with_volume(device: &mut Device, name: &str, source: &Path) {
     volume(device, name, source, "/volumes/it");
     let policies = json!([{ "ResourceId": name, "Permission": "ro" }]);
-    add(device, name, READER, json!({ "Environment": { "ResourceAccessPolicies": policies } }));
+    add(device, name, &explorer(READER), json!({ "Environment": { "ResourceAccessPolicies": policies } }));
     connect(device, name);
 }
 

@@ -11,21 +11,13 @@ use margay_sandbox::Aspect;
 use serde_json::{Value, json};
 
 use crate::support::device::Device;
-use crate::support::functions::{add, arn, connect, has_python, is_root, listens, of, send, topic, volume};
+use crate::support::functions::{add, arn, connect, explorer, has_python, is_root, listens, of, send, topic, volume};
 use crate::support::program;
 use crate::support::viewer::Viewer;
 
 /// Tries everything in its message, and publishes what came of it.
 const EXPLORER: &str = r#"
-import base64, json, os, socket, urllib.request
-from greengrass_ipc_python_sdk.ipc_client import IPCClient
-from greengrass_common.env_vars import MY_FUNCTION_ARN, ROUTER_FUNCTION_ARN
-
-def outcome(attempt):
-    try:
-        return attempt()
-    except BaseException as error:
-        return type(error).__name__
+import socket, urllib.request
 
 def credentials():
     request = urllib.request.Request(os.environ["AWS_CONTAINER_CREDENTIALS_FULL_URI"],
@@ -50,8 +42,7 @@ def handler(event, context):
         "credentials": lambda _: credentials(),
     }
     said = {name: [outcome(lambda: tries[name](object)) for object in objects] for name, objects in event.items()}
-    custom = {"custom": {"source": MY_FUNCTION_ARN, "subject": context.client_context.custom["subject"].replace("/in", "/out")}}
-    IPCClient().post_work(ROUTER_FUNCTION_ARN, json.dumps(said), base64.b64encode(json.dumps(custom).encode()), "Event")
+    say(said, context)
 "#;
 
 /// What the explorer found of `questions`.
@@ -77,7 +68,7 @@ fn with_an_explorer() -> Device {
         { "ResourceId": "model", "Permission": "ro" }]);
     let environment =
         json!({ "ResourceAccessPolicies": policies, "Variables": { "MINE": "yes", "_HANDLER": "pretended" } });
-    add(&mut device, "explorer", EXPLORER, json!({ "Environment": environment }));
+    add(&mut device, "explorer", &explorer(EXPLORER), json!({ "Environment": environment }));
     add(&mut device, "other", "#!/bin/sh\nexec sleep 1000\n", json!({ "Pinned": true }));
     connect(&mut device, "explorer");
     device.write();
@@ -139,7 +130,7 @@ fn a_function_can_have_no_network_but_the_core_a_read_only_root_and_a_share_of_t
     }
     let mut device = Device::new();
     let variables = json!({ "MARGAY_NETWORK": "none", "MARGAY_ROOT": "read-only", "MARGAY_CPU_QUOTA": "50" });
-    add(&mut device, "alone", EXPLORER, json!({ "Environment": { "Variables": variables } }));
+    add(&mut device, "alone", &explorer(EXPLORER), json!({ "Environment": { "Variables": variables } }));
     connect(&mut device, "alone");
     device.write();
     let _core = device.start();

@@ -12,23 +12,13 @@ use serde_json::{Value, json};
 
 use crate::support::device::{BUCKET, Device, KEY};
 use crate::support::functions::{
-    add_uncontained, arn, code, connect, has_python, is_root, listens, of, open_to_others, send, topic,
+    add_uncontained, arn, code, connect, explorer, has_python, is_root, listens, of, open_to_others, send, topic,
 };
 use crate::support::program;
 use crate::support::viewer::Viewer;
 
 /// Says who and where it is, and what it may read.
 const EXPLORER: &str = r#"
-import base64, json, os
-from greengrass_ipc_python_sdk.ipc_client import IPCClient
-from greengrass_common.env_vars import MY_FUNCTION_ARN, ROUTER_FUNCTION_ARN
-
-def outcome(attempt):
-    try:
-        return attempt()
-    except BaseException as error:
-        return type(error).__name__
-
 def handler(event, context):
     status = dict(line.split(":\t", 1) for line in open("/proc/self/status").read().splitlines() if ":\t" in line)
     said = {
@@ -40,8 +30,7 @@ def handler(event, context):
         "memory": os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"), "root": os.environ["LAMBDA_TASK_ROOT"],
         "capabilities": [status["CapEff"], status["CapBnd"]], "no_new_privs": status["NoNewPrivs"],
     }
-    custom = {"custom": {"source": MY_FUNCTION_ARN, "subject": context.client_context.custom["subject"].replace("/in", "/out")}}
-    IPCClient().post_work(ROUTER_FUNCTION_ARN, json.dumps(said), base64.b64encode(json.dumps(custom).encode()), "Event")
+    say(said, context)
 "#;
 
 /// A group of the host that is not the function's.
@@ -71,7 +60,7 @@ fn a_function_without_a_container_has_the_hosts_paths_its_own_user_and_its_model
     fs::write(&note, "of the host").unwrap();
     let environment = json!({ "ResourceAccessPolicies": [{ "ResourceId": "extra" }], "Variables": { "MINE": "yes" },
         "Execution": { "RunAs": { "Uid": "12345", "Gid": "12346" } } });
-    add_uncontained(&mut device, "plain", EXPLORER, json!({ "Environment": environment }));
+    add_uncontained(&mut device, "plain", &explorer(EXPLORER), json!({ "Environment": environment }));
     connect(&mut device, "plain");
     device.write();
     let _core = device.start();
@@ -108,7 +97,7 @@ fn a_function_runs_as_root_only_where_config_json_allows_it_and_has_no_capabilit
     let mut device = Device::new();
     device.config["runtime"]["allowFunctionsToRunAsRoot"] = "yes".into();
     let environment = json!({ "Execution": { "RunAs": { "Uid": "0", "Gid": "0" } } });
-    add_uncontained(&mut device, "root", EXPLORER, json!({ "Environment": environment }));
+    add_uncontained(&mut device, "root", &explorer(EXPLORER), json!({ "Environment": environment }));
     connect(&mut device, "root");
     device.write();
     let _core = device.start();
@@ -131,7 +120,7 @@ fn a_function_whose_user_cannot_enter_the_folder_of_its_code_is_broken_and_says_
     }
     let mut device = Device::new();
     let environment = json!({ "Execution": { "RunAs": { "Uid": "12345", "Gid": "12346" } } });
-    add_uncontained(&mut device, "kept-out", EXPLORER, json!({ "Environment": environment }));
+    add_uncontained(&mut device, "kept-out", &explorer(EXPLORER), json!({ "Environment": environment }));
     fs::set_permissions(code(&device, "kept-out"), Permissions::from_mode(0o700)).unwrap();
     device.write();
     let _core = device.start();

@@ -11,15 +11,13 @@ use serde_json::{Value, json};
 
 use crate::support::device::Device;
 use crate::support::examples::wait_for_quiet;
-use crate::support::functions::{add, arn, connect, has_python, listens, send, topic};
+use crate::support::functions::{add, arn, connect, explorer, has_python, listens, send, topic};
 use crate::support::program::{self, assert_code};
 use crate::support::viewer::Viewer;
 
 /// Reads, lists and writes what its message names; says whom it runs as.
 const TOUCH: &str = r#"
-import base64, errno, json, os
-from greengrass_ipc_python_sdk.ipc_client import IPCClient
-from greengrass_common.env_vars import MY_FUNCTION_ARN, ROUTER_FUNCTION_ARN
+import errno
 
 def attempt(what, path):
     try:
@@ -40,8 +38,7 @@ def handler(event, context):
              "mknod": lambda path: os.mknod(path, 0o20666, os.makedev(1, 5))}
     said = {name: {path: attempt(tries[name], path) for path in paths} for name, paths in event.items()}
     said["who"] = [os.getuid(), os.getgid(), sorted(os.getgroups())]
-    custom = {"custom": {"source": MY_FUNCTION_ARN, "subject": context.client_context.custom["subject"].replace("/in", "/out")}}
-    IPCClient().post_work(ROUTER_FUNCTION_ARN, json.dumps(said), base64.b64encode(json.dumps(custom).encode()), "Event")
+    say(said, context)
 "#;
 
 /// A user and a group that no host has by name, for functions.
@@ -144,7 +141,7 @@ fn grant(device: &mut Device, name: &str, resources: &[(Value, &str)], environme
     for (key, value) in environment.as_object().unwrap() {
         all[key] = value.clone();
     }
-    add(device, name, TOUCH, json!({ "Environment": all }));
+    add(device, name, &explorer(TOUCH), json!({ "Environment": all }));
     connect(device, name);
     device.resources.extend(resources.iter().map(|(resource, _)| resource.clone()));
 }

@@ -46,6 +46,27 @@ pub fn add(device: &mut Device, name: &str, text: &str, more: Value) {
     device.functions.push(json!({ "Id": name, "FunctionArn": arn(name), "FunctionConfiguration": configuration }));
 }
 
+/// A Python module that ends with `text`, which may call `outcome` for what came of an attempt, and `say` to publish an
+/// object on the function's own topic.
+pub fn explorer(text: &str) -> String {
+    const BEGINNING: &str = r#"
+import base64, json, os
+from greengrass_ipc_python_sdk.ipc_client import IPCClient
+from greengrass_common.env_vars import MY_FUNCTION_ARN, ROUTER_FUNCTION_ARN
+
+def outcome(attempt):
+    try:
+        return attempt()
+    except BaseException as error:
+        return type(error).__name__
+
+def say(said, context):
+    custom = {"custom": {"source": MY_FUNCTION_ARN, "subject": context.client_context.custom["subject"].replace("/in", "/out")}}
+    IPCClient().post_work(ROUTER_FUNCTION_ARN, json.dumps(said), base64.b64encode(json.dumps(custom).encode()), "Event")
+"#;
+    format!("{BEGINNING}{text}")
+}
+
 /// Adds the volume `source` as a resource, at `destination`.
 pub fn volume(device: &mut Device, id: &str, source: &Path, destination: &str) {
     device.resources.push(json!({ "Id": id, "Name": id, "ResourceDataContainer": { "LocalVolumeResourceData": {
