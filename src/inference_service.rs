@@ -360,6 +360,10 @@ impl Task {
         let worker = OneShot::load_at(package, destination, *memory_limit, *identity, running).await?;
         self.shared.starts.fetch_add(1, Ordering::Relaxed);
         self.shared.runs(Some(worker.engine.clone()));
+        if let Some(remark) = &worker.remark {
+            let ServiceSettings { connector, name, .. } = &self.shared.settings;
+            tracing::warn!(connector, service = name, remark, "the model runs otherwise than was to be expected");
+        }
         Ok(worker)
     }
 

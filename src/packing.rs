@@ -64,6 +64,8 @@ pub struct Packed {
     pub manifest: Manifest,
     /// What the model holds.
     pub summary: ModelSummary,
+    /// That the model runs otherwise than was to be expected, and why.
+    pub remark: Option<String>,
     /// How the golden samples did.
     pub samples: Vec<Measured>,
     /// Bytes of the archive.
@@ -200,7 +202,8 @@ pub async fn pack(order: &Order, tell: &mut (dyn FnMut(&str) + Send)) -> Result<
     let manifest = stage.write_manifest(&draft)?;
     let worker = OneShot::load(stage.path(), TRIAL_MEMORY, identity, &Running::default()).await?;
     let (bytes, digest) = archive::write(stage.path(), &top_directory(&manifest), &order.output)?;
-    Ok(Packed { manifest, summary: worker.summary.clone(), samples: measured, bytes, digest })
+    let (summary, remark) = (worker.summary.clone(), worker.remark.clone());
+    Ok(Packed { manifest, summary, remark, samples: measured, bytes, digest })
 }
 
 /// The archive's one parent directory (B-12), from the model's name.

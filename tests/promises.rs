@@ -10,6 +10,10 @@ mod support;
 #[allow(dead_code, reason = "shared with the tests of the engines, which make more kinds of models")]
 mod protobuf;
 
+#[path = "../crates/inference/tests/models/networks.rs"]
+#[allow(dead_code, reason = "shared with the tests of the engines, which make more kinds of models")]
+mod networks;
+
 #[path = "promises/accuracy.rs"]
 mod accuracy;
 #[path = "promises/artefacts.rs"]

@@ -189,7 +189,7 @@ impl InferenceSide {
                     tracing::info!(why, "the model was compiled anew: its artefact is passed over");
                 }
                 if let Some(remark) = remark {
-                    tracing::warn!(engine, remark, "the model runs otherwise than asked for");
+                    tracing::warn!(engine, remark, "the model runs otherwise than was to be expected");
                 }
                 self.loaded(Loaded { engine, load_time: Duration::from_micros(load_us), is_kept }, camera).await
             }

@@ -135,7 +135,7 @@ pub(super) struct Opened {
     pub(super) pipeline: Pipeline,
     /// Classes below this probability are not told, if the package's own rule stands.
     threshold: f32,
-    /// That something else runs than was asked for, and why.
+    /// That the model runs otherwise than was to be expected, and why.
     pub(super) remark: Option<String>,
 }
 

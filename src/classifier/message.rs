@@ -104,7 +104,7 @@ pub enum FromInference {
         engine: String,
         /// Load, optimise and first run, in microseconds.
         load_us: u64,
-        /// That something else runs than was asked for, and why.
+        /// That the model runs otherwise than was to be expected, and why.
         remark: Option<String>,
         /// Whether it was compiled at an earlier start.
         is_kept: bool,

@@ -65,7 +65,7 @@ enum Answer {
     Loaded {
         summary: Box<ModelSummary>,
         engine: String,
-        /// That something else runs than was asked for, and why.
+        /// That the model runs otherwise than was to be expected, and why.
         remark: Option<String>,
     },
     /// The execution providers of ONNX Runtime's library.
@@ -147,7 +147,7 @@ pub struct OneShot {
     pub summary: ModelSummary,
     /// The engine that runs it.
     pub engine: String,
-    /// That something else runs than was asked for, and why.
+    /// That the model runs otherwise than was to be expected, and why.
     pub remark: Option<String>,
 }
 

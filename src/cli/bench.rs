@@ -151,15 +151,12 @@ async fn measure(
     pictures: &[PathBuf],
 ) -> Result<Run, Failed> {
     let start = Instant::now();
-    let worker = package.load(running).await?;
+    let worker = package.load_aloud(running).await?;
     let cold_start = start.elapsed();
     for picture in pictures {
         worker.add_picture(picture).await.or_fail(Code::Source)?;
     }
     let (result, laps) = frames(arguments, &worker).await?;
-    if let Some(remark) = &worker.remark {
-        output::complain(remark);
-    }
     Ok(Run::new(running, &worker, cold_start, result, &laps))
 }
 

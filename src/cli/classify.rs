@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_fail(Code::Failure)?;
     runtime.block_on(async {
         let package = model::Package::open(&arguments.model)?;
-        let worker = package.load(&arguments.engine.running(package.digest())?).await?;
+        let worker = package.load_aloud(&arguments.engine.running(package.digest())?).await?;
         let mut failed = 0;
         for picture in &arguments.pictures {
             failed += usize::from(!show(arguments, &worker, picture).await?);

@@ -143,6 +143,13 @@ impl Package {
             .await
             .map_err(|error| Failed::new(code_of(&error), error))
     }
+
+    /// The same; that the model runs otherwise than was to be expected is said on standard error.
+    pub(super) async fn load_aloud(&self, running: &Running) -> Result<OneShot, Failed> {
+        let worker = self.load(running).await?;
+        worker.remark.as_deref().into_iter().for_each(output::complain);
+        Ok(worker)
+    }
 }
 
 /// Whether the host or the model is at fault.

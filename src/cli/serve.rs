@@ -46,6 +46,7 @@ async fn serve(arguments: &Arguments) -> Result<(), Failed> {
             let error = anyhow::anyhow!("{}: another package is called {} too", path.display(), twin.name);
             return Err(Failed::new(Code::Model, error));
         }
+        forms[0].remark.as_deref().into_iter().for_each(output::complain);
         models.extend(forms.into_iter().map(Arc::new));
         packages.push(package);
     }

@@ -74,6 +74,8 @@ pub struct Model {
     pub input: Port,
     /// What it gives.
     pub output: Port,
+    /// That it runs otherwise than was to be expected, and why.
+    pub remark: Option<String>,
     scored: Scored,
     engine: String,
     runner: Arc<Runner>,
@@ -102,7 +104,7 @@ impl Model {
             places: Semaphore::new(MAX_WAITING),
         };
         let worker = runner.start().await?;
-        let (engine, summary) = (worker.engine.clone(), worker.summary.clone());
+        let (engine, summary, remark) = (worker.engine.clone(), worker.summary.clone(), worker.remark.clone());
         *runner.worker.lock().await = Some(worker);
         let outputs = runner.labels.count() + runner.offset;
         let tensor = match spec.input.element {
@@ -120,6 +122,7 @@ impl Model {
             version: version.to_owned(),
             input,
             output,
+            remark: remark.clone(),
             scored,
             engine: engine.clone(),
             runner: runner.clone(),

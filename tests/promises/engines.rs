@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::networks::sliced_with_a_step;
 use crate::support::device::Device;
 use crate::support::{program, python};
 
@@ -93,6 +94,33 @@ fn a_provider_that_the_library_lacks_is_replaced_with_a_word() {
     for words in [run["remark"].as_str().unwrap(), &String::from_utf8_lossy(&output.stderr)] {
         assert!(words.contains("onnxruntime-acl does not work here"), "{words}");
     }
+}
+
+/// Every command that an operator has for a package says so, with the largest difference and the two ways out.
+#[test]
+fn of_a_model_on_which_the_engines_disagree_the_operator_hears_how_far_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let [model, labels, package] = ["model.onnx", "labels.txt", "model.tar.gz"].map(at);
+    fs::write(&model, sliced_with_a_step().0).unwrap();
+    fs::write(&labels, "a\nb\nc\n").unwrap();
+    let pack = ["model", "pack", "--json", &model, "--labels", &labels, "--preset", "imagenet", "--output", &package];
+    let inspect = ["model", "inspect", "--json", &package];
+    let verify = ["model", "verify", "--json", &package];
+    let classify = ["classify", "--json", "--model", &package, PICTURE];
+    for command in [&pack[..], &inspect, &verify, &classify] {
+        let output = program::run(command);
+        program::assert_code(&output, 0);
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        for words in ["% of the largest score", "[model] engine = \"compiled\" or \"tract\"", "`margay model verify`"] {
+            assert!(complaint.contains(words), "{command:?}: {complaint}");
+        }
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(command == classify || complaint.contains(document["remark"].as_str().unwrap()), "{document}");
+    }
+    let output = program::run(&["classify", "--engine", "compiled", "--json", "--model", &package, PICTURE]);
+    program::assert_code(&output, 0);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("largest score"));
 }
 
 /// Tunes the bundled package, keeping the choice in the device's state.

@@ -3,6 +3,7 @@
 //! [`Engine`] is the whole of what the pipeline asks for: one image in, one vector of numbers out. Engines differ in
 //! how they are loaded, so loading is no part of the trait.
 
+mod agreement;
 mod choice;
 pub mod compiled;
 pub mod execution;
@@ -19,7 +20,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use self::choice::Keeping;
-pub(crate) use self::choice::load;
+pub(crate) use self::choice::{Loaded, load};
 use self::compiled::Declined;
 use self::compiled::artefact::Artefact;
 use crate::labels::LabelsError;

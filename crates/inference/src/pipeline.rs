@@ -102,6 +102,8 @@ pub struct Pipeline {
     engine: Box<dyn Engine>,
     /// Why what was kept of the model was not used.
     passed_over: Option<Unusable>,
+    /// What the choice of the engine remarked.
+    remark: Option<String>,
     outputs: Vec<f32>,
     ranked: Vec<Ranked>,
     clock: Box<dyn MonotonicClock>,
@@ -135,8 +137,9 @@ impl Pipeline {
         keeping: Option<&Keeping>,
     ) -> Result<Self, LoadError> {
         spec.validate().map_err(LoadError::Spec)?;
-        let loaded = engine::load(model_file, spec, &execution.into(), keeping)?;
-        Ok(Self { passed_over: loaded.passed_over, ..Self::with_engine(loaded.engine, spec, labels)? })
+        let engine::Loaded { engine, passed_over, remark } =
+            engine::load(model_file, spec, &execution.into(), keeping)?;
+        Ok(Self { passed_over, remark, ..Self::with_engine(engine, spec, labels)? })
     }
 
     /// A pipeline around an engine that is loaded already.
@@ -156,6 +159,7 @@ impl Pipeline {
             labels,
             engine,
             passed_over: None,
+            remark: None,
         })
     }
 
@@ -179,10 +183,11 @@ impl Pipeline {
         self.engine.name()
     }
 
-    /// What the engine remarks on how it was loaded ([`Engine::remark`]).
+    /// That the model runs otherwise than was to be expected, and why, in one line: tract runs it because the compiled
+    /// engine, which covers it, gives other scores; or what the engine remarks by itself ([`Engine::remark`]).
     #[must_use]
     pub fn engine_remark(&self) -> Option<&str> {
-        self.engine.remark()
+        self.remark.as_deref().or_else(|| self.engine.remark())
     }
 
     /// Whether the model was compiled at an earlier start.

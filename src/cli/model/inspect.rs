@@ -25,7 +25,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failed> {
         return inspect_model(arguments).await;
     }
     let package = Package::open(&arguments.package)?;
-    let worker = package.load(&crate::classifier::Running::default()).await?;
+    let worker = package.load_aloud(&crate::classifier::Running::default()).await?;
     if arguments.json {
         return output::json(&document(&package, &worker)).or_fail(Code::Failure);
     }
@@ -54,6 +54,7 @@ fn document(package: &Package, worker: &OneShot) -> serde_json::Value {
         "version": manifest.version(),
         "model": manifest.model_file(),
         "engine": worker.engine,
+        "remark": worker.remark,
         "labels": package.contents.labels.count(),
         "summary": worker.summary,
     })

@@ -122,6 +122,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failed> {
         Failed::new(code, error)
     })?;
     line.clear();
+    packed.remark.as_deref().into_iter().for_each(output::complain);
     if arguments.json { output::json(&document(&order, &packed)) } else { show(&order, &packed) }.or_fail(Code::Failure)
 }
 
@@ -185,6 +186,7 @@ fn document(order: &Order, packed: &Packed) -> serde_json::Value {
         "spec": packed.manifest.model_spec(),
         "golden": golden.collect::<Vec<_>>(),
         "summary": packed.summary,
+        "remark": packed.remark,
     })
 }
 

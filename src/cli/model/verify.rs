@@ -38,6 +38,8 @@ struct Verified<'a> {
     files: usize,
     labels: usize,
     engine: &'a str,
+    /// That the model runs otherwise than was to be expected, and why.
+    remark: Option<&'a str>,
     golden: Vec<Golden<'a>>,
     /// The key that signed it, where one was asked for.
     signed_by: Option<String>,
@@ -55,7 +57,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failed> {
     let signed = arguments.check_signature().or_fail(Code::Model)?;
     let package = Package::open(&arguments.package)?;
     package.check_digests()?;
-    let worker = package.load(&Running::default()).await?;
+    let worker = package.load_aloud(&Running::default()).await?;
     let manifest = &package.contents.manifest;
     let mut golden = Vec::new();
     for sample in manifest.golden() {
@@ -72,6 +74,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failed> {
         files: manifest.files().len(),
         labels: package.contents.labels.count(),
         engine: &worker.engine,
+        remark: worker.remark.as_deref(),
         golden,
         signed_by: signed.map(|signed| signed.key),
     };

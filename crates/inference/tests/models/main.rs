@@ -8,6 +8,7 @@
 )]
 
 mod artefact;
+mod choice;
 mod compiled;
 mod families;
 mod networks;
