@@ -2,7 +2,7 @@
 
 use std::sync::Weak;
 
-use margay_sandbox::{Containment, Sandboxed, Usage};
+use margay_sandbox::{Containment, Sandboxed};
 use serde::{Deserialize, Serialize};
 
 /// What a function is doing.
@@ -86,28 +86,61 @@ pub struct FunctionWorker {
     pub containment: Containment,
 }
 
-/// What a supervisor tells: the status, and the sandboxes that say more of its workers when it is looked at.
+/// What a supervisor tells. Cheap to make: what the system says of a worker is asked for when the status is looked at.
 #[derive(Debug, Clone)]
 pub(super) struct Told {
+    /// Without its workers.
     pub(super) status: FunctionStatus,
-    /// One for each worker of the status, in its order.
-    pub(super) sandboxes: Vec<Weak<Sandboxed>>,
+    pub(super) workers: Vec<Present>,
+}
+
+/// A worker that is there.
+#[derive(Debug, Clone)]
+pub(super) struct Present {
+    pub(super) sandbox: Weak<Sandboxed>,
+    pub(super) busy: bool,
+    /// In bytes.
+    pub(super) memory_limit: Option<u64>,
 }
 
 impl Told {
     /// Of a function without workers.
     pub(super) fn idle(status: FunctionStatus) -> Self {
-        Self { status, sandboxes: Vec::new() }
+        Self { status, workers: Vec::new() }
     }
 
-    /// The status with what the system says of each worker now.
+    /// The status with its workers as they are now.
     pub(super) fn looked_at(&self) -> FunctionStatus {
-        let mut status = self.status.clone();
-        let usages = self.sandboxes.iter().map(|sandbox| sandbox.upgrade().map(|sandbox| sandbox.usage()));
-        let usages = usages.chain(std::iter::repeat(None));
-        let workers = status.workers.into_iter().zip(usages);
-        status.workers = workers.map(|(worker, usage)| worker.looked_at(usage.unwrap_or_default())).collect();
-        status
+        let workers = self.workers.iter().filter_map(Present::looked_at).collect();
+        FunctionStatus { workers, ..self.status.clone() }
+    }
+}
+
+impl Present {
+    /// With what its sandbox, its control group and `/proc` say of it now; `None` once it is gone.
+    fn looked_at(&self) -> Option<FunctionWorker> {
+        let sandbox = self.sandbox.upgrade()?;
+        let (pid, usage) = (sandbox.pid(), sandbox.usage());
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let field = |name: &str| {
+            let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+            value.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        let bytes = |name: &str| field(name).map(|kib| kib * 1024);
+        let (memory, memory_peak) = match usage.memory {
+            Some(_) => (usage.memory, usage.memory_peak),
+            None => (bytes("VmRSS"), bytes("VmHWM")),
+        };
+        Some(FunctionWorker {
+            pid,
+            uid: field("Uid").and_then(|uid| u32::try_from(uid).ok()),
+            busy: self.busy,
+            memory,
+            memory_peak,
+            refused_processes: usage.refused_processes.unwrap_or(0),
+            memory_limit: self.memory_limit,
+            containment: sandbox.containment().clone(),
+        })
     }
 }
 
@@ -128,24 +161,5 @@ impl FunctionStatus {
             out_of_memory: 0,
             last_error: None,
         }
-    }
-}
-
-impl FunctionWorker {
-    /// The same with what its control group and `/proc` say of it now.
-    fn looked_at(mut self, usage: Usage) -> Self {
-        self.refused_processes = usage.refused_processes.unwrap_or(0);
-        (self.memory, self.memory_peak) = (usage.memory, usage.memory_peak);
-        let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", self.pid)) else { return self };
-        let field = |name: &str| {
-            let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-            value.split_whitespace().next()?.parse::<u64>().ok()
-        };
-        self.uid = field("Uid").and_then(|uid| u32::try_from(uid).ok());
-        if usage.memory.is_none() {
-            self.memory = field("VmRSS").map(|kib| kib * 1024);
-            self.memory_peak = field("VmHWM").map(|kib| kib * 1024);
-        }
-        self
     }
 }

@@ -54,6 +54,7 @@ pub(super) struct Supervisor {
     /// Where processes tell.
     told: mpsc::Sender<(u64, Event)>,
     status: watch::Sender<Told>,
+    /// Without its workers.
     now: FunctionStatus,
     processes: BTreeMap<u64, Process>,
     waiting: VecDeque<Invocation>,
@@ -311,9 +312,8 @@ impl Supervisor {
             (false, 0) if !self.pinned() => FunctionState::Ready,
             (false, _) => FunctionState::Waiting,
         };
-        self.now.workers = self.processes.values().filter_map(Process::status).collect();
-        let sandboxes = self.processes.values().filter_map(Process::sandbox).collect();
-        self.status.send_replace(Told { status: self.now.clone(), sandboxes });
+        let workers = self.processes.values().filter_map(Process::present).collect();
+        self.status.send_replace(Told { status: self.now.clone(), workers });
     }
 
     /// SIGTERM, and SIGKILL for whoever is still there after a while.

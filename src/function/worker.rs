@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use margay_sandbox::{Exit, LaunchError, Sandboxed, launch_held};
 use tokio::net::unix::pipe;
@@ -18,7 +18,7 @@ use super::listener::{self, FunctionListener, Guard};
 use super::log::{FunctionLog, forward};
 use super::plan::{self, FunctionPlanError};
 use super::settings::{Access, Settings};
-use super::status::FunctionWorker;
+use super::status::Present;
 use crate::credentials::namespace::{NamespaceError, listen_in};
 use crate::credentials::token_exchange::Lender;
 use crate::group::LogLevel;
@@ -147,23 +147,9 @@ impl Worker {
         Ok(Self { sandboxed, work, memory_limit: settings.memory_limit(), serving })
     }
 
-    /// As the status shows it.
-    pub(super) fn status(&self, busy: bool) -> FunctionWorker {
-        FunctionWorker {
-            pid: self.sandboxed.pid(),
-            uid: None,
-            busy,
-            memory: None,
-            memory_peak: None,
-            refused_processes: 0,
-            memory_limit: self.memory_limit,
-            containment: self.sandboxed.containment().clone(),
-        }
-    }
-
-    /// Its sandbox, for whoever looks at it without keeping it.
-    pub(super) fn sandbox(&self) -> Weak<Sandboxed> {
-        Arc::downgrade(&self.sandboxed)
+    /// For whoever looks at it without keeping it.
+    pub(super) fn present(&self, busy: bool) -> Present {
+        Present { sandbox: Arc::downgrade(&self.sandboxed), busy, memory_limit: self.memory_limit }
     }
 
     /// Asks it to end.

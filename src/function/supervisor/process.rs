@@ -1,14 +1,12 @@
 //! One process of a function, as its supervisor keeps it.
 
-use std::sync::Weak;
 use std::time::Duration;
 
-use margay_sandbox::Sandboxed;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::function::invocation::Outcome;
-use crate::function::status::FunctionWorker;
+use crate::function::status::Present;
 use crate::function::worker::Worker;
 
 /// What a process is at.
@@ -64,11 +62,8 @@ impl Process {
         }
     }
 
-    pub(super) fn sandbox(&self) -> Option<Weak<Sandboxed>> {
-        self.worker.as_ref().map(Worker::sandbox)
-    }
-
-    pub(super) fn status(&self) -> Option<FunctionWorker> {
-        Some(self.worker.as_ref()?.status(matches!(self.stage, Stage::Busy { .. })))
+    /// Its worker, once its sandbox stands.
+    pub(super) fn present(&self) -> Option<Present> {
+        Some(self.worker.as_ref()?.present(matches!(self.stage, Stage::Busy { .. })))
     }
 }
