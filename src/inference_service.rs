@@ -8,8 +8,10 @@
 //! The worker is a classifier's: the same sandbox, without a network, with the group's model at its destination path and
 //! the connector's memory limit. One that takes longer than the connector's timeout, or ends, is replaced by another.
 
+mod error;
+mod task;
+
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,11 +20,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use crate::backoff::Backoff;
-use crate::classifier::model_directory::{ModelDirectory, ModelDirectoryError};
-use crate::classifier::one_shot::scores::Scored;
-use crate::classifier::one_shot::{OneShot, OneShotError};
-use crate::classifier::{Running, WorkerIdentity, explain};
+pub use self::error::{InferenceError, StartError};
+use self::task::Task;
+use crate::classifier::model_directory::ModelDirectory;
+use crate::classifier::{Running, WorkerIdentity};
+use crate::metrics::Counter;
 
 /// What `AlgoType` has to be.
 pub const ALGORITHM: &str = "image-classification";
@@ -32,9 +34,6 @@ const FORMATS: [(&str, &[u8]); 2] = [("image/jpeg", b"\xff\xd8\xff"), ("image/pn
 
 /// Requests that wait for a service; more are told to come again.
 const MAX_WAITING: usize = 16;
-
-/// Pauses before a worker that could not be started is tried again, the first and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// What a service is started with.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,89 +56,6 @@ pub struct ServiceSettings {
     pub digest: String,
     /// Engine and threads.
     pub running: Running,
-}
-
-/// Why there is no prediction.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InferenceError {
-    /// Another algorithm than the connector's.
-    #[error("AlgoType {algorithm:?} is not served: {service} classifies pictures, write {ALGORITHM}")]
-    Algorithm {
-        /// The service.
-        service: String,
-        /// What was asked for.
-        algorithm: String,
-    },
-    /// Not one of the two formats.
-    #[error("ContentType {content_type:?} is not served: write image/jpeg or image/png")]
-    ContentType {
-        /// What was asked for.
-        content_type: String,
-    },
-    /// The body is no picture of either format.
-    #[error("the Body, of {bytes} bytes, is neither a JPEG nor a PNG file")]
-    NoPicture {
-        /// Its size.
-        bytes: usize,
-    },
-    /// Too many wait.
-    #[error("{MAX_WAITING} requests wait for the service {service} already: come again")]
-    Busy {
-        /// The service.
-        service: String,
-    },
-    /// It took too long.
-    #[error("the service {service} had no prediction after {seconds} s (LocalInferenceServiceTimeoutSeconds)")]
-    TimedOut {
-        /// The service.
-        service: String,
-        /// The connector's timeout.
-        seconds: u64,
-    },
-    /// The worker refused the picture.
-    #[error("{why}")]
-    Refused {
-        /// Which stage, and why.
-        why: String,
-    },
-    /// The worker ended over the picture.
-    #[error(
-        "the worker of the service {service}, which may use {memory_kb} KB (LocalInferenceServiceMemoryLimitKB), failed: {why}"
-    )]
-    Failed {
-        /// The service.
-        service: String,
-        /// Its memory limit.
-        memory_kb: u64,
-        /// What became of it.
-        why: String,
-    },
-    /// There is no worker now.
-    #[error("the service {service} does not run: {why}")]
-    NotRunning {
-        /// The service.
-        service: String,
-        /// What keeps it.
-        why: String,
-    },
-}
-
-impl InferenceError {
-    /// Whether the service itself is missing, not its answer.
-    pub fn is_of_the_service(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::NotRunning { .. })
-    }
-}
-
-/// Why a service could not be started.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The package is none.
-    #[error(transparent)]
-    Package(#[from] ModelDirectoryError),
-    /// Its worker did not come up.
-    #[error(transparent)]
-    Worker(#[from] OneShotError),
 }
 
 /// How a service stands.
@@ -177,13 +93,18 @@ pub struct InferenceService {
 #[derive(Debug)]
 struct Shared {
     settings: ServiceSettings,
-    answered: AtomicU64,
-    refused: AtomicU64,
-    timed_out: AtomicU64,
-    failed: AtomicU64,
-    busy: AtomicU64,
-    starts: AtomicU64,
+    counts: Counts,
     state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    answered: Counter,
+    refused: Counter,
+    timed_out: Counter,
+    failed: Counter,
+    busy: Counter,
+    starts: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -226,19 +147,9 @@ impl InferenceService {
 
     fn new(settings: ServiceSettings) -> Result<(Self, Task, mpsc::Receiver<Asked>), StartError> {
         let offset = ModelDirectory::open(&settings.package)?.manifest.model_spec().output.index_offset as usize;
-        let shared = Arc::new(Shared {
-            settings,
-            answered: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-            timed_out: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            busy: AtomicU64::new(0),
-            starts: AtomicU64::new(0),
-            state: Mutex::default(),
-        });
+        let shared = Arc::new(Shared { settings, counts: Counts::default(), state: Mutex::default() });
         let (requests, receiver) = mpsc::channel(MAX_WAITING);
-        let task =
-            Task { shared: shared.clone(), offset, pauses: Backoff::new(PAUSES.0, PAUSES.1), again: Instant::now() };
+        let task = Task::new(shared.clone(), offset);
         Ok((Self { shared, requests }, task, receiver))
     }
 
@@ -291,19 +202,18 @@ impl InferenceService {
 
     /// How it stands.
     pub fn status(&self) -> ServiceStatus {
-        let shared = &self.shared;
+        let (shared, counts) = (&self.shared, &self.shared.counts);
         let state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         ServiceStatus {
             name: shared.settings.name.clone(),
             model: shared.settings.digest.clone(),
             engine: state.engine.clone(),
-            answered: read(&shared.answered),
-            refused: read(&shared.refused),
-            timed_out: read(&shared.timed_out),
-            failed: read(&shared.failed),
-            busy: read(&shared.busy),
-            starts: read(&shared.starts),
+            answered: counts.answered.get(),
+            refused: counts.refused.get(),
+            timed_out: counts.timed_out.get(),
+            failed: counts.failed.get(),
+            busy: counts.busy.get(),
+            starts: counts.starts.get(),
             last_error: state.last_error.clone(),
         }
     }
@@ -312,13 +222,13 @@ impl InferenceService {
 impl Shared {
     fn count(&self, outcome: &Result<Vec<f32>, InferenceError>) {
         let count = match outcome {
-            Ok(_) => &self.answered,
-            Err(InferenceError::TimedOut { .. }) => &self.timed_out,
-            Err(InferenceError::Busy { .. }) => &self.busy,
-            Err(InferenceError::Failed { .. } | InferenceError::NotRunning { .. }) => &self.failed,
-            Err(_) => &self.refused,
+            Ok(_) => &self.counts.answered,
+            Err(InferenceError::TimedOut { .. }) => &self.counts.timed_out,
+            Err(InferenceError::Busy { .. }) => &self.counts.busy,
+            Err(InferenceError::Failed { .. } | InferenceError::NotRunning { .. }) => &self.counts.failed,
+            Err(_) => &self.counts.refused,
         };
-        count.fetch_add(1, Ordering::Relaxed);
+        count.count();
         if let Err(error) = outcome {
             let ServiceSettings { connector, name, .. } = &self.settings;
             tracing::info!(connector, service = name, %error, "a request has no prediction");
@@ -341,90 +251,6 @@ impl Shared {
         let ServiceSettings { connector, name, .. } = &self.settings;
         tracing::warn!(connector, service = name, why, "the service has no worker");
         self.state.lock().unwrap_or_else(PoisonError::into_inner).last_error = Some(why.to_owned());
-    }
-}
-
-/// The task that owns the worker.
-struct Task {
-    shared: Arc<Shared>,
-    /// Leading outputs that stand for no class.
-    offset: usize,
-    pauses: Backoff,
-    /// When a worker that could not be started is tried again.
-    again: Instant,
-}
-
-impl Task {
-    async fn load(&self) -> Result<OneShot, OneShotError> {
-        let ServiceSettings { package, destination, memory_limit, identity, running, .. } = &self.shared.settings;
-        let worker = OneShot::load_at(package, destination, *memory_limit, *identity, running).await?;
-        self.shared.starts.fetch_add(1, Ordering::Relaxed);
-        self.shared.runs(Some(worker.engine.clone()));
-        if let Some(remark) = &worker.remark {
-            let ServiceSettings { connector, name, .. } = &self.shared.settings;
-            tracing::warn!(connector, service = name, remark, "the model runs otherwise than was to be expected");
-        }
-        Ok(worker)
-    }
-
-    /// Another worker, if one can be had now.
-    async fn replace(&mut self) -> Option<OneShot> {
-        self.shared.runs(None);
-        match self.load().await {
-            Ok(worker) => {
-                self.pauses.reset();
-                Some(worker)
-            }
-            Err(error) => {
-                self.shared.went_wrong(&explain(&error));
-                self.again = Instant::now() + self.pauses.next();
-                None
-            }
-        }
-    }
-
-    /// Answers until nobody can ask any more.
-    async fn run(mut self, mut requests: mpsc::Receiver<Asked>, first: Option<OneShot>) {
-        let mut place = first;
-        while let Some(Asked { picture, until, reply }) = requests.recv().await {
-            if reply.is_closed() || Instant::now() >= until {
-                // Whoever asked has given up, or is about to.
-                let _ = reply.send(Err(self.shared.timed_out()));
-                continue;
-            }
-            if place.is_none() && Instant::now() >= self.again {
-                place = self.replace().await;
-            }
-            let Some(worker) = place.take() else {
-                let _ = reply.send(Err(self.not_running()));
-                continue;
-            };
-            let outcome = timeout_at(until, worker.scores(Scored::Picture, &picture)).await;
-            drop(picture);
-            let (answer, kept) = match outcome {
-                Ok(Ok(scores)) => (Ok(scores.outputs.into_iter().skip(self.offset).collect()), Some(worker)),
-                Ok(Err(OneShotError::Refused { why })) => (Err(InferenceError::Refused { why }), Some(worker)),
-                Ok(Err(error)) => (Err(self.failed(&error)), None),
-                Err(_) => (Err(self.shared.timed_out()), None),
-            };
-            // Whoever asked may be gone.
-            let _ = reply.send(answer);
-            place = match kept {
-                Some(worker) => Some(worker),
-                None => self.replace().await,
-            };
-        }
-    }
-
-    fn failed(&self, error: &OneShotError) -> InferenceError {
-        let ServiceSettings { name, memory_limit, .. } = &self.shared.settings;
-        InferenceError::Failed { service: name.clone(), memory_kb: memory_limit / 1024, why: explain(error) }
-    }
-
-    fn not_running(&self) -> InferenceError {
-        let state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let why = state.last_error.clone().unwrap_or_else(|| "its model is being loaded".to_owned());
-        InferenceError::NotRunning { service: self.shared.settings.name.clone(), why }
     }
 }
 

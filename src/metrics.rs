@@ -6,9 +6,11 @@
 //!
 //! It knows no metric by name and does no I/O; `app` has the catalogue and serves it.
 
+mod counter;
 mod exposition;
 mod histogram;
 
+pub use counter::Counter;
 pub use exposition::{CONTENT_TYPE, Exposition, Samples};
 pub use histogram::Histogram;
 

@@ -25,7 +25,6 @@ mod trie;
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -38,6 +37,7 @@ pub use self::queue::{Inbox, Message, QUEUE_BYTES};
 use self::queue::{Queue, WorkItems};
 pub use self::routes::Route;
 use self::routes::{Routes, Selected};
+use crate::metrics::Counter;
 use crate::mqtt::spool::Worth;
 use crate::topic::{Topic, TopicFilter};
 
@@ -118,11 +118,11 @@ pub struct Router {
     queues: RwLock<HashMap<Endpoint, Arc<Queue>>>,
     work_items: Arc<WorkItems>,
     cloud: CloudOutlet,
-    routed: AtomicU64,
-    no_route: AtomicU64,
-    refused: AtomicU64,
-    put_off: AtomicU64,
-    missed: AtomicU64,
+    routed: Counter,
+    no_route: Counter,
+    refused: Counter,
+    put_off: Counter,
+    missed: Counter,
 }
 
 impl fmt::Debug for Router {
@@ -140,11 +140,11 @@ impl Router {
             queues: RwLock::default(),
             work_items: Arc::new(WorkItems::new(work_items)),
             cloud,
-            routed: AtomicU64::new(0),
-            no_route: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-            put_off: AtomicU64::new(0),
-            missed: AtomicU64::new(0),
+            routed: Counter::default(),
+            no_route: Counter::default(),
+            refused: Counter::default(),
+            put_off: Counter::default(),
+            missed: Counter::default(),
         }
     }
 
@@ -190,11 +190,11 @@ impl Router {
     /// Every [`RouteError`]; the message then went nowhere.
     pub fn publish(&self, outgoing: Outgoing<'_>) -> Result<Delivery, RouteError> {
         let Outgoing { source, topic, payload, mark, policy } = outgoing;
-        let topic = check(source, topic, &payload).inspect_err(|_| add(&self.refused, 1))?;
+        let topic = check(source, topic, &payload).inspect_err(|_| self.refused.count())?;
         let routes = self.routes();
         let selected = routes.select(source, &topic);
         if selected.is_empty() {
-            add(&self.no_route, 1);
+            self.no_route.count();
             tracing::debug!(%source, %topic, "Failed to get routes. Discarding message.");
             return Err(RouteError::NoRoute { source_endpoint: source.clone(), topic });
         }
@@ -203,7 +203,7 @@ impl Router {
         let delivery = match policy {
             QueueFullPolicy::BestEffort => self.give_to_each(targets, &message, mark),
             QueueFullPolicy::AllOrError => self.give_to_all(targets, &message, mark).map_err(|(target, why)| {
-                add(&self.put_off, 1);
+                self.put_off.count();
                 let topic = message.topic.clone();
                 RouteError::PutOff { source_endpoint: source.clone(), topic, target, why }
             })?,
@@ -218,11 +218,11 @@ impl Router {
         let mut queues: Vec<_> = queues.values().map(|queue| queue.counters()).collect();
         queues.sort_unstable_by(|one, other| one.target.cmp(&other.target));
         RouterCounters {
-            routed: get(&self.routed),
-            no_route: get(&self.no_route),
-            refused: get(&self.refused),
-            put_off: get(&self.put_off),
-            missed: get(&self.missed),
+            routed: self.routed.get(),
+            no_route: self.no_route.get(),
+            refused: self.refused.get(),
+            put_off: self.put_off.get(),
+            missed: self.missed.get(),
             subscriptions: self.routes().counters(),
             queues,
         }
@@ -276,8 +276,8 @@ impl Router {
     }
 
     fn count(&self, routes: &Routes, selected: &Selected, message: &Message, delivery: &Delivery) {
-        add(&self.routed, 1);
-        add(&self.missed, delivery.missed.len() as u64);
+        self.routed.count();
+        self.missed.add(delivery.missed.len() as u64);
         let missed: Vec<Endpoint> = delivery.missed.iter().map(|(target, _)| target.clone()).collect();
         routes.count(selected, message.payload.len(), &missed);
     }
@@ -294,14 +294,6 @@ fn check(source: &Endpoint, topic: &str, payload: &[u8]) -> Result<Topic, RouteE
         });
     }
     Ok(topic)
-}
-
-fn add(counter: &AtomicU64, amount: u64) {
-    counter.fetch_add(amount, Ordering::Relaxed);
-}
-
-fn get(counter: &AtomicU64) -> u64 {
-    counter.load(Ordering::Relaxed)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use http::HeaderValue;
 
 use super::messages::{self, Metric, PREDICTION_TOPIC, Reason, STATUS_TOPIC};
 use super::sample::{Sample, metadata_headers};
-use super::{CONNECTOR, Feedback, add, is_gone};
+use super::{CONNECTOR, Feedback, is_gone};
 use crate::backoff::Backoff;
 use crate::classifier::explain;
 use crate::name::S3Uri;
@@ -61,14 +61,14 @@ impl Feedback {
                 Ok(found) => found,
                 Err(error) => {
                     tracing::error!(connector = CONNECTOR, number, error, "a sample cannot be read and is given up");
-                    add(&self.0.counts.failed);
+                    self.0.counts.failed.count();
                     self.settle(number);
                     continue;
                 }
             };
             match self.attempt(&sample, &path).await {
                 Fate::Uploaded(uploaded) => {
-                    add(&self.0.counts.uploaded);
+                    self.0.counts.uploaded.count();
                     self.tell_success(&sample, &uploaded);
                 }
                 Fate::Refused(reason) => {
@@ -79,7 +79,7 @@ impl Feedback {
                         error = reason.message,
                         "a sample is not uploaded"
                     );
-                    add(&self.0.counts.failed);
+                    self.0.counts.failed.count();
                     self.tell_failure(&sample, &reason);
                 }
                 Fate::Later(why) => {

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::counters::RouteCounters;
 use super::endpoint::Endpoint;
 use super::trie::Trie;
+use crate::metrics::Counter;
 use crate::topic::{Topic, TopicFilter};
 
 /// One subscription of the group.
@@ -25,9 +25,9 @@ pub struct Route {
 /// What went through one subscription.
 #[derive(Debug, Default)]
 struct Traffic {
-    messages: AtomicU64,
-    bytes: AtomicU64,
-    missed: AtomicU64,
+    messages: Counter,
+    bytes: Counter,
+    missed: Counter,
 }
 
 #[derive(Debug)]
@@ -94,9 +94,9 @@ impl Routes {
     pub(super) fn count(&self, selected: &Selected, bytes: usize, missed: &[Endpoint]) {
         for number in &selected.0 {
             let Entry { route, traffic, .. } = &self.entries[*number];
-            traffic.messages.fetch_add(1, Ordering::Relaxed);
-            traffic.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-            traffic.missed.fetch_add(u64::from(missed.contains(&route.target)), Ordering::Relaxed);
+            traffic.messages.count();
+            traffic.bytes.add(bytes as u64);
+            traffic.missed.add(u64::from(missed.contains(&route.target)));
         }
     }
 
@@ -104,9 +104,9 @@ impl Routes {
     pub(super) fn counters(&self) -> Vec<RouteCounters> {
         let read = |Entry { route, traffic, .. }: &Entry| RouteCounters {
             route: route.clone(),
-            messages: traffic.messages.load(Ordering::Relaxed),
-            bytes: traffic.bytes.load(Ordering::Relaxed),
-            missed: traffic.missed.load(Ordering::Relaxed),
+            messages: traffic.messages.get(),
+            bytes: traffic.bytes.get(),
+            missed: traffic.missed.get(),
         };
         self.entries.iter().map(read).collect()
     }

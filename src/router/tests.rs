@@ -1,7 +1,7 @@
 //! The router as its users meet it: deny by default, once to each target, limits, policies, new deployments.
 
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::topic::TopicError;

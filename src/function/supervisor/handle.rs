@@ -1,12 +1,12 @@
 //! How the others reach a function: messages one after the other, invocations as far as there is room, its status.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::function::invocation::Invocation;
 use crate::function::status::{FunctionStatus, Told};
+use crate::metrics::Counter;
 use crate::router::{Message, Target};
 
 /// A function that runs. Cheap to clone.
@@ -16,7 +16,7 @@ pub(in crate::function) struct Handle {
     requests: mpsc::Sender<Invocation>,
     /// Places for invocations by other functions that wait (`runtime.maxWorkItemCount`).
     places: Arc<Semaphore>,
-    refused: Arc<AtomicU64>,
+    refused: Arc<Counter>,
     status: watch::Receiver<Told>,
 }
 
@@ -38,7 +38,7 @@ impl Handle {
     /// Has it work on something that another function asks for; nothing if as many wait as may. Within a tokio runtime.
     pub(in crate::function) fn submit(&self, invocation: Invocation) -> Result<(), ()> {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
-            self.refused.fetch_add(1, Ordering::Relaxed);
+            self.refused.count();
             return Err(());
         };
         let requests = self.requests.clone();
@@ -53,7 +53,7 @@ impl Handle {
     /// How it stands now.
     pub(in crate::function) fn status(&self) -> FunctionStatus {
         let told = self.status.borrow().clone();
-        FunctionStatus { refused: self.refused.load(Ordering::Relaxed), ..told.looked_at() }
+        FunctionStatus { refused: self.refused.get(), ..told.looked_at() }
     }
 }
 
