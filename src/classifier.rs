@@ -5,7 +5,7 @@
 //!   `command_access` what a program does that delivers frames
 //! * `connection`: to a camera of the network, for a worker without one
 //! * `capture_side`, `inference_side`: the two halves, their restarts and the hand-over to a new model
-//! * `supervisor`: the task that owns both; [`Classifier`] is its handle
+//! * `supervisor`: the task that owns both; `handle`: how the core reaches it; `settings`: what it is told
 //! * `health`: whether the camera shows anything, by the looks that `glance` takes where the pixels are
 //! * [`ledger`]: what became of every frame; [`policy`]: which of the classified ones become messages
 //! * [`capture_worker`], [`inference_worker`]: the programs that run inside the sandboxes; the second is where a frame
@@ -21,6 +21,7 @@ pub mod capture_worker;
 mod command_access;
 mod connection;
 mod glance;
+mod handle;
 mod health;
 mod inference_side;
 pub mod inference_worker;
@@ -33,6 +34,7 @@ mod plan;
 pub mod policy;
 pub mod processor;
 pub mod running;
+mod settings;
 mod status;
 mod supervisor;
 pub mod tuning;
@@ -42,12 +44,13 @@ pub use capture_side::CaptureState;
 pub use command_access::{CameraStack, CommandAccess};
 pub use connection::connect;
 pub use glance::{Glance, Shades};
+pub use handle::{ActivationError, Classifier, Observation, SharedRing};
 pub use health::{Condition, HealthReport, HealthSettings, Look};
 pub use inference_side::{Activated, DeployedModel, Loaded};
 pub use plan::{CameraAccess, WorkerIdentity};
 pub use running::{Engines, Running};
+pub use settings::Settings;
 pub use status::{ClassifierStatus, Restarts, WorkerStatus};
-pub use supervisor::{ActivationError, Classifier, Observation, Settings, SharedRing};
 pub use worker::{CHANNEL_FD, Role, SpawnError};
 pub(crate) use worker::{forward_log, log_pipe};
 

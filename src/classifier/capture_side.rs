@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::message::{FromCapture, ToCapture};
 use super::plan;
-use super::supervisor::Settings;
+use super::settings::Settings;
 use super::worker::{Event, Role, SpawnError, Worker, WorkerId};
 use crate::backoff::Backoff;
 

@@ -7,7 +7,7 @@ use margay_sandbox::{Account, Bind, Device, Network, Plan, PlanError, PlanParts,
 
 use super::command_access::CommandAccess;
 use super::running::Running;
-use super::supervisor::Settings;
+use super::settings::Settings;
 
 /// Processes and threads of a worker, PID 1 included, beside the threads of its engine.
 const PIDS: u32 = 16;

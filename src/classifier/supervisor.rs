@@ -2,12 +2,11 @@
 //! new models. Everything that can wake it is an [`Event`], a [`Command`] or a due restart.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use margay_camera::source::{HttpError, SourceConfig};
+use margay_camera::source::HttpError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -15,12 +14,13 @@ use super::artefact_exchange::Exchange;
 use super::capture_side::{CaptureSide, CaptureState};
 use super::connection::Connecting;
 use super::glance::Shades;
-use super::health::{Health, HealthReport, HealthSettings, Look};
-use super::inference_side::{Activated, Camera, DeployedModel, InferenceSide, Loaded, Next, Server};
-use super::message::{Account, FromCapture, FromInference, Inferred, Outcome, ToInference};
-use super::plan::{self, CameraAccess, WorkerIdentity};
-use super::policy::{Decision, Policy, PolicySettings, Seen, Trigger, TriggerError};
-use super::running::Engines;
+use super::handle::{ActivationError, Command, Observation, SharedRing};
+use super::health::{Health, HealthReport, Look};
+use super::inference_side::{Activated, Camera, DeployedModel, InferenceSide, Next, Server};
+use super::message::{Account, FromCapture, FromInference, Outcome, ToInference};
+use super::plan;
+use super::policy::{Policy, Seen};
+use super::settings::Settings;
 use super::status::{ClassifierStatus, Restarts, WorkerStatus};
 use super::worker::{Event, Role, SpawnError, Worker, WorkerId};
 use crate::clock::Clock;
@@ -29,210 +29,28 @@ use crate::payload;
 /// Messages of workers that may wait for the supervisor; past it, the workers wait.
 const EVENT_QUEUE: usize = 256;
 
-/// Requests of the core that may wait.
-const COMMAND_QUEUE: usize = 16;
-
 /// How often the supervisor looks for workers that have hung.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often it looks whether frames still come.
 const PULSE: Duration = Duration::from_secs(1);
 
-/// Everything a classifier needs to know, from the group document and the host.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The camera's name, for people and payloads.
-    pub camera: String,
-    /// Where frames come from, in the capture sandbox's own paths.
-    pub source: SourceConfig,
-    /// What the capture sandbox is shown of the host.
-    pub access: CameraAccess,
-    /// Where the model appears in the inference sandbox: the destination path of its resource (B-14).
-    pub model_destination: std::path::PathBuf,
-    /// Which classified frames become messages, and what they tell.
-    pub policy: PolicySettings,
-    /// Classes below this probability are left out, all but the best one; by default what the package says.
-    pub threshold: Option<f32>,
-    /// The longer side of a thumbnail of each frame, in pixels, if one is wanted.
-    pub thumbnail: Option<u32>,
-    /// Which part of a frame matters, and how the camera is mounted.
-    pub view: margay_inference::View,
-    /// The memory limit of each worker, in bytes.
-    pub memory_limit: u64,
-    /// Whom the workers run as.
-    pub identity: WorkerIdentity,
-    /// From when on the camera is ill.
-    pub health: HealthSettings,
-    /// Threads of the model, where the operator says; by default what was measured, or what leaves a core for the rest.
-    pub threads: Option<usize>,
-    /// Who knows how models are run on this device.
-    pub engines: Engines,
-}
+/// What is given each classified frame.
+pub(super) type Observe = Box<dyn Fn(Observation) + Send + Sync>;
 
-/// A classified frame, on its way to whoever routes it.
-#[derive(Debug)]
-pub struct Observation {
-    /// The frame's number in the camera's stream.
-    pub frame: u64,
-    /// The model that classified it.
-    pub model: Arc<payload::Model>,
-    /// What came out.
-    pub inferred: Inferred,
-    /// Whether it is published, and what of it.
-    pub decision: Decision,
-}
-
-/// Why a model does not classify now.
-#[derive(Debug, thiserror::Error)]
-pub enum ActivationError {
-    /// Another model is being warmed.
-    #[error("another model is being activated; try again when it is done")]
-    Busy,
-    /// The worker could not be started.
-    #[error(transparent)]
-    Spawn(#[from] SpawnError),
-    /// The model was refused by its worker; what ran before runs on.
-    #[error("the model was refused: {why}")]
-    Refused {
-        /// What was tried, on what, and what came back.
-        why: String,
-    },
-    /// The classifier has been shut down.
-    #[error("the classifier has been shut down")]
-    ShutDown,
-}
-
-enum Command {
-    Activate { model: DeployedModel, reply: oneshot::Sender<Result<oneshot::Receiver<Activated>, ActivationError>> },
-    Ask { trigger: Trigger, reply: oneshot::Sender<Result<(), TriggerError>> },
-    RefuseTrigger,
-    Status { reply: oneshot::Sender<ClassifierStatus> },
-    Shutdown { reply: oneshot::Sender<()> },
-}
-
-/// A ring that nobody but its capture worker can write, for whoever may look at the camera.
-pub type SharedRing = Arc<OwnedFd>;
-
-/// A handle to a running classifier.
-#[derive(Debug, Clone)]
-pub struct Classifier {
-    commands: mpsc::Sender<Command>,
-    ring: watch::Receiver<Option<SharedRing>>,
-    health: watch::Receiver<HealthReport>,
-}
-
-impl fmt::Debug for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Activate { .. } => "Activate",
-            Self::Ask { .. } => "Ask",
-            Self::RefuseTrigger => "RefuseTrigger",
-            Self::Status { .. } => "Status",
-            Self::Shutdown { .. } => "Shutdown",
-        })
-    }
-}
-
-impl Classifier {
-    /// Starts the supervisor. The camera stays off until a first model is ready; each classified frame is given to
-    /// `observe` with what its policy decided by `clock`, in frame order; it must not block.
-    ///
-    /// # Errors
-    /// The plan of the capture worker's sandbox breaks a rule.
-    pub fn start(
-        settings: Settings,
-        clock: Arc<dyn Clock>,
-        observe: impl Fn(Observation) + Send + Sync + 'static,
-    ) -> Result<Self, margay_sandbox::PlanError> {
-        let (commands, orders) = mpsc::channel(COMMAND_QUEUE);
-        let (events_in, events) = mpsc::channel(EVENT_QUEUE);
-        let (ring_out, ring) = watch::channel(None);
-        let (health_out, health) = watch::channel(HealthReport::default());
-        plan::capture(&settings)?;
-        let supervisor = Supervisor {
-            capture: CaptureSide::new(settings.clone()),
-            connecting: Connecting::default(),
-            health: Health::new(settings.health, settings.source.frames_per_second()),
-            policy: Policy::new(settings.policy.clone()),
-            settings,
-            clock,
-            observe: Box::new(observe),
-            inference: InferenceSide::new(),
-            events_in,
-            ring_out,
-            health_out,
-            started: Instant::now(),
-            next_id: 0,
-            capture_due: None,
-            inference_due: None,
-        };
-        tokio::spawn(supervisor.run(orders, events));
-        Ok(Self { commands, ring, health })
-    }
-
-    /// Warms `model` in a worker of its own and hands over to it between two frames.
-    ///
-    /// # Errors
-    /// [`ActivationError`]; what classified before still does.
-    pub async fn activate(&self, model: DeployedModel) -> Result<Loaded, ActivationError> {
-        let (reply, accepted) = oneshot::channel();
-        self.commands.send(Command::Activate { model, reply }).await.map_err(|_| ActivationError::ShutDown)?;
-        let outcome = accepted.await.map_err(|_| ActivationError::ShutDown)??;
-        outcome.await.map_err(|_| ActivationError::ShutDown)?.map_err(|why| ActivationError::Refused { why })
-    }
-
-    /// The camera's present ring for another reader; `None` until frames come. A restarted camera has a new one.
-    pub fn ring(&self) -> watch::Receiver<Option<SharedRing>> {
-        self.ring.clone()
-    }
-
-    /// The camera's health, as it changes.
-    pub fn health(&self) -> watch::Receiver<HealthReport> {
-        self.health.clone()
-    }
-
-    /// Asks for a message about the next frame that is captured; its policy decides when the pace allows it.
-    ///
-    /// # Errors
-    /// [`TriggerError`]; the request is not answered.
-    pub async fn ask(&self, trigger: Trigger) -> Result<(), TriggerError> {
-        let (reply, asked) = oneshot::channel();
-        self.commands.send(Command::Ask { trigger, reply }).await.map_err(|_| TriggerError::ShutDown)?;
-        asked.await.map_err(|_| TriggerError::ShutDown)?
-    }
-
-    /// Counts a request that was not understood.
-    pub async fn refuse_trigger(&self) {
-        // One that has been shut down counts no more.
-        let _ = self.commands.send(Command::RefuseTrigger).await;
-    }
-
-    /// What the classifier is doing; `None` once it has been shut down.
-    pub async fn status(&self) -> Option<ClassifierStatus> {
-        let (reply, status) = oneshot::channel();
-        self.commands.send(Command::Status { reply }).await.ok()?;
-        status.await.ok()
-    }
-
-    /// Ends the workers; returns when they are told.
-    pub async fn shutdown(&self) {
-        let (reply, done) = oneshot::channel();
-        if self.commands.send(Command::Shutdown { reply }).await.is_ok() {
-            let _ = done.await;
-        }
-    }
-}
-
-struct Supervisor {
+/// The task's state.
+pub(super) struct Supervisor {
     settings: Settings,
     policy: Policy,
     clock: Arc<dyn Clock>,
-    observe: Box<dyn Fn(Observation) + Send + Sync>,
+    observe: Observe,
     capture: CaptureSide,
     connecting: Connecting,
     health: Health,
     inference: InferenceSide,
+    /// Where workers tell.
     events_in: mpsc::Sender<(WorkerId, Event)>,
+    events: mpsc::Receiver<(WorkerId, Event)>,
     ring_out: watch::Sender<Option<SharedRing>>,
     health_out: watch::Sender<HealthReport>,
     /// What the times of [`Health`] count from.
@@ -243,7 +61,38 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    async fn run(mut self, mut orders: mpsc::Receiver<Command>, mut events: mpsc::Receiver<(WorkerId, Event)>) {
+    /// A classifier without workers yet, which tells of its ring and its health where `told` says.
+    pub(super) fn new(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        observe: Observe,
+        told: (watch::Sender<Option<SharedRing>>, watch::Sender<HealthReport>),
+    ) -> Result<Self, margay_sandbox::PlanError> {
+        plan::capture(&settings)?;
+        let (events_in, events) = mpsc::channel(EVENT_QUEUE);
+        let (ring_out, health_out) = told;
+        Ok(Self {
+            capture: CaptureSide::new(settings.clone()),
+            connecting: Connecting::default(),
+            health: Health::new(settings.health, settings.source.frames_per_second()),
+            policy: Policy::new(settings.policy.clone()),
+            settings,
+            clock,
+            observe,
+            inference: InferenceSide::new(),
+            events_in,
+            events,
+            ring_out,
+            health_out,
+            started: Instant::now(),
+            next_id: 0,
+            capture_due: None,
+            inference_due: None,
+        })
+    }
+
+    /// Runs the classifier until it is shut down or nobody can ask any more.
+    pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Command>) {
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         let mut pulse = tokio::time::interval(PULSE);
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -251,7 +100,7 @@ impl Supervisor {
             let capture_due = self.capture_due;
             let inference_due = self.inference_due.as_ref().map(|(due, _)| *due);
             tokio::select! {
-                Some((id, event)) = events.recv() => self.dealt_with(id, event).await,
+                Some((id, event)) = self.events.recv() => self.dealt_with(id, event).await,
                 order = orders.recv() => match order {
                     Some(Command::Shutdown { reply }) => {
                         let _ = reply.send(());
