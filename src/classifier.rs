@@ -51,17 +51,5 @@ pub use plan::{CameraAccess, WorkerIdentity};
 pub use running::{Engines, Running};
 pub use settings::Settings;
 pub use status::{ClassifierStatus, Restarts, WorkerStatus};
+pub(crate) use worker::forward_log;
 pub use worker::{CHANNEL_FD, Role, SpawnError};
-pub(crate) use worker::{forward_log, log_pipe};
-
-/// An error and its causes in one line, for a message that crosses a process boundary.
-pub fn explain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}

@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
 
 /// The largest packet either end sends or accepts, in bytes. A prediction with 1000 labels stays below a third of it.
 pub const MAX_MESSAGE: usize = 64 * 1024;
@@ -228,6 +229,16 @@ fn decode<T: DeserializeOwned>(packet: Packet, peer: &'static str) -> Result<Opt
     let message =
         serde_json::from_slice(&packet.bytes).map_err(|error| IpcError::Malformed { peer, why: error.to_string() })?;
     Ok(Some(Received { message, descriptors: packet.descriptors }))
+}
+
+/// The two ends of a worker's log: the first for the core's runtime, the second for the worker's standard output or error.
+///
+/// # Errors
+/// What the system says.
+pub fn log_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&reader, true)?;
+    Ok((pipe::Receiver::from_owned_fd(reader)?, writer))
 }
 
 #[cfg(test)]

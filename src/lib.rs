@@ -11,7 +11,7 @@
 //! | services | [`import`], [`jobs`] → [`packing`], [`serving`], [`deployment`] → [`documents`] → [`connector`], [`page`] → [`feedback`], [`inference_service`] → [`classifier`] → [`function`] → [`router`] |
 //! | edges | [`mqtt`], [`s3`] → [`credentials`] → [`http`] → [`identity`], [`store`], [`ipc`], `log_file` |
 //! | contracts | [`config`], [`group`], [`package`], [`topic`], [`payload`] |
-//! | words | [`document`] → [`problem`], [`arn`] → [`name`], [`units`], [`secret`], [`clock`], [`backoff`], [`metrics`], [`statistics`], `disk` |
+//! | words | [`document`] → [`problem`], [`arn`] → [`name`], [`units`], [`secret`], [`clock`], [`backoff`], [`causes`], [`metrics`], [`statistics`], `disk` |
 #![forbid(unsafe_code)]
 
 pub mod app;
@@ -48,6 +48,7 @@ pub mod topic;
 
 pub mod arn;
 pub mod backoff;
+pub mod causes;
 pub mod clock;
 mod disk;
 pub mod document;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::classifier::explain;
+use crate::causes::explain;
 use crate::credentials::diagnosis::likely_causes;
 use crate::credentials::{CredentialsProvider, Roles};
 use crate::payload;

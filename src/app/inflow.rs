@@ -43,7 +43,7 @@ fn take_in(router: &Router, message: Received) {
         }
         Err(error @ RouteError::NoRoute { .. }) => tracing::debug!(%error, "a message from the cloud goes nowhere"),
         Err(error) => {
-            tracing::warn!(error = crate::classifier::explain(&error), "a message from the cloud cannot be routed");
+            tracing::warn!(error = crate::causes::explain(&error), "a message from the cloud cannot be routed");
         }
     }
 }

@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::report::Report;
-use crate::classifier::{SharedRing, explain};
+use crate::causes::explain;
+use crate::classifier::SharedRing;
 use crate::config::Config;
 use crate::page::{Feed, Page, PageStatus, RingSource};
 

@@ -13,7 +13,8 @@ use super::services::Services;
 use super::status::{
     CameraStatus, ClockStatus, CoreStatus, DeploymentStatus, GroupStatus, LinkStatus, RouterStatus, TargetStatus,
 };
-use crate::classifier::{ClassifierStatus, explain};
+use crate::causes::explain;
+use crate::classifier::ClassifierStatus;
 use crate::config::Config;
 use crate::connector::image_classifier::ImageClassifier;
 use crate::deployment::{self, Deployments, State};

@@ -42,7 +42,7 @@ impl Target for TriggerTarget {
                 }
             }
             Err(error) => {
-                let error = crate::classifier::explain(&error);
+                let error = crate::causes::explain(&error);
                 tracing::warn!(topic = %self.topic, error, "a request for a prediction is not understood");
                 self.classifier.refuse_trigger().await;
             }

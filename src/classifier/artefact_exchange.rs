@@ -12,9 +12,9 @@ use margay_inference::MAX_ARTEFACT_BYTES;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::explain;
 use super::inference_side::DeployedModel;
 use super::message::KeepingOrder;
+use crate::causes::explain;
 use crate::store::CompiledPlace;
 
 /// A worker has written its artefact by then, or it is not kept: as long as it may load its model.

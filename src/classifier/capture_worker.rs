@@ -12,8 +12,8 @@ use margay_camera::clock::BootClock;
 use margay_camera::ring::{EndReason, PublishError, RingError, RingWriter};
 use margay_camera::source::{self, FrameSource, Next, SourceConfig, SourceError};
 
-use super::explain;
 use super::message::{FromCapture, ToCapture};
+use crate::causes::explain;
 use crate::ipc::{IpcError, Received, Waited, WorkerChannel};
 
 /// How long the worker waits for its task before it gives up on a core that never speaks.

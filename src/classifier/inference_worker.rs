@@ -19,11 +19,11 @@ use margay_inference::{
     verify_golden,
 };
 
-use super::explain;
 use super::glance::{Glance, Shades};
 use super::message::{Account, FromInference, Inferred, Outcome, ToInference};
 use super::model_directory::ModelDirectory;
 use super::running::Running;
+use crate::causes::explain;
 use crate::clock::Clock;
 use crate::ipc::{IpcError, Received, Waited, WorkerChannel};
 use crate::package::EngineHint;

@@ -18,11 +18,12 @@ use serde::{Deserialize, Serialize};
 
 use self::bench::{BenchOrder, BenchResult, Laps};
 use self::scores::Scored;
+use super::inference_worker;
 use super::model_directory::ModelDirectory;
 use super::plan::{self, WorkerIdentity};
 use super::running::Running;
 use super::worker::CHANNEL_FD;
-use super::{explain, inference_worker};
+use crate::causes::explain;
 use crate::ipc::{self, CoreChannel, IpcError, Received, Waited, WorkerChannel};
 use crate::payload::Ranked;
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::onnx_library;
 use super::processor::Processor;
 use super::tuning::{self, Tuning};
+use crate::causes::explain;
 use crate::config::Config;
 
 /// Threads beyond this many bring small networks little, and take the time of whoever captures and publishes.
@@ -73,7 +74,7 @@ impl Engines {
     /// This device's, as its configuration and the environment say.
     pub fn configured(config: &Config) -> Self {
         let library = onnx_library::asked_for(config.onnx_runtime.as_deref()).unwrap_or_else(|error| {
-            let error = super::explain(&error);
+            let error = explain(&error);
             tracing::warn!(
                 error,
                 "models run without ONNX Runtime: margay.onnxRuntime or MARGAY_ONNXRUNTIME leads nowhere"
@@ -96,7 +97,7 @@ impl Engines {
         let tuning = match tuning::read(folder, digest) {
             Ok(tuning) => tuning?,
             Err(error) => {
-                let error = super::explain(&error);
+                let error = explain(&error);
                 tracing::warn!(digest, error, "a stored choice of engine is passed over");
                 return None;
             }

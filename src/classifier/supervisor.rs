@@ -23,6 +23,7 @@ use super::policy::{Policy, Seen};
 use super::settings::Settings;
 use super::status::{ClassifierStatus, Restarts, WorkerStatus};
 use super::worker::{Event, Role, SpawnError, Worker, WorkerId};
+use crate::causes::explain;
 use crate::clock::Clock;
 use crate::payload;
 
@@ -310,7 +311,7 @@ impl Supervisor {
         match connection {
             Ok(connection) => self.start_capture_with(Some(connection)).await,
             Err(error) => {
-                let why = super::explain(&error);
+                let why = explain(&error);
                 tracing::error!(camera = self.settings.camera, why, "the camera does not answer; it is tried again");
                 self.capture_due = Some(from_now(self.capture.failed_to_start(why)));
             }
@@ -320,7 +321,7 @@ impl Supervisor {
     async fn start_capture_with(&mut self, connection: Option<OwnedFd>) {
         let id = self.new_id();
         if let Err(error) = self.capture.start(id, connection, self.events_in.clone()).await {
-            let why = super::explain(&error);
+            let why = explain(&error);
             tracing::error!(camera = self.settings.camera, why, "the capture worker could not be started");
             self.capture_due = Some(from_now(self.capture.failed_to_start(why)));
         }
@@ -337,7 +338,7 @@ impl Supervisor {
             return;
         }
         if let Err(error) = self.warm(model.clone(), None).await {
-            let why = super::explain(&error);
+            let why = explain(&error);
             tracing::error!(camera = self.settings.camera, why, "the inference worker could not be started");
             self.inference.last_failure = Some(why);
             self.inference_due = Some((from_now(self.inference.next_delay()), model));

@@ -2,7 +2,7 @@
 //! says, and its end, into [`Event`]s.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use margay_sandbox::{Containment, Exit, LaunchError, Plan, Sandboxed};
@@ -120,7 +120,7 @@ impl Worker {
     {
         let channel = |source| SpawnError::Channel { role: role.name(), source };
         let (ours, theirs) = ipc::pair().map_err(channel)?;
-        let (log, log_writer) = log_pipe().map_err(channel)?;
+        let (log, log_writer) = ipc::log_pipe().map_err(channel)?;
         let ours = Arc::new(CoreChannel::new(ours, role.name()).map_err(channel)?);
         let launched = tokio::task::spawn_blocking(move || {
             margay_sandbox::launch(&plan, vec![(theirs, CHANNEL_FD), (log_writer, 2)])
@@ -191,13 +191,6 @@ async fn pump<M: DeserializeOwned + Into<Event>>(
         // The supervisor may be gone already: then nobody needs to know.
         let _ = events.send((id, Event::Exited(exit))).await;
     }
-}
-
-/// The two ends of a worker's log: the first for [`forward_log`], the second for the worker's standard error.
-pub(crate) fn log_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
-    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    rustix::io::ioctl_fionbio(&reader, true)?;
-    Ok((pipe::Receiver::from_owned_fd(reader)?, writer))
 }
 
 /// Puts the worker's standard error into the core's log, line by line.

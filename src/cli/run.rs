@@ -10,7 +10,7 @@ use super::check;
 use super::exit::{Code, Failed, OrFail};
 use crate::app::system_log::{self, SystemLog};
 use crate::app::{self, AppError};
-use crate::classifier::explain;
+use crate::causes::explain;
 use crate::config::{self, Config};
 use crate::deployment::{Opening, OpeningError};
 use crate::problem::Accepted;

@@ -220,7 +220,7 @@ impl<R: Runner> Engine<R> {
             Ok(text) => text,
             Err(error) => {
                 let (mut task, report) = self.own_task(EMPTY.to_owned(), false);
-                task.refused = Some(Failure::new(FailureKind::GroupDocument, crate::classifier::explain(&error)));
+                task.refused = Some(Failure::new(FailureKind::GroupDocument, crate::causes::explain(&error)));
                 return (task, report);
             }
         };

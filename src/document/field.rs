@@ -2,13 +2,13 @@
 //! (contract E7), flags as `"yes"` and `"no"`.
 
 use std::error::Error;
-use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde_json::Value;
 
 use super::{Notes, Object, shown};
+use crate::causes::explain;
 
 /// A field that may be absent. Each reading takes it, notes a mistake at its path, and returns `None` if the field is
 /// absent or mistaken.
@@ -121,7 +121,7 @@ impl<'d> Field<'d> {
         T::Err: Error,
     {
         let parsed = self.text()?.parse::<T>();
-        parsed.map_err(|error| self.refuse(chain(&error), "correct it")).ok()
+        parsed.map_err(|error| self.refuse(explain(&error), "correct it")).ok()
     }
 
     /// A whole number in `range`, or a string of its digits. `unit` ends the sentence, such as `seconds`.
@@ -252,21 +252,6 @@ fn number(value: &Value) -> Option<u64> {
 fn digits(text: &str) -> Option<u64> {
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| text.parse().ok()).flatten()
-}
-
-/// An error and its causes in one sentence.
-fn chain(error: &dyn Error) -> String {
-    let mut sentence = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        sentence = join(&sentence, &error);
-        cause = error.source();
-    }
-    sentence
-}
-
-fn join(sentence: &str, cause: &dyn Display) -> String {
-    format!("{sentence}: {cause}")
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::messages::{self, Metric, PREDICTION_TOPIC, Reason, STATUS_TOPIC};
 use super::sample::{Sample, metadata_headers};
 use super::{CONNECTOR, Feedback, is_gone};
 use crate::backoff::Backoff;
-use crate::classifier::explain;
+use crate::causes::explain;
 use crate::name::S3Uri;
 use crate::s3::{Details, Replace, UploadError, Uploaded};
 

@@ -19,6 +19,7 @@ use super::invocation::{FunctionError, Invocation, Outcome};
 use super::status::{FunctionState, FunctionStatus, Told};
 use super::worker::{Event, Origin, StartError, Worker};
 use crate::backoff::Backoff;
+use crate::causes::explain;
 use crate::clock::Clock;
 
 /// Processes of an on-demand function at a time; more invocations wait.
@@ -209,7 +210,7 @@ impl Supervisor {
 
     fn not_started(&mut self, id: u64, error: &StartError) {
         self.processes.remove(&id);
-        let why = format!("it does not start: {}", explained(error));
+        let why = format!("it does not start: {}", explain(error));
         self.failed_start(&why);
     }
 
@@ -340,12 +341,6 @@ impl Supervisor {
             }
         }
     }
-}
-
-/// An error with its causes.
-fn explained(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// JSON for an HTTP header: everything beyond ASCII, and control characters, as JSON's own escapes.

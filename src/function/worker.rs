@@ -2,12 +2,10 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use margay_sandbox::{Exit, LaunchError, Sandboxed, launch_held};
-use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -22,6 +20,7 @@ use super::status::Present;
 use crate::credentials::namespace::{NamespaceError, listen_in};
 use crate::credentials::token_exchange::Lender;
 use crate::group::LogLevel;
+use crate::ipc;
 
 /// Where the interface is in a network namespace of the function's own, where nobody else takes a port.
 const OWN_NETWORK_PORT: u16 = 9001;
@@ -97,8 +96,8 @@ impl Worker {
             None => SocketAddr::from((Ipv4Addr::LOCALHOST, OWN_NETWORK_PORT)),
         };
         let plan = plan::plan(settings, &origin.code, &origin.access.lease, address)?;
-        let (output, output_writer) = log_pipe()?;
-        let (errors, errors_writer) = log_pipe()?;
+        let (output, output_writer) = ipc::log_pipe()?;
+        let (errors, errors_writer) = ipc::log_pipe()?;
         let launched = tokio::task::spawn_blocking(move || {
             let inside = Mutex::new(None);
             // Before its first instruction, so that the function never meets a closed port.
@@ -183,12 +182,6 @@ fn listen_inside(pid: i32) -> Result<(TcpListener, TcpListener), NamespaceError>
     let pid = pid.unsigned_abs();
     let listen = |port| listen_in(Path::new(OWN_PROGRAM), pid, port);
     Ok((listen(OWN_NETWORK_PORT)?, listen(OWN_CREDENTIALS_PORT)?))
-}
-
-fn log_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
-    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    rustix::io::ioctl_fionbio(&reader, true)?;
-    Ok((pipe::Receiver::from_owned_fd(reader)?, writer))
 }
 
 async fn tell_end(id: u64, sandboxed: Arc<Sandboxed>, events: mpsc::Sender<(u64, Event)>) {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Asked, InferenceError, ServiceSettings, Shared};
 use crate::backoff::Backoff;
-use crate::classifier::explain;
+use crate::causes::explain;
 use crate::classifier::one_shot::scores::Scored;
 use crate::classifier::one_shot::{OneShot, OneShotError};
 

@@ -139,7 +139,7 @@ impl Work {
                 Ok(document) => return Some(document),
                 Err(error) => error,
             };
-            let text = crate::classifier::explain(&error);
+            let text = crate::causes::explain(&error);
             tracing::warn!(job = %self.order.id, error = text, "the group document of a job");
             if !error.is_retryable() {
                 told.send_replace(Outcome::Failed(detail("error", &text)));

@@ -16,7 +16,8 @@ use super::feed::{self, Feed, News};
 use super::message::{FromViewer, ToViewer};
 use super::token::{self, TokenError};
 use crate::backoff::Backoff;
-use crate::classifier::{CHANNEL_FD, Role, SharedRing, SpawnError, WorkerStatus, explain, forward_log, log_pipe};
+use crate::causes::explain;
+use crate::classifier::{CHANNEL_FD, Role, SharedRing, SpawnError, WorkerStatus, forward_log};
 use crate::ipc::{self, CoreChannel, IpcError};
 use crate::secret::Secret;
 
@@ -243,7 +244,7 @@ impl Viewer {
         let role = Role::Viewer.name();
         let failed = |source| SpawnError::Channel { role, source };
         let (ours, theirs) = ipc::pair().map_err(failed)?;
-        let (log, log_writer) = log_pipe().map_err(failed)?;
+        let (log, log_writer) = ipc::log_pipe().map_err(failed)?;
         let channel = CoreChannel::new(ours, role).map_err(failed)?;
         let launching = move || margay_sandbox::launch(&plan, vec![(theirs, CHANNEL_FD), (log_writer, 2)]);
         let launched = tokio::task::spawn_blocking(launching).await.map_err(|error| failed(io::Error::other(error)))?;

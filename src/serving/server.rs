@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use super::model::{Model, ServeError};
 use super::request::{BadRequest, Order};
 use super::response::{self, Answer};
-use crate::classifier::explain;
+use crate::causes::explain;
 
 /// The most connections at a time; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 64;

@@ -29,7 +29,7 @@ const ORDER: &[&[&str]] = &[
     &["payload", "topic", "problem"],
     &["arn"],
     &["name"],
-    &["units", "secret", "clock", "backoff", "disk", "metrics", "statistics"],
+    &["units", "secret", "clock", "backoff", "causes", "disk", "metrics", "statistics"],
 ];
 
 /// Crates that only one place may name, so that what they bring stays behind its edge.

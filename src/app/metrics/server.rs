@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use super::super::report::Report;
-use crate::classifier::explain;
+use crate::causes::explain;
 use crate::config::Config;
 use crate::http::listener::BoundedListener;
 use crate::http::loopback;

@@ -147,7 +147,7 @@ pub(super) fn run(
     let mut classify = || -> Result<(StageTimings, u64), String> {
         let frame = frames.next().ok_or("there is no picture")?;
         let start = Instant::now();
-        let classification = pipeline.classify(frame, 5).map_err(|error| crate::classifier::explain(&error))?;
+        let classification = pipeline.classify(frame, 5).map_err(|error| crate::causes::explain(&error))?;
         let total = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
         Ok((classification.timings, total))
     };

@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use super::super::model_directory::ModelDirectory;
 use super::super::plan::WorkerIdentity;
 use super::super::running::Running;
-use super::{Answer, OneShotError, PACKAGE, Question, another_question, ask, explain, read_still, scores, start};
+use super::{Answer, OneShotError, PACKAGE, Question, another_question, ask, read_still, scores, start};
+use crate::causes::explain;
 use crate::ipc::CoreChannel;
 
 /// Most layers that stay floats that are told of, and the most characters of a name: they are more than a message otherwise.

@@ -9,7 +9,8 @@ use margay_inference::{Pipeline, StageTimings};
 use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, MAX_PICTURE, OneShot, OneShotError, Question, another_question, ask, explain, read_still};
+use super::{Answer, MAX_PICTURE, OneShot, OneShotError, Question, another_question, ask, read_still};
+use crate::causes::explain;
 
 /// A model has no more outputs than this.
 pub const MAX_OUTPUTS: usize = 1 << 20;

@@ -10,7 +10,8 @@ use serde_json::json;
 
 use super::source::{Asked, Given, next};
 use crate::backoff::Backoff;
-use crate::classifier::{Glance, Look, Shades, explain};
+use crate::causes::explain;
+use crate::classifier::{Glance, Look, Shades};
 use crate::cli::exit::{Code, Failed, OrFail};
 use crate::cli::output;
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Done, Engine, Task, Wanted};
+use crate::causes::explain;
 use crate::classifier::one_shot::OneShot;
-use crate::classifier::{CaptureState, Engines, explain};
+use crate::classifier::{CaptureState, Engines};
 use crate::deployment::function_health::FunctionWatch;
 use crate::deployment::health::{HealthWatch, Verdict};
 use crate::deployment::report::{Failure, FailureKind, Fetching, Step};

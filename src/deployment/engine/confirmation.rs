@@ -207,7 +207,7 @@ fn is_same(confirmed: &Confirmed, group: &GroupVersion) -> bool {
 }
 
 fn storage(error: impl Into<StorageError>) -> Failure {
-    Failure::new(FailureKind::Storage, crate::classifier::explain(&error.into()))
+    Failure::new(FailureKind::Storage, crate::causes::explain(&error.into()))
 }
 
 /// The disk refused what was to be recorded.
