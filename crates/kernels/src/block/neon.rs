@@ -6,36 +6,13 @@ use std::arch::asm;
 use std::sync::atomic::{Ordering, compiler_fence};
 
 use super::{Block, Form, Joint, Range};
-use crate::kernel::bytes::rows::TableCall;
-use crate::layout::LANES;
 
 pub(crate) mod halves;
+pub(crate) mod rows;
 pub(crate) mod two_pixels;
 
 /// Four registers, of four channels each.
 type Four = [int32x4_t; 4];
-/// A row of bytes by a table, sixteen at a time.
-///
-/// # Safety
-/// As for every kernel (`kernel.rs`).
-#[inline(always)]
-pub(crate) unsafe fn look_up(call: &TableCall<'_>) {
-    // SAFETY: the caller's promise; a table has 256 bytes.
-    unsafe {
-        let table = call.table.as_ptr();
-        let parts =
-            [vld1q_u8_x4(table), vld1q_u8_x4(table.add(64)), vld1q_u8_x4(table.add(128)), vld1q_u8_x4(table.add(192))];
-        for pixel in 0..call.pixels {
-            let places = vld1q_u8(call.input.add(pixel * LANES));
-            // Places beyond a part change nothing.
-            let found = vqtbl4q_u8(parts[0], places);
-            let found = vqtbx4q_u8(found, parts[1], vsubq_u8(places, vdupq_n_u8(64)));
-            let found = vqtbx4q_u8(found, parts[2], vsubq_u8(places, vdupq_n_u8(128)));
-            let found = vqtbx4q_u8(found, parts[3], vsubq_u8(places, vdupq_n_u8(192)));
-            vst1q_u8(call.output.add(pixel * LANES), found);
-        }
-    }
-}
 
 /// Four weights or four bytes for each of sixteen channels.
 type Bytes = [int8x16_t; 4];

@@ -9,6 +9,8 @@ use super::rows::{
     mean, pixels, product, quantise, sum,
 };
 use super::tile::{ByteTileCall, ByteTileKernel, tile};
+#[cfg(target_arch = "aarch64")]
+use crate::block::neon::rows as neon_rows;
 use crate::block::{Block, Form};
 use crate::bounds::Proven;
 use crate::byte_isa::ByteIsa;
@@ -104,7 +106,8 @@ macro_rules! byte_set {
         blocks: [$($blocks:literal),*], tall: [$($tall:literal),*],
         pixels: [$($pixels:literal),*] up to $most:literal,
         depthwise: [$($depthwise:literal),*] up to $most_depthwise:literal,
-        narrow: $narrow:expr, pairs: $pairs:expr, table: $table:path
+        narrow: $narrow:expr, pairs: $pairs:expr,
+        rows: [$look_up:path, $product:path, $mean:path, $picture:path]
     ) => {
         mod $name {
             use super::*;
@@ -146,7 +149,7 @@ macro_rules! byte_set {
             $(#[target_feature(enable = $features)])?
             unsafe fn look_up_kernel(call: &TableCall<'_>) {
                 // SAFETY: the caller's promise.
-                unsafe { $table(call) }
+                unsafe { $look_up(call) }
             }
 
             $(#[target_feature(enable = $features)])?
@@ -158,13 +161,13 @@ macro_rules! byte_set {
             $(#[target_feature(enable = $features)])?
             unsafe fn product_row_kernel(call: &ProductRowCall) {
                 // SAFETY: the caller's promise.
-                unsafe { product::<Proven, SIGNED>(call) }
+                unsafe { $product(call) }
             }
 
             $(#[target_feature(enable = $features)])?
             unsafe fn picture_kernel(call: &PixelsCall<'_>) {
                 // SAFETY: the caller's promise.
-                unsafe { pixels::<Proven, SIGNED>(call) }
+                unsafe { $picture(call) }
             }
 
             $(#[target_feature(enable = $features)])?
@@ -176,7 +179,7 @@ macro_rules! byte_set {
             $(#[target_feature(enable = $features)])?
             unsafe fn mean_kernel(call: &ByteMeanCall) {
                 // SAFETY: the caller's promise.
-                unsafe { mean::<Proven, SIGNED>(call) }
+                unsafe { $mean(call) }
             }
 
             fn tile_of<const BLOCKS: usize, const STEP: usize>(pixels: usize) -> Option<ByteTileKernel> {
@@ -253,7 +256,8 @@ byte_set!(
     blocks: [2, 1], tall: [8, 4],
     pixels: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] up to 14,
     depthwise: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] up to 14,
-    narrow: None, pairs: None, table: look_up::<Proven>
+    narrow: None, pairs: None,
+    rows: [look_up::<Proven>, product::<Proven, SIGNED>, mean::<Proven, SIGNED>, pixels::<Proven, SIGNED>]
 );
 
 /// As with VNNI alone, but for what VBMI makes faster.
@@ -316,7 +320,8 @@ byte_set!(
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5, 6] up to 6,
     depthwise: [1, 2, 3] up to 3,
-    narrow: None, pairs: None, table: look_up::<Proven>
+    narrow: None, pairs: None,
+    rows: [look_up::<Proven>, product::<Proven, SIGNED>, mean::<Proven, SIGNED>, pixels::<Proven, SIGNED>]
 );
 
 #[cfg(target_arch = "x86_64")]
@@ -325,7 +330,8 @@ byte_set!(
     blocks: [1], tall: [2],
     pixels: [1, 2, 3, 4] up to 4,
     depthwise: [1, 2] up to 2,
-    narrow: Some(&super::avx2_narrow::SET), pairs: Some(&crate::kernel::bytes::pairs::avx2_pairs::SET), table: look_up::<Proven>
+    narrow: Some(&super::avx2_narrow::SET), pairs: Some(&crate::kernel::bytes::pairs::avx2_pairs::SET),
+    rows: [look_up::<Proven>, product::<Proven, SIGNED>, mean::<Proven, SIGNED>, pixels::<Proven, SIGNED>]
 );
 
 #[cfg(target_arch = "x86_64")]
@@ -334,7 +340,8 @@ byte_set!(
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5] up to 5,
     depthwise: [1, 2, 3] up to 3,
-    narrow: None, pairs: None, table: look_up::<Proven>
+    narrow: None, pairs: None,
+    rows: [look_up::<Proven>, product::<Proven, SIGNED>, mean::<Proven, SIGNED>, pixels::<Proven, SIGNED>]
 );
 
 #[cfg(target_arch = "aarch64")]
@@ -343,7 +350,8 @@ byte_set!(
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4] up to 4,
     depthwise: [1, 2, 3, 4] up to 4,
-    narrow: None, pairs: Some(&crate::kernel::bytes::pairs::neon_pairs::SET), table: crate::block::neon::look_up
+    narrow: None, pairs: Some(&crate::kernel::bytes::pairs::neon_pairs::SET),
+    rows: [neon_rows::look_up, neon_rows::product, neon_rows::mean, neon_rows::pixels]
 );
 
 #[cfg(target_arch = "aarch64")]
@@ -352,7 +360,8 @@ byte_set!(
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5, 6] up to 6,
     depthwise: [1, 2, 3, 4] up to 4,
-    narrow: None, pairs: None, table: crate::block::neon::look_up
+    narrow: None, pairs: None,
+    rows: [neon_rows::look_up, neon_rows::product, neon_rows::mean, neon_rows::pixels]
 );
 
 /// As with dot products alone, but for dense convolutions.
@@ -402,5 +411,6 @@ byte_set!(
     blocks: [1], tall: [2],
     pixels: [1, 2] up to 2,
     depthwise: [1, 2] up to 2,
-    narrow: None, pairs: Some(&crate::kernel::bytes::pairs::portable_pairs::SET), table: look_up::<Proven>
+    narrow: None, pairs: Some(&crate::kernel::bytes::pairs::portable_pairs::SET),
+    rows: [look_up::<Proven>, product::<Proven, SIGNED>, mean::<Proven, SIGNED>, pixels::<Proven, SIGNED>]
 );
