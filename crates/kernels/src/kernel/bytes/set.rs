@@ -1,6 +1,6 @@
 //! The kernels of bytes of one instruction set, and which sizes there are: as `kernel/set.rs`.
 
-use super::depthwise::{ByteDepthwiseCall, ByteDepthwiseKernel, depthwise, depthwise_pairs};
+use super::depthwise::{ByteDepthwiseCall, ByteDepthwiseKernel, depthwise, depthwise_fives, depthwise_pairs};
 use super::matrix::MatrixSet;
 use super::pairs::PairSet;
 use super::rows::{
@@ -44,6 +44,8 @@ pub(crate) struct ByteSet {
     pub(crate) depthwise: fn(usize) -> Option<ByteDepthwiseKernel>,
     /// The same for windows of three columns and a step of one pixel.
     pub(crate) depthwise_pairs: fn(usize) -> Option<ByteDepthwiseKernel>,
+    /// The same for windows of five columns and a step of so many pixels, one or two; nothing where that is no faster.
+    pub(crate) depthwise_fives: fn(usize, usize) -> Option<ByteDepthwiseKernel>,
     pub(crate) quantise: ConvertKernel,
     pub(crate) dequantise: ConvertKernel,
     pub(crate) look_up: TableKernel,
@@ -105,7 +107,7 @@ macro_rules! byte_set {
         $name:ident, $block:ty, $(features: $features:literal,)?
         blocks: [$($blocks:literal),*], tall: [$($tall:literal),*],
         pixels: [$($pixels:literal),*] up to $most:literal,
-        depthwise: [$($depthwise:literal),*] up to $most_depthwise:literal,
+        depthwise: [$($depthwise:literal),*] up to $most_depthwise:literal, fives: [$($fives:literal),*],
         narrow: $narrow:expr, pairs: $pairs:expr,
         rows: [$look_up:path, $product:path, $mean:path, $picture:path]
     ) => {
@@ -132,6 +134,13 @@ macro_rules! byte_set {
             unsafe fn byte_pairs_kernel<const PIXELS: usize>(call: &ByteDepthwiseCall) {
                 // SAFETY: the caller's promise.
                 unsafe { depthwise_pairs::<$block, PIXELS>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            #[allow(dead_code, reason = "not all sets have it")]
+            unsafe fn byte_fives_kernel<const PIXELS: usize, const STRIDE: usize>(call: &ByteDepthwiseCall) {
+                // SAFETY: the caller's promise.
+                unsafe { depthwise_fives::<$block, PIXELS, STRIDE>(call) }
             }
 
             $(#[target_feature(enable = $features)])?
@@ -223,6 +232,16 @@ macro_rules! byte_set {
                 }
             }
 
+            fn fives_of(pixels: usize, stride: usize) -> Option<ByteDepthwiseKernel> {
+                match (pixels, stride) {
+                    $(
+                        ($fives, 1) => Some(byte_fives_kernel::<$fives, 1>),
+                        ($fives, 2) => Some(byte_fives_kernel::<$fives, 2>),
+                    )*
+                    _ => None,
+                }
+            }
+
             pub(super) static SET: ByteSet = ByteSet {
                 form: <$block>::FORM,
                 dense: <$block>::FORM,
@@ -234,6 +253,7 @@ macro_rules! byte_set {
                 depthwise_pixels: $most_depthwise,
                 depthwise: depthwise_of,
                 depthwise_pairs: pairs_of,
+                depthwise_fives: fives_of,
                 quantise: quantise_kernel,
                 dequantise: dequantise_kernel,
                 look_up: look_up_kernel,
@@ -255,7 +275,7 @@ byte_set!(
     avx512_vnni, crate::block::avx512::Vnni512<false>, features: "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma",
     blocks: [2, 1], tall: [8, 4],
     pixels: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] up to 14,
-    depthwise: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] up to 14,
+    depthwise: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] up to 14, fives: [],
     narrow: None, pairs: None,
     rows: [look_up::<Proven>, product::<Proven, SIGNED>, mean::<Proven, SIGNED>, pixels::<Proven, SIGNED>]
 );
@@ -319,7 +339,7 @@ byte_set!(
     avx_vnni, crate::block::avx2::AvxVnni, features: "avx2,fma,avxvnni",
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5, 6] up to 6,
-    depthwise: [1, 2, 3] up to 3,
+    depthwise: [1, 2, 3] up to 3, fives: [],
     narrow: None, pairs: None,
     rows: [look_up::<Proven>, product::<Proven, SIGNED>, mean::<Proven, SIGNED>, pixels::<Proven, SIGNED>]
 );
@@ -329,7 +349,7 @@ byte_set!(
     avx2, crate::block::avx2::Avx2Words, features: "avx2,fma",
     blocks: [1], tall: [2],
     pixels: [1, 2, 3, 4] up to 4,
-    depthwise: [1, 2] up to 2,
+    depthwise: [1, 2] up to 2, fives: [],
     narrow: Some(&super::avx2_narrow::SET), pairs: Some(&crate::kernel::bytes::pairs::avx2_pairs::SET),
     rows: [look_up::<Proven>, product::<Proven, SIGNED>, mean::<Proven, SIGNED>, pixels::<Proven, SIGNED>]
 );
@@ -339,7 +359,7 @@ byte_set!(
     avx2_narrow, crate::block::avx2::Avx2Narrow, features: "avx2,fma",
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5] up to 5,
-    depthwise: [1, 2, 3] up to 3,
+    depthwise: [1, 2, 3] up to 3, fives: [],
     narrow: None, pairs: None,
     rows: [look_up::<Proven>, product::<Proven, SIGNED>, mean::<Proven, SIGNED>, pixels::<Proven, SIGNED>]
 );
@@ -349,7 +369,7 @@ byte_set!(
     neon, crate::block::neon::Neon,
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4] up to 4,
-    depthwise: [1, 2, 3, 4] up to 4,
+    depthwise: [1, 2, 3, 4] up to 4, fives: [],
     narrow: None, pairs: Some(&crate::kernel::bytes::pairs::neon_pairs::SET),
     rows: [neon_rows::look_up, neon_rows::product, neon_rows::mean, neon_rows::pixels]
 );
@@ -359,7 +379,7 @@ byte_set!(
     neon_dot, crate::block::neon::NeonDot, features: "neon,dotprod",
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5, 6] up to 6,
-    depthwise: [1, 2, 3, 4] up to 4,
+    depthwise: [1, 2, 3, 4] up to 4, fives: [1, 2, 3, 4],
     narrow: None, pairs: None,
     rows: [neon_rows::look_up, neon_rows::product, neon_rows::mean, neon_rows::pixels]
 );
@@ -410,7 +430,7 @@ byte_set!(
     portable, crate::block::portable::Portable,
     blocks: [1], tall: [2],
     pixels: [1, 2] up to 2,
-    depthwise: [1, 2] up to 2,
+    depthwise: [1, 2] up to 2, fives: [1, 2],
     narrow: None, pairs: Some(&crate::kernel::bytes::pairs::portable_pairs::SET),
     rows: [look_up::<Proven>, product::<Proven, SIGNED>, mean::<Proven, SIGNED>, pixels::<Proven, SIGNED>]
 );
