@@ -204,6 +204,12 @@ unsafe fn finish<B: Block, const PIXELS: usize>(sums: &mut [B; PIXELS], call: &B
         unrolled!(PIXELS, pixel, {
             sums[pixel] = sums[pixel].scaled(call.factors);
         });
+        if B::SATURATES && call.range.is_whole(B::SIGNED) {
+            unrolled!(PIXELS, pixel, {
+                sums[pixel].store_whole(&call.range, call.output.add(pixel * LANES));
+            });
+            return;
+        }
         unrolled!(PIXELS, pixel, {
             if pixel.is_multiple_of(4) {
                 let at = |further: usize| if pixel + further < PIXELS { pixel + further } else { PIXELS - 1 };

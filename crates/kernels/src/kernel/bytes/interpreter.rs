@@ -62,6 +62,7 @@ fn of_kind<K: Kind, const SIGNED: bool>(sizes: &ByteSet, narrow: Option<&'static
         form: sizes.form,
         dense: sizes.dense,
         is_signed: sizes.is_signed,
+        joins_columns: sizes.joins_columns,
         blocks: sizes.blocks,
         tall_blocks: sizes.tall_blocks,
         pixels: sizes.pixels,

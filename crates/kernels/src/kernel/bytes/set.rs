@@ -30,6 +30,8 @@ pub(crate) struct ByteSet {
     pub(crate) dense: Form,
     /// Whether tensors hold bytes less 128.
     pub(crate) is_signed: bool,
+    /// Whether the neighbouring pixels of a window's row are one run of a dense convolution.
+    pub(crate) joins_columns: bool,
     /// Channel blocks of a tile, largest first.
     pub(crate) blocks: &'static [usize],
     /// Channel blocks of a tile of one pixel, largest first.
@@ -246,6 +248,7 @@ macro_rules! byte_set {
                 form: <$block>::FORM,
                 dense: <$block>::FORM,
                 is_signed: SIGNED,
+                joins_columns: <$block>::SHARES,
                 blocks: &[$($blocks),*],
                 tall_blocks: &[$($tall),*],
                 pixels: $most,
@@ -423,7 +426,7 @@ mod neon_i8mm {
     }
 
     pub(super) static SET: ByteSet =
-        ByteSet { dense: Form::Eights, tall_blocks: &[3], tile: tile_of_blocks, ..neon_dot::SET };
+        ByteSet { dense: Form::Eights, joins_columns: false, tall_blocks: &[3], tile: tile_of_blocks, ..neon_dot::SET };
 }
 
 byte_set!(
