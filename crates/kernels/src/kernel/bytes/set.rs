@@ -248,7 +248,7 @@ macro_rules! byte_set {
                 form: <$block>::FORM,
                 dense: <$block>::FORM,
                 is_signed: SIGNED,
-                joins_columns: <$block>::SHARES,
+                joins_columns: <$block>::BY_LANE,
                 blocks: &[$($blocks),*],
                 tall_blocks: &[$($tall),*],
                 pixels: $most,
@@ -426,7 +426,7 @@ mod neon_i8mm {
     }
 
     pub(super) static SET: ByteSet =
-        ByteSet { dense: Form::Eights, joins_columns: false, tall_blocks: &[3], tile: tile_of_blocks, ..neon_dot::SET };
+        ByteSet { dense: Form::Eights, tall_blocks: &[3], tile: tile_of_blocks, ..neon_dot::SET };
 }
 
 byte_set!(
