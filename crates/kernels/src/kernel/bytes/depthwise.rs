@@ -120,7 +120,7 @@ pub(crate) unsafe fn depthwise_fives<B: Block, const PIXELS: usize, const STRIDE
                 let bytes = B::neighbours(input.add(four * TAPS * LANES));
                 unrolled!(PIXELS, pixel, {
                     let (first, shift) = (pixel * STRIDE / TAPS, pixel * STRIDE % TAPS / STRIDE);
-                    if four >= first && four < first + FOURS {
+                    if (first..first + FOURS).contains(&four) {
                         let weights = weights.add(shift * rows * of_row + (four - first) * B::FORM.bytes());
                         sums[pixel] = sums[pixel].dot(bytes, B::weights(weights));
                         next_pixel::<B>();

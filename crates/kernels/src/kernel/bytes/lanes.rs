@@ -169,7 +169,7 @@ unsafe fn columns<B: Block, const BLOCKS: usize, const PIXELS: usize, const STEP
         // The first column of the next pixel is the second one of this pixel, or the third.
         let first_shared = STEP / FOUR;
         unrolled!(3, number, {
-            if number >= first_shared && number > 0 {
+            if (first_shared..3).contains(&number) {
                 unrolled!(PIXELS, pixel, {
                     let is_last = pixel + 1 == half || pixel + 1 == PIXELS;
                     fours[pixel] = if is_last {
@@ -221,6 +221,27 @@ unsafe fn column<B: Block, const BLOCKS: usize, const PIXELS: usize>(
 /// Registers that hold what a half of a tile sees of a row of a picture, at most.
 const OF_HALF: usize = 3;
 
+/// What so many neighbouring pixels see of a row of a picture, four words a register.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn of_row<B: Block, const STEP: usize, const WORDS: usize>(
+    place: *const i32,
+    pixels: usize,
+) -> [B::Input; OF_HALF] {
+    // SAFETY: the caller's promise; behind every tensor lies the slack.
+    unsafe {
+        let mut fours = [B::four(place); OF_HALF];
+        for number in 1..OF_HALF {
+            if pixels > 0 && number * FOUR < (pixels - 1) * STEP + WORDS {
+                fours[number] = B::four(place.add(number * FOUR));
+            }
+        }
+        fours
+    }
+}
+
 /// Adds the products with `WORDS` neighbouring pixels of a picture for each pixel of the tile, whose windows begin `STEP`
 /// pixels apart; they are not more than fit [`OF_HALF`].
 ///
@@ -235,14 +256,7 @@ unsafe fn of_picture<B: Block, const BLOCKS: usize, const PIXELS: usize, const S
     let halves = [PIXELS / 2, PIXELS - PIXELS / 2];
     // SAFETY: the caller's promise; behind every tensor lies the slack.
     unsafe {
-        let mut fours = [[B::four(places[1]); OF_HALF]; 2];
-        unrolled!(2, half, {
-            unrolled!(OF_HALF, number, {
-                if halves[half] > 0 && number * FOUR < (halves[half] - 1) * STEP + WORDS {
-                    fours[half][number] = B::four(places[half].add(number * FOUR));
-                }
-            });
-        });
+        let fours = [of_row::<B, STEP, WORDS>(places[0], halves[0]), of_row::<B, STEP, WORDS>(places[1], halves[1])];
         next_pixel::<B>();
         unrolled!(WORDS, word, {
             let mut words = [(fours[1][0], 0); PIXELS];
