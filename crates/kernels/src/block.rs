@@ -32,6 +32,15 @@ pub(crate) struct Range {
     pub(crate) high: i32,
 }
 
+impl Range {
+    /// Whether it is all that a byte can be, as tensors hold it.
+    #[inline(always)]
+    pub(crate) fn is_whole(&self, is_signed: bool) -> bool {
+        let low = if is_signed { -128 } else { 0 };
+        self.low == low && self.high == low + 255
+    }
+}
+
 /// How two quantised numbers become one: `first · ratios[0] + second · ratios[1]`, both without their zeros.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Joint {
@@ -59,6 +68,12 @@ pub(crate) trait Block: Copy {
     const ONE_BY_ONE: bool = false;
     /// Whether four words of a pixel are loaded at once ([`Block::four`]) and multiplied one by one ([`Block::dot_lane`]).
     const BY_LANE: bool = false;
+
+    /// Whether neighbouring pixels share the registers that they are multiplied by, which are loaded once
+    /// ([`Block::dot_words`]); only where there is [`Block::BY_LANE`].
+    const SHARES: bool = false;
+    /// Whether [`Block::store_whole`] is faster than [`Block::store`].
+    const SATURATES: bool = false;
 
     /// Sixteen sums.
     unsafe fn load(from: *const i32) -> Self;
@@ -92,12 +107,26 @@ pub(crate) trait Block: Copy {
         _weights: *const u8,
     ) {
     }
+    /// The same, where each pixel has a register and a lane of it: only where there is [`Block::SHARES`].
+    #[inline(always)]
+    unsafe fn dot_words<const PIXELS: usize>(
+        _sums: &mut [Self; PIXELS],
+        _words: &[(Self::Input, usize); PIXELS],
+        _weights: *const u8,
+    ) {
+    }
     /// The whole numbers nearest to the sums times sixteen factors, ties to even. Products must be below 2³¹.
     unsafe fn scaled(self, factors: *const f32) -> Self;
     /// Whole numbers joined with sixteen bytes, rounded again.
     unsafe fn joined(self, joint: &Joint, with: *const u8) -> Self;
     /// Whole numbers as sixteen bytes.
     unsafe fn store(self, range: &Range, to: *mut u8);
+    /// The same, where the range is all that a byte can be.
+    #[inline(always)]
+    unsafe fn store_whole(self, range: &Range, to: *mut u8) {
+        // SAFETY: the caller's promise.
+        unsafe { self.store(range, to) }
+    }
     /// The sums themselves.
     unsafe fn store_sums(self, to: *mut i32);
     /// The sums times sixteen factors, plus sixteen addends, as floats.

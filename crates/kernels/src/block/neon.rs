@@ -5,37 +5,16 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 use std::sync::atomic::{Ordering, compiler_fence};
 
+use self::dot::{dot_product, dot_product_by_lane, dot_product_by_words};
 use super::{Block, Form, Joint, Range};
-use crate::kernel::bytes::rows::TableCall;
-use crate::layout::LANES;
 
+mod dot;
 pub(crate) mod halves;
+pub(crate) mod rows;
 pub(crate) mod two_pixels;
 
 /// Four registers, of four channels each.
 type Four = [int32x4_t; 4];
-/// A row of bytes by a table, sixteen at a time.
-///
-/// # Safety
-/// As for every kernel (`kernel.rs`).
-#[inline(always)]
-pub(crate) unsafe fn look_up(call: &TableCall<'_>) {
-    // SAFETY: the caller's promise; a table has 256 bytes.
-    unsafe {
-        let table = call.table.as_ptr();
-        let parts =
-            [vld1q_u8_x4(table), vld1q_u8_x4(table.add(64)), vld1q_u8_x4(table.add(128)), vld1q_u8_x4(table.add(192))];
-        for pixel in 0..call.pixels {
-            let places = vld1q_u8(call.input.add(pixel * LANES));
-            // Places beyond a part change nothing.
-            let found = vqtbl4q_u8(parts[0], places);
-            let found = vqtbx4q_u8(found, parts[1], vsubq_u8(places, vdupq_n_u8(64)));
-            let found = vqtbx4q_u8(found, parts[2], vsubq_u8(places, vdupq_n_u8(128)));
-            let found = vqtbx4q_u8(found, parts[3], vsubq_u8(places, vdupq_n_u8(192)));
-            vst1q_u8(call.output.add(pixel * LANES), found);
-        }
-    }
-}
 
 /// Four weights or four bytes for each of sixteen channels.
 type Bytes = [int8x16_t; 4];
@@ -101,14 +80,13 @@ unsafe fn scaled_by(sums: int32x4_t, factors: float32x4_t) -> int32x4_t {
 
 #[inline(always)]
 unsafe fn joined_quarter(numbers: int32x4_t, joint: &Joint, with: int16x4_t) -> int32x4_t {
-    let Joint { range, zero, ratios } = *joint;
+    let Joint { range, ratios, .. } = *joint;
     // SAFETY: NEON is present on all of 64-bit Arm.
     unsafe {
         let first = vmaxq_s32(numbers, vdupq_n_s32(range.low - range.zero));
         let first = vminq_s32(first, vdupq_n_s32(range.high - range.zero));
-        let second = vsubq_s32(vmovl_s16(with), vdupq_n_s32(zero));
         let first = vmulq_n_f32(vcvtq_f32_s32(first), ratios[0]);
-        let second = vmulq_n_f32(vcvtq_f32_s32(second), ratios[1]);
+        let second = vmulq_n_f32(vcvtq_f32_s32(vmovl_s16(with)), ratios[1]);
         vcvtnq_s32_f32(vaddq_f32(first, second))
     }
 }
@@ -118,7 +96,8 @@ unsafe fn joined(numbers: Four, joint: &Joint, bytes: int8x16_t) -> Four {
     let [a, b, c, d] = numbers;
     // SAFETY: NEON is present on all of 64-bit Arm.
     unsafe {
-        let (low, high) = (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes));
+        let zero = vdupq_n_s8(joint.zero as i8);
+        let (low, high) = (vsubl_s8(vget_low_s8(bytes), vget_low_s8(zero)), vsubl_high_s8(bytes, zero));
         [
             joined_quarter(a, joint, vget_low_s16(low)),
             joined_quarter(b, joint, vget_high_s16(low)),
@@ -248,94 +227,11 @@ unsafe fn dot_baseline_by_lane<const LANE: usize, const PIXELS: usize>(
     }
 }
 
-/// Adds four products to each of sixteen sums.
-#[inline(always)]
-unsafe fn dot_product(sums: Four, input: Bytes, weights: Bytes) -> Four {
-    // SAFETY: the caller's promise.
-    unsafe {
-        [
-            dot_quarter(sums[0], input[0], weights[0]),
-            dot_quarter(sums[1], input[1], weights[1]),
-            dot_quarter(sums[2], input[2], weights[2]),
-            dot_quarter(sums[3], input[3], weights[3]),
-        ]
-    }
-}
-
-/// Adds four products to each of four sums. The intrinsic is not stable.
-#[inline(always)]
-unsafe fn dot_quarter(mut sums: int32x4_t, input: int8x16_t, weights: int8x16_t) -> int32x4_t {
-    // SAFETY: the machine has the dot product instructions; registers are all that is touched.
-    unsafe {
-        asm!(
-            ".arch_extension dotprod",
-            "sdot {sums:v}.4s, {input:v}.16b, {weights:v}.16b",
-            sums = inout(vreg) sums, input = in(vreg) input, weights = in(vreg) weights,
-            options(nomem, nostack, preserves_flags)
-        );
-    }
-    sums
-}
-
-/// The same, with one of four words of the input for every channel.
-#[inline(always)]
-unsafe fn dot_quarter_by_lane<const LANE: usize>(
-    mut sums: int32x4_t,
-    four: int8x16_t,
-    weights: int8x16_t,
-) -> int32x4_t {
-    // SAFETY: the machine has the dot product instructions; registers are all that is touched.
-    unsafe {
-        asm!(
-            ".arch_extension dotprod",
-            "sdot {sums:v}.4s, {weights:v}.16b, {four:v}.4b[{lane}]",
-            sums = inout(vreg) sums, four = in(vreg) four, weights = in(vreg) weights, lane = const LANE,
-            options(nomem, nostack, preserves_flags)
-        );
-    }
-    sums
-}
-
-/// Adds the products with one of the four words of some pixels. Beside the sums and the words of six pixels there are two
-/// registers for weights.
-#[inline(always)]
-unsafe fn dot_product_by_lane<const LANE: usize, const PIXELS: usize>(
-    sums: &mut [NeonDot; PIXELS],
-    fours: &[Bytes; PIXELS],
-    weights: *const u8,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        half_by_lane::<LANE, PIXELS, 0>(sums, fours, weights);
-        half_by_lane::<LANE, PIXELS, 2>(sums, fours, weights);
-    }
-}
-
-/// The same for two registers of sums, from the given one on.
-#[inline(always)]
-unsafe fn half_by_lane<const LANE: usize, const PIXELS: usize, const FIRST: usize>(
-    sums: &mut [NeonDot; PIXELS],
-    fours: &[Bytes; PIXELS],
-    weights: *const u8,
-) {
-    // SAFETY: 64 bytes stand behind the pointer.
-    unsafe {
-        let from = weights.add(FIRST * 16).cast::<i8>();
-        let row = [vld1q_s8(from), vld1q_s8(from.add(16))];
-        for pixel in 0..PIXELS {
-            let (four, sums) = (fours[pixel][0], &mut sums[pixel].0);
-            sums[FIRST] = dot_quarter_by_lane::<LANE>(sums[FIRST], four, row[0]);
-            sums[FIRST + 1] = dot_quarter_by_lane::<LANE>(sums[FIRST + 1], four, row[1]);
-        }
-        compiler_fence(Ordering::SeqCst);
-    }
-}
-
 /// A type of four registers, whose ways of loading what it multiplies are given, and those of multiplying.
 macro_rules! block_of_four {
     (
         $(#[$documentation:meta])* $name:ident, $form:expr,
-        loads: $broadcast:ident, $neighbours:ident, multiplies: $dot:ident, $by_lane:ident
+        loads: $broadcast:ident, $neighbours:ident, multiplies: $dot:ident, $by_lane:ident $(, shares: $by_words:ident)?
     ) => {
         $(#[$documentation])*
         #[derive(Debug, Clone, Copy)]
@@ -349,6 +245,21 @@ macro_rules! block_of_four {
             const SIGNED: bool = true;
             const ONE_BY_ONE: bool = true;
             const BY_LANE: bool = true;
+            const SATURATES: bool = true;
+
+            $(
+                const SHARES: bool = true;
+
+                #[inline(always)]
+                unsafe fn dot_words<const PIXELS: usize>(
+                    sums: &mut [Self; PIXELS],
+                    words: &[(Self::Input, usize); PIXELS],
+                    weights: *const u8,
+                ) {
+                    // SAFETY: the caller's promise.
+                    unsafe { $by_words::<PIXELS>(sums, words, weights) }
+                }
+            )?
 
             #[inline(always)]
             unsafe fn load(from: *const i32) -> Self {
@@ -423,6 +334,12 @@ macro_rules! block_of_four {
             }
 
             #[inline(always)]
+            unsafe fn store_whole(self, range: &Range, to: *mut u8) {
+                // SAFETY: sixteen bytes stand behind the pointer.
+                unsafe { vst1q_s8(to.cast(), narrowed(self.0, range)) }
+            }
+
+            #[inline(always)]
             unsafe fn store_sums(self, to: *mut i32) {
                 let [a, b, c, d] = self.0;
                 // SAFETY: there is room for sixteen sums behind the pointer.
@@ -452,5 +369,5 @@ block_of_four!(
 block_of_four!(
     /// Sixteen sums by the dot product instructions.
     NeonDot, Form::Bytes,
-    loads: repeated, transposed, multiplies: dot_product, dot_product_by_lane
+    loads: repeated, transposed, multiplies: dot_product, dot_product_by_lane, shares: dot_product_by_words
 );

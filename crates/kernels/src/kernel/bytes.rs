@@ -7,6 +7,7 @@ pub(crate) mod depthwise;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod eights;
 pub(crate) mod interpreter;
+pub(crate) mod lanes;
 pub(crate) mod matrix;
 pub(crate) mod pairs;
 pub(crate) mod rows;

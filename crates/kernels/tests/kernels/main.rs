@@ -9,6 +9,7 @@
 )]
 
 mod byte_reference;
+mod byte_rows;
 mod bytes;
 mod convolution;
 mod kept;

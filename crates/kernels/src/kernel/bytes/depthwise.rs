@@ -24,8 +24,8 @@ pub(crate) struct ByteDepthwiseCall {
     pub(crate) passes: usize,
     /// Fours of elements in a row of the window, the last filled up with weights of 0.
     pub(crate) fours: usize,
-    /// For each pass, for each row, for each four, sixteen channels; where pixels are computed in pairs, then the same
-    /// again, one element further on.
+    /// For each pass, for each row, for each four, sixteen channels; where neighbouring pixels share fours, then the same
+    /// again for each other place in a four where a window begins, so many elements further on.
     pub(crate) weights: *const u8,
     pub(crate) bias: *const i32,
     pub(crate) factors: *const f32,
@@ -91,6 +91,42 @@ pub(crate) unsafe fn depthwise_pairs<B: Block, const PIXELS: usize>(call: &ByteD
                 }
                 next_pixel::<B>();
             }
+        }
+        finish(&mut sums, call);
+    }
+}
+
+/// Columns of the windows whose fours neighbouring pixels share, one or two pixels apart.
+pub(crate) const FIVE: usize = 5;
+
+/// `PIXELS` pixels of a window of five columns, whose neighbours lie `STRIDE` pixels apart: a transposition serves all
+/// pixels whose windows see one of its columns. Where a window begins within four, its weights lie as many elements further on.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+pub(crate) unsafe fn depthwise_fives<B: Block, const PIXELS: usize, const STRIDE: usize>(call: &ByteDepthwiseCall) {
+    // Fours that a window sees.
+    const FOURS: usize = FIVE.div_ceil(TAPS);
+    // SAFETY: the caller's promise; offsets follow the call's own geometry.
+    unsafe {
+        let mut sums = [B::load(call.bias); PIXELS];
+        let rows = call.passes * call.rows;
+        let of_row = FOURS * B::FORM.bytes();
+        for row in 0..rows {
+            let input = call.input.add(within(row, call.rows) * call.row);
+            let weights = call.weights.add(row * of_row);
+            unrolled!(((PIXELS - 1) * STRIDE / TAPS) + FOURS, four, {
+                let bytes = B::neighbours(input.add(four * TAPS * LANES));
+                unrolled!(PIXELS, pixel, {
+                    let (first, shift) = (pixel * STRIDE / TAPS, pixel * STRIDE % TAPS / STRIDE);
+                    if (first..first + FOURS).contains(&four) {
+                        let weights = weights.add(shift * rows * of_row + (four - first) * B::FORM.bytes());
+                        sums[pixel] = sums[pixel].dot(bytes, B::weights(weights));
+                        next_pixel::<B>();
+                    }
+                });
+            });
         }
         finish(&mut sums, call);
     }
@@ -168,6 +204,12 @@ unsafe fn finish<B: Block, const PIXELS: usize>(sums: &mut [B; PIXELS], call: &B
         unrolled!(PIXELS, pixel, {
             sums[pixel] = sums[pixel].scaled(call.factors);
         });
+        if B::SATURATES && call.range.is_whole(B::SIGNED) {
+            unrolled!(PIXELS, pixel, {
+                sums[pixel].store_whole(&call.range, call.output.add(pixel * LANES));
+            });
+            return;
+        }
         unrolled!(PIXELS, pixel, {
             if pixel.is_multiple_of(4) {
                 let at = |further: usize| if pixel + further < PIXELS { pixel + further } else { PIXELS - 1 };

@@ -57,15 +57,16 @@ unsafe fn windows<const BLOCKS: usize, const PAIRS: usize, const ODD: bool>(
         let input = tile.input.map(|at| call.input.add(at));
         let (mut row, mut runs) = (call.weights, call.runs.as_ptr());
         let end = runs.add(call.runs.len());
-        while runs < end {
-            // Most runs are of whole pixels: for them there is a loop without another in it.
-            while (*runs).length as usize == WHOLE {
-                whole::<BLOCKS, PAIRS, ODD>(sums, &input.map(|at| at.add((*runs).offset as usize)), step, &mut row);
-                runs = runs.add(1);
-                if runs == end {
-                    return;
-                }
+        // The windows of one pixel: for them there is a loop that reads no run.
+        if runs < end && (*runs).length as usize == WHOLE {
+            let mut places = input.map(|at| at.add((*runs).offset as usize));
+            for _ in 0..call.even.runs {
+                whole::<BLOCKS, PAIRS, ODD>(sums, &places, step, &mut row);
+                places = places.map(|at| at.wrapping_add(call.even.pitch));
             }
+            runs = runs.add(call.even.runs);
+        }
+        while runs < end {
             let mut places = input.map(|at| at.add((*runs).offset as usize));
             for _ in 0..(*runs).length as usize / WHOLE {
                 whole::<BLOCKS, PAIRS, ODD>(sums, &places, step, &mut row);

@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use super::depthwise::{ByteDepthwiseCall, COLUMNS, TAPS};
+use super::depthwise::{ByteDepthwiseCall, COLUMNS, FIVE, TAPS};
 use super::matrix::{self, MatrixSet};
 use super::pairs::{PAIR_STEP, PairSet};
 use super::rows::{dequantise, greatest, look_up, mean, pixels, product, quantise, sum};
@@ -62,6 +62,7 @@ fn of_kind<K: Kind, const SIGNED: bool>(sizes: &ByteSet, narrow: Option<&'static
         form: sizes.form,
         dense: sizes.dense,
         is_signed: sizes.is_signed,
+        joins_columns: sizes.joins_columns,
         blocks: sizes.blocks,
         tall_blocks: sizes.tall_blocks,
         pixels: sizes.pixels,
@@ -69,6 +70,10 @@ fn of_kind<K: Kind, const SIGNED: bool>(sizes: &ByteSet, narrow: Option<&'static
         depthwise_pixels: sizes.depthwise_pixels,
         depthwise: |_| Some(depthwise::<Checked<K>>),
         depthwise_pairs: |_| Some(depthwise_pairs::<Checked<K>>),
+        depthwise_fives: match (sizes.depthwise_fives)(1, 1) {
+            Some(_) => |_, _| Some(depthwise_fives::<Checked<K>>),
+            None => |_, _| None,
+        },
         quantise: quantise::<Asked, SIGNED>,
         dequantise: dequantise::<Asked, SIGNED>,
         look_up: look_up::<Asked>,
@@ -249,6 +254,26 @@ unsafe fn depthwise_pairs<B: Block>(call: &ByteDepthwiseCall) {
             for row in 0..rows {
                 let input = call.input.add(row % call.rows * call.row + pixel / 2 * 2 * LANES);
                 let weights = call.weights.add((pixel % 2 * rows + row) * B::FORM.bytes());
+                sum = sum.dot(B::neighbours(input), B::weights(weights));
+            }
+            sum.scaled(call.factors).store(&call.range, call.output.add(pixel * LANES));
+        }
+    }
+}
+
+/// Windows of five columns.
+///
+/// # Safety
+/// As for [`tile`].
+unsafe fn depthwise_fives<B: Block>(call: &ByteDepthwiseCall) {
+    let (rows, stride, fours) = (call.passes * call.rows, call.step / LANES, FIVE.div_ceil(TAPS));
+    for pixel in 0..call.pixels {
+        // SAFETY: every access is asked for.
+        unsafe {
+            let (mut sum, shift) = (B::load(call.bias), pixel * stride % TAPS / stride);
+            for (row, four) in (0..rows).flat_map(|row| (0..fours).map(move |four| (row, four))) {
+                let input = call.input.add(row % call.rows * call.row + (pixel * stride / TAPS + four) * TAPS * LANES);
+                let weights = call.weights.add(((shift * rows + row) * fours + four) * B::FORM.bytes());
                 sum = sum.dot(B::neighbours(input), B::weights(weights));
             }
             sum.scaled(call.factors).store(&call.range, call.output.add(pixel * LANES));

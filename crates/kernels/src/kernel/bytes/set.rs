@@ -1,6 +1,6 @@
 //! The kernels of bytes of one instruction set, and which sizes there are: as `kernel/set.rs`.
 
-use super::depthwise::{ByteDepthwiseCall, ByteDepthwiseKernel, depthwise, depthwise_pairs};
+use super::depthwise::{ByteDepthwiseCall, ByteDepthwiseKernel, depthwise, depthwise_fives, depthwise_pairs};
 use super::matrix::MatrixSet;
 use super::pairs::PairSet;
 use super::rows::{
@@ -9,6 +9,8 @@ use super::rows::{
     mean, pixels, product, quantise, sum,
 };
 use super::tile::{ByteTileCall, ByteTileKernel, tile};
+#[cfg(target_arch = "aarch64")]
+use crate::block::neon::rows as neon_rows;
 use crate::block::{Block, Form};
 use crate::bounds::Proven;
 use crate::byte_isa::ByteIsa;
@@ -28,6 +30,8 @@ pub(crate) struct ByteSet {
     pub(crate) dense: Form,
     /// Whether tensors hold bytes less 128.
     pub(crate) is_signed: bool,
+    /// Whether the neighbouring pixels of a window's row are one run of a dense convolution.
+    pub(crate) joins_columns: bool,
     /// Channel blocks of a tile, largest first.
     pub(crate) blocks: &'static [usize],
     /// Channel blocks of a tile of one pixel, largest first.
@@ -42,6 +46,8 @@ pub(crate) struct ByteSet {
     pub(crate) depthwise: fn(usize) -> Option<ByteDepthwiseKernel>,
     /// The same for windows of three columns and a step of one pixel.
     pub(crate) depthwise_pairs: fn(usize) -> Option<ByteDepthwiseKernel>,
+    /// The same for windows of five columns and a step of so many pixels, one or two; nothing where that is no faster.
+    pub(crate) depthwise_fives: fn(usize, usize) -> Option<ByteDepthwiseKernel>,
     pub(crate) quantise: ConvertKernel,
     pub(crate) dequantise: ConvertKernel,
     pub(crate) look_up: TableKernel,
@@ -103,8 +109,9 @@ macro_rules! byte_set {
         $name:ident, $block:ty, $(features: $features:literal,)?
         blocks: [$($blocks:literal),*], tall: [$($tall:literal),*],
         pixels: [$($pixels:literal),*] up to $most:literal,
-        depthwise: [$($depthwise:literal),*] up to $most_depthwise:literal,
-        narrow: $narrow:expr, pairs: $pairs:expr, table: $table:path
+        depthwise: [$($depthwise:literal),*] up to $most_depthwise:literal, fives: [$($fives:literal),*],
+        narrow: $narrow:expr, pairs: $pairs:expr,
+        rows: [$look_up:path, $product:path, $mean:path, $picture:path]
     ) => {
         mod $name {
             use super::*;
@@ -132,6 +139,13 @@ macro_rules! byte_set {
             }
 
             $(#[target_feature(enable = $features)])?
+            #[allow(dead_code, reason = "not all sets have it")]
+            unsafe fn byte_fives_kernel<const PIXELS: usize, const STRIDE: usize>(call: &ByteDepthwiseCall) {
+                // SAFETY: the caller's promise.
+                unsafe { depthwise_fives::<$block, PIXELS, STRIDE>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
             unsafe fn quantise_kernel(call: &ConvertCall) {
                 // SAFETY: the caller's promise.
                 unsafe { quantise::<Proven, SIGNED>(call) }
@@ -146,7 +160,7 @@ macro_rules! byte_set {
             $(#[target_feature(enable = $features)])?
             unsafe fn look_up_kernel(call: &TableCall<'_>) {
                 // SAFETY: the caller's promise.
-                unsafe { $table(call) }
+                unsafe { $look_up(call) }
             }
 
             $(#[target_feature(enable = $features)])?
@@ -158,13 +172,13 @@ macro_rules! byte_set {
             $(#[target_feature(enable = $features)])?
             unsafe fn product_row_kernel(call: &ProductRowCall) {
                 // SAFETY: the caller's promise.
-                unsafe { product::<Proven, SIGNED>(call) }
+                unsafe { $product(call) }
             }
 
             $(#[target_feature(enable = $features)])?
             unsafe fn picture_kernel(call: &PixelsCall<'_>) {
                 // SAFETY: the caller's promise.
-                unsafe { pixels::<Proven, SIGNED>(call) }
+                unsafe { $picture(call) }
             }
 
             $(#[target_feature(enable = $features)])?
@@ -176,7 +190,7 @@ macro_rules! byte_set {
             $(#[target_feature(enable = $features)])?
             unsafe fn mean_kernel(call: &ByteMeanCall) {
                 // SAFETY: the caller's promise.
-                unsafe { mean::<Proven, SIGNED>(call) }
+                unsafe { $mean(call) }
             }
 
             fn tile_of<const BLOCKS: usize, const STEP: usize>(pixels: usize) -> Option<ByteTileKernel> {
@@ -220,10 +234,21 @@ macro_rules! byte_set {
                 }
             }
 
+            fn fives_of(pixels: usize, stride: usize) -> Option<ByteDepthwiseKernel> {
+                match (pixels, stride) {
+                    $(
+                        ($fives, 1) => Some(byte_fives_kernel::<$fives, 1>),
+                        ($fives, 2) => Some(byte_fives_kernel::<$fives, 2>),
+                    )*
+                    _ => None,
+                }
+            }
+
             pub(super) static SET: ByteSet = ByteSet {
                 form: <$block>::FORM,
                 dense: <$block>::FORM,
                 is_signed: SIGNED,
+                joins_columns: <$block>::BY_LANE,
                 blocks: &[$($blocks),*],
                 tall_blocks: &[$($tall),*],
                 pixels: $most,
@@ -231,6 +256,7 @@ macro_rules! byte_set {
                 depthwise_pixels: $most_depthwise,
                 depthwise: depthwise_of,
                 depthwise_pairs: pairs_of,
+                depthwise_fives: fives_of,
                 quantise: quantise_kernel,
                 dequantise: dequantise_kernel,
                 look_up: look_up_kernel,
@@ -252,8 +278,9 @@ byte_set!(
     avx512_vnni, crate::block::avx512::Vnni512<false>, features: "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma",
     blocks: [2, 1], tall: [8, 4],
     pixels: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] up to 14,
-    depthwise: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] up to 14,
-    narrow: None, pairs: None, table: look_up::<Proven>
+    depthwise: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] up to 14, fives: [],
+    narrow: None, pairs: None,
+    rows: [look_up::<Proven>, product::<Proven, SIGNED>, mean::<Proven, SIGNED>, pixels::<Proven, SIGNED>]
 );
 
 /// As with VNNI alone, but for what VBMI makes faster.
@@ -315,8 +342,9 @@ byte_set!(
     avx_vnni, crate::block::avx2::AvxVnni, features: "avx2,fma,avxvnni",
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5, 6] up to 6,
-    depthwise: [1, 2, 3] up to 3,
-    narrow: None, pairs: None, table: look_up::<Proven>
+    depthwise: [1, 2, 3] up to 3, fives: [],
+    narrow: None, pairs: None,
+    rows: [look_up::<Proven>, product::<Proven, SIGNED>, mean::<Proven, SIGNED>, pixels::<Proven, SIGNED>]
 );
 
 #[cfg(target_arch = "x86_64")]
@@ -324,8 +352,9 @@ byte_set!(
     avx2, crate::block::avx2::Avx2Words, features: "avx2,fma",
     blocks: [1], tall: [2],
     pixels: [1, 2, 3, 4] up to 4,
-    depthwise: [1, 2] up to 2,
-    narrow: Some(&super::avx2_narrow::SET), pairs: Some(&crate::kernel::bytes::pairs::avx2_pairs::SET), table: look_up::<Proven>
+    depthwise: [1, 2] up to 2, fives: [],
+    narrow: Some(&super::avx2_narrow::SET), pairs: Some(&crate::kernel::bytes::pairs::avx2_pairs::SET),
+    rows: [look_up::<Proven>, product::<Proven, SIGNED>, mean::<Proven, SIGNED>, pixels::<Proven, SIGNED>]
 );
 
 #[cfg(target_arch = "x86_64")]
@@ -333,8 +362,9 @@ byte_set!(
     avx2_narrow, crate::block::avx2::Avx2Narrow, features: "avx2,fma",
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5] up to 5,
-    depthwise: [1, 2, 3] up to 3,
-    narrow: None, pairs: None, table: look_up::<Proven>
+    depthwise: [1, 2, 3] up to 3, fives: [],
+    narrow: None, pairs: None,
+    rows: [look_up::<Proven>, product::<Proven, SIGNED>, mean::<Proven, SIGNED>, pixels::<Proven, SIGNED>]
 );
 
 #[cfg(target_arch = "aarch64")]
@@ -342,8 +372,9 @@ byte_set!(
     neon, crate::block::neon::Neon,
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4] up to 4,
-    depthwise: [1, 2, 3, 4] up to 4,
-    narrow: None, pairs: Some(&crate::kernel::bytes::pairs::neon_pairs::SET), table: crate::block::neon::look_up
+    depthwise: [1, 2, 3, 4] up to 4, fives: [],
+    narrow: None, pairs: Some(&crate::kernel::bytes::pairs::neon_pairs::SET),
+    rows: [neon_rows::look_up, neon_rows::product, neon_rows::mean, neon_rows::pixels]
 );
 
 #[cfg(target_arch = "aarch64")]
@@ -351,8 +382,9 @@ byte_set!(
     neon_dot, crate::block::neon::NeonDot, features: "neon,dotprod",
     blocks: [1], tall: [4],
     pixels: [1, 2, 3, 4, 5, 6] up to 6,
-    depthwise: [1, 2, 3, 4] up to 4,
-    narrow: None, pairs: None, table: crate::block::neon::look_up
+    depthwise: [1, 2, 3, 4] up to 4, fives: [1, 2, 3, 4],
+    narrow: None, pairs: None,
+    rows: [neon_rows::look_up, neon_rows::product, neon_rows::mean, neon_rows::pixels]
 );
 
 /// As with dot products alone, but for dense convolutions.
@@ -401,6 +433,7 @@ byte_set!(
     portable, crate::block::portable::Portable,
     blocks: [1], tall: [2],
     pixels: [1, 2] up to 2,
-    depthwise: [1, 2] up to 2,
-    narrow: None, pairs: Some(&crate::kernel::bytes::pairs::portable_pairs::SET), table: look_up::<Proven>
+    depthwise: [1, 2] up to 2, fives: [1, 2],
+    narrow: None, pairs: Some(&crate::kernel::bytes::pairs::portable_pairs::SET),
+    rows: [look_up::<Proven>, product::<Proven, SIGNED>, mean::<Proven, SIGNED>, pixels::<Proven, SIGNED>]
 );

@@ -1,12 +1,13 @@
 //! Dense convolution of bytes: as `kernel/tile.rs`, with four input channels for each float there. Runs, steps and places
 //! count words of four bytes.
 
+use super::lanes::by_lanes;
 use super::unrolled;
 use crate::block::{Block, Joint, Range, next_pixel};
 use crate::bounds::Memory;
 use crate::kernel::ahead::{ASKED, Ahead};
 use crate::kernel::tile::{Halves, Run};
-use crate::layout::{LANES, SLACK};
+use crate::layout::LANES;
 
 /// What becomes of the sums.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +33,26 @@ pub(crate) struct BytePlace {
     pub(crate) with: Halves<usize>,
 }
 
+/// Runs of one length that lie equally far apart: the first ones of a list.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Even {
+    pub(crate) runs: usize,
+    /// Words from one to the next.
+    pub(crate) pitch: usize,
+}
+
+impl Even {
+    pub(crate) fn of(runs: &[Run]) -> Self {
+        let pitch = match runs {
+            [first, second, ..] => second.offset.saturating_sub(first.offset),
+            _ => 0,
+        };
+        let is_next = |[before, run]: &[Run; 2]| run.length == before.length && before.offset + pitch == run.offset;
+        let steps = runs.array_windows().take_while(|&pair| is_next(pair)).count();
+        Self { runs: runs.len().min(1 + steps), pitch: pitch as usize }
+    }
+}
+
 /// What one call computes: some tiles of one size.
 #[derive(Debug)]
 pub(crate) struct ByteTileCall<'a> {
@@ -39,6 +60,8 @@ pub(crate) struct ByteTileCall<'a> {
     /// Where the tiles' windows are counted from.
     pub(crate) input: *const i32,
     pub(crate) runs: &'a [Run],
+    /// What the first of them have in common.
+    pub(crate) even: Even,
     /// Words between the windows of neighbouring pixels; kernels that have a constant do not read it, nor the next two.
     pub(crate) step: usize,
     pub(crate) pixels: usize,
@@ -118,12 +141,16 @@ pub(crate) unsafe fn tile<B: Block, const BLOCKS: usize, const PIXELS: usize, co
         // SAFETY: the caller's promise; offsets follow the call's own geometry.
         unsafe {
             let mut sums = [[B::load(call.bias); PIXELS]; BLOCKS];
-            for block in 1..BLOCKS {
-                sums[block] = [B::load(call.bias.add(block * LANES)); PIXELS];
+            for block in 0..BLOCKS {
+                for pixel in 0..PIXELS {
+                    sums[block][pixel] = B::load(call.bias.add(block * LANES));
+                    // Registers are not copied: loads fill two of them at once.
+                    next_pixel::<B>();
+                }
             }
             let mut weights = call.weights;
             if B::BY_LANE {
-                by_lanes::<B, BLOCKS, PIXELS>(&mut sums, (call, place), step, weights);
+                by_lanes::<B, BLOCKS, PIXELS, STEP>(&mut sums, (call, place), step, weights);
             } else {
                 for run in call.runs {
                     let mut places = place.input.map(|at| call.input.add(at + run.offset as usize));
@@ -140,104 +167,6 @@ pub(crate) unsafe fn tile<B: Block, const BLOCKS: usize, const PIXELS: usize, co
             }
             finish(&mut sums, call, place);
         }
-    }
-}
-
-/// Words that are loaded at once where they are multiplied by lanes: those of a pixel of a block.
-const FOUR: usize = 4;
-
-/// Words behind a run that are then read at most, and ignored.
-const READ_ON: usize = FOUR - 1;
-
-/// Adds the products with all runs, by lanes.
-///
-/// # Safety
-/// As for every kernel (`kernel.rs`).
-#[inline(always)]
-unsafe fn by_lanes<B: Block, const BLOCKS: usize, const PIXELS: usize>(
-    sums: &mut [[B; PIXELS]; BLOCKS],
-    (call, tile): (&ByteTileCall<'_>, &BytePlace),
-    step: usize,
-    mut weights: *const u8,
-) {
-    const { assert!(READ_ON <= SLACK) };
-    // SAFETY: the caller's promise; behind every tensor lies the slack.
-    unsafe {
-        let input = tile.input.map(|at| call.input.add(at));
-        let mut runs = call.runs.as_ptr();
-        let end = runs.add(call.runs.len());
-        while runs < end {
-            while (*runs).length as usize == FOUR {
-                let places = input.map(|at| at.add((*runs).offset as usize));
-                lanes::<B, BLOCKS, PIXELS>(sums, (&places, FOUR), step, &mut weights);
-                runs = runs.add(1);
-                if runs == end {
-                    return;
-                }
-            }
-            let mut places = input.map(|at| at.add((*runs).offset as usize));
-            let mut length = (*runs).length as usize;
-            while length >= FOUR {
-                lanes::<B, BLOCKS, PIXELS>(sums, (&places, FOUR), step, &mut weights);
-                (places, length) = (places.map(|at| at.add(FOUR)), length - FOUR);
-            }
-            if length > 0 {
-                lanes::<B, BLOCKS, PIXELS>(sums, (&places, length), step, &mut weights);
-            }
-            runs = runs.add(1);
-        }
-    }
-}
-
-/// Adds the products with up to four words of each pixel.
-///
-/// # Safety
-/// As for every kernel (`kernel.rs`).
-#[inline(always)]
-unsafe fn lanes<B: Block, const BLOCKS: usize, const PIXELS: usize>(
-    sums: &mut [[B; PIXELS]; BLOCKS],
-    (places, length): (&Halves<*const i32>, usize),
-    step: usize,
-    weights: &mut *const u8,
-) {
-    let half = PIXELS / 2;
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut fours = [B::four(places[1]); PIXELS];
-        for pixel in 0..PIXELS {
-            fours[pixel] =
-                B::four(if pixel < half { places[0].add(pixel * step) } else { places[1].add((pixel - half) * step) });
-        }
-        next_pixel::<B>();
-        lane::<B, BLOCKS, PIXELS, 0>(sums, &fours, weights);
-        if length > 1 {
-            lane::<B, BLOCKS, PIXELS, 1>(sums, &fours, weights);
-        }
-        if length > 2 {
-            lane::<B, BLOCKS, PIXELS, 2>(sums, &fours, weights);
-        }
-        if length > 3 {
-            lane::<B, BLOCKS, PIXELS, 3>(sums, &fours, weights);
-        }
-    }
-}
-
-/// Adds the products with one of four words of each pixel.
-///
-/// # Safety
-/// As for every kernel (`kernel.rs`).
-#[inline(always)]
-unsafe fn lane<B: Block, const BLOCKS: usize, const PIXELS: usize, const LANE: usize>(
-    sums: &mut [[B; PIXELS]; BLOCKS],
-    fours: &[B::Input; PIXELS],
-    weights: &mut *const u8,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        for block in 0..BLOCKS {
-            B::dot_lane::<LANE, PIXELS>(&mut sums[block], fours, weights.add(block * B::FORM.bytes()));
-        }
-        *weights = weights.add(BLOCKS * B::FORM.bytes());
     }
 }
 
@@ -361,6 +290,18 @@ unsafe fn store<B: Block, const BLOCKS: usize, const PIXELS: usize>(
     output_block: usize,
 ) {
     let half = PIXELS / 2;
+    if B::SATURATES && range.is_whole(B::SIGNED) {
+        unrolled!(BLOCKS, block, {
+            unrolled!(PIXELS, pixel, {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let to = place::<PIXELS, _>(output, block * output_block, pixel, LANES);
+                    sums[block][pixel].store_whole(range, to);
+                }
+            });
+        });
+        return;
+    }
     unrolled!(BLOCKS, block, {
         unrolled!(PIXELS, pixel, {
             let (from, to) = if pixel < half { (0, half) } else { (half, PIXELS) };
@@ -416,4 +357,25 @@ unsafe fn place<const PIXELS: usize, P: Place>(halves: &Halves<P>, offset: usize
     let (start, pixel) = if pixel < half { (halves[0], pixel) } else { (halves[1], pixel - half) };
     // SAFETY: the caller's promise.
     unsafe { start.further(offset + pixel * size) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn even_runs_are_of_one_length_and_equally_far_apart() {
+        let even = |runs: &[(u32, u32)]| {
+            let runs: Vec<Run> = runs.iter().map(|&(offset, length)| Run { offset, length }).collect();
+            let Even { runs, pitch } = Even::of(&runs);
+            (runs, pitch)
+        };
+        assert_eq!(even(&[]), (0, 0));
+        assert_eq!(even(&[(5, 4)]), (1, 0));
+        assert_eq!(even(&[(5, 4), (105, 4), (205, 4), (305, 2)]), (3, 100));
+        assert_eq!(even(&[(5, 4), (105, 4), (206, 4)]).0, 2);
+        assert_eq!(even(&[(5, 4), (105, 2), (205, 2)]).0, 1);
+        assert_eq!(even(&[(105, 4), (5, 4)]).0, 1);
+        assert_eq!(even(&[(0, 4), (4, 4), (8, 4), (0, 4)]).0, 3);
+    }
 }

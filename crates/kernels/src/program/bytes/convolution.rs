@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::Quantised;
-use super::bands::{Band, DENSE_CHANNELS, Filled, Setting, Shapes, bands, filled, in_blocks, picture_chunks};
+use super::bands::{Band, DENSE_CHANNELS, Filled, OF_PIXEL, Setting, Shapes, bands, filled, in_blocks, picture_chunks};
 use super::pack::{Bytes, Filters, NOTED, OF_WORD, biased, noted, recalled, words};
 use crate::block::{self, Form, Joint};
 use crate::error::PlanError;
@@ -278,7 +278,13 @@ pub(crate) fn runs(packed: &PackedBytes, channels: &Range<usize>, input: &Region
             let first = part.start / of_word * of_word;
             let from = first / LANES * layout.block() + first % LANES / OF_WORD;
             let length = words(part, of_word).count();
+            let is_joined =
+                packed.set.joins_columns && window.dilation[1] == 1 && length * packed.form().words() == OF_PIXEL;
             for row in 0..rows {
+                if is_joined {
+                    push(from + row * window.dilation[0] * layout.row(), columns * length);
+                    continue;
+                }
                 for column in 0..columns {
                     let place = row * window.dilation[0] * layout.row();
                     push(from + place + column * window.dilation[1] * layout.pixel(), length);

@@ -6,7 +6,7 @@ use crate::block::{Form, Range};
 use crate::bounds::{Touched, placed};
 use crate::error::PlanError;
 use crate::floats::Floats;
-use crate::kernel::bytes::depthwise::{ByteDepthwiseCall, ByteDepthwiseKernel, COLUMNS, TAPS};
+use crate::kernel::bytes::depthwise::{ByteDepthwiseCall, ByteDepthwiseKernel, COLUMNS, FIVE, TAPS};
 use crate::kernel::bytes::pairs::PairSet;
 use crate::kernel::bytes::set::ByteSet;
 use crate::layout::{LANES, SLACK};
@@ -22,8 +22,8 @@ const STEP: &str = "quantised depthwise convolution";
 #[derive(Debug)]
 pub(crate) struct PackedByteDepthwise {
     window: Window,
-    /// For each block, for each pass, for each row, for each four of a row, sixteen channels; for pairs of pixels twice,
-    /// as the kernel wants it.
+    /// For each block, for each pass, for each row, for each four of a row, sixteen channels; as often as there are
+    /// [`shifts`].
     weights: Weights,
     passes: usize,
     bias: Vec<i32>,
@@ -47,8 +47,9 @@ impl PackedByteDepthwise {
     fn kernel(&self, pixels: usize) -> Option<ByteDepthwiseKernel> {
         match self.rows {
             Some(rows) => (rows.depthwise)(pixels, self.window.stride[1]),
-            None if is_paired(&self.window) => (self.set.depthwise_pairs)(pixels),
-            None => (self.set.depthwise)(pixels),
+            None if shifts(&self.window, self.set).len() == 1 => (self.set.depthwise)(pixels),
+            None if self.window.kernel[1] == FIVE => (self.set.depthwise_fives)(pixels, self.window.stride[1]),
+            None => (self.set.depthwise_pairs)(pixels),
         }
     }
     pub(crate) fn floats(&self) -> usize {
@@ -62,9 +63,15 @@ pub(crate) fn suits(window: &Window) -> bool {
     window.dilation[1] == 1
 }
 
-/// Whether neighbouring pixels share what they read.
-fn is_paired(window: &Window) -> bool {
-    window.kernel[1] == 3 && window.stride[1] == 1
+/// By how many elements weights lie further on: where neighbouring pixels share fours, a window begins anywhere in one.
+fn shifts(window: &Window, set: &ByteSet) -> &'static [usize] {
+    let shares_fives = || (set.depthwise_fives)(1, 1).is_some();
+    match (window.kernel[1], window.stride[1]) {
+        (COLUMNS, 1) => &[0, 1],
+        (FIVE, 1) if shares_fives() => &[0, 1, 2, 3],
+        (FIVE, 2) if shares_fives() => &[0, 2],
+        _ => &[0],
+    }
 }
 
 /// Fours of elements in a row of a window.
@@ -74,7 +81,7 @@ fn fours(window: &Window) -> usize {
 
 /// Bytes of one block's weights.
 fn block_bytes(window: &Window, passes: usize, set: &ByteSet) -> usize {
-    let times = passes * if is_paired(window) { 2 } else { 1 };
+    let times = passes * shifts(window, set).len();
     window.kernel[0].saturating_mul(fours(window)).saturating_mul(times * set.form.bytes())
 }
 
@@ -180,7 +187,7 @@ fn by_fours(
     let bytes = block_bytes(&filters.window, passes, set);
     let mut weights = Bytes::zeroed(bytes.saturating_mul(blocks))?;
     for (number, packed) in weights.as_mut_slice().chunks_exact_mut(bytes).take(blocks).enumerate() {
-        for (four, to) in places(&filters.window, passes).zip(packed.chunks_exact_mut(form.bytes())) {
+        for (four, to) in places(&filters.window, passes, set).zip(packed.chunks_exact_mut(form.bytes())) {
             for lane in 0..LANES {
                 form.put(to, lane, at(filters, number * LANES + lane, four, form));
             }
@@ -199,12 +206,11 @@ struct Four {
 }
 
 /// All fours of a block, in their order.
-fn places(window: &Window, passes: usize) -> impl Iterator<Item = Four> + use<> {
+fn places(window: &Window, passes: usize, set: &ByteSet) -> impl Iterator<Item = Four> + use<> {
     let (rows, fours) = (window.kernel[0], fours(window));
-    let shifts = if is_paired(window) { 2 } else { 1 };
     let of_row = move |pass, row, shift| (0..fours).map(move |number| Four { pass, row, number, shift });
     let of_pass = move |pass, shift| (0..rows).flat_map(move |row| of_row(pass, row, shift));
-    (0..shifts).flat_map(move |shift| (0..passes).flat_map(move |pass| of_pass(pass, shift)))
+    shifts(window, set).iter().flat_map(move |&shift| (0..passes).flat_map(move |pass| of_pass(pass, shift)))
 }
 
 /// Four weights of a channel, as far as the window goes.
@@ -218,15 +224,18 @@ fn at(filters: &Filters<'_>, channel: usize, four: Four, form: Form) -> [i16; TA
 
 /// Whether all fours can be packed in a set's form, in one pass.
 fn fits(filters: &Filters<'_>, set: &ByteSet) -> bool {
-    let takes =
-        |channel: usize| places(&filters.window, 1).all(|four| set.form.takes(at(filters, channel, four, Form::Words)));
+    let takes = |channel: usize| {
+        places(&filters.window, 1, set).all(|four| set.form.takes(at(filters, channel, four, Form::Words)))
+    };
     (0..filters.outputs).all(takes)
 }
 
-/// Neighbouring pixels of a row that are computed together.
+/// Neighbouring pixels of a row that are computed together: in the first row of the first block.
 #[derive(Debug)]
 struct Part {
-    x: usize,
+    /// Its first pixel's window.
+    input: usize,
+    output: usize,
     pixels: usize,
     kernel: ByteDepthwiseKernel,
 }
@@ -238,23 +247,25 @@ pub(crate) struct ByteDepthwiseStep {
     input: Region,
     output: Region,
     parts: Vec<Part>,
+    /// Floats from the windows of a row of the output to those of the next.
+    windows: usize,
 }
 
 impl ByteDepthwiseStep {
     pub(crate) fn new(packed: PackedByteDepthwise, input: Region, output: Region) -> Result<Self, PlanError> {
         let most =
             packed.rows.map_or(packed.set.depthwise_pixels, |rows| rows.depthwise_pixels[packed.window.stride[1] - 1]);
-        let width = output.shape().width;
-        let part = |(x, pixels): (usize, usize)| Some(Part { x, pixels, kernel: packed.kernel(pixels)? });
-        let parts: Option<Vec<Part>> = even(width, width.div_ceil(most)).map(part).collect();
-        let parts = parts.ok_or(PlanError::Extent { step: STEP, access: "there is no kernel of its size" })?;
-        Ok(Self { packed, input, output, parts })
-    }
-
-    /// The first window of a part of a row of the first block.
-    fn window(&self, y: usize, part: &Part) -> Option<usize> {
-        let window = &self.packed.window;
-        self.input.window(y * window.stride[0], part.x * window.stride[1], window.padding[0], window.padding[1])
+        let (width, window) = (output.shape().width, packed.window);
+        let part = |(x, pixels): (usize, usize)| {
+            let kernel = packed.kernel(pixels);
+            let kernel = kernel.ok_or(PlanError::Extent { step: STEP, access: "there is no kernel of its size" })?;
+            let first = input.window(0, x * window.stride[1], window.padding[0], window.padding[1]);
+            let first = first.ok_or(PlanError::Extent { step: STEP, access: "before the halo" })?;
+            Ok(Part { input: first, output: output.at(0, 0, x), pixels, kernel })
+        };
+        let parts: Result<Vec<Part>, PlanError> = even(width, width.div_ceil(most)).map(part).collect();
+        let windows = window.stride[0] * input.layout.row();
+        Ok(Self { parts: parts?, packed, input, output, windows })
     }
 
     /// Floats from a window to the next.
@@ -271,24 +282,29 @@ impl ByteDepthwiseStep {
     /// As for [`Step::run`].
     unsafe fn compute(&self, worker: &Worker<'_>, block: usize, y: usize) {
         let packed = &self.packed;
-        for part in &self.parts {
-            let Some(window) = self.window(y, part) else { continue };
-            // SAFETY: check() has proven every place that the kernel reaches.
-            unsafe {
-                (part.kernel)(&ByteDepthwiseCall {
-                    input: worker.at(window + block * self.input.layout.block()).cast_const().cast(),
-                    row: self.row() * size_of::<f32>(),
-                    step: self.step() * size_of::<f32>(),
-                    pixels: part.pixels,
-                    rows: packed.window.kernel[0],
-                    passes: packed.passes,
-                    fours: fours(&packed.window),
-                    weights: packed.weights.as_ptr().cast::<u8>().add(block * packed.block_bytes()),
-                    bias: packed.bias.as_ptr().add(block * LANES),
-                    factors: packed.factors.as_ptr().add(block * LANES),
-                    output: worker.at(self.output.at(block, y, part.x)).cast(),
-                    range: packed.range,
-                });
+        // SAFETY: check() has proven every place that the kernel reaches.
+        unsafe {
+            let input = worker.at(block * self.input.layout.block() + y * self.windows).cast_const();
+            let output = worker.at(block * self.output.layout.block() + y * self.output.layout.row());
+            let mut call = ByteDepthwiseCall {
+                input: input.cast(),
+                row: self.row() * size_of::<f32>(),
+                step: self.step() * size_of::<f32>(),
+                pixels: 0,
+                rows: packed.window.kernel[0],
+                passes: packed.passes,
+                fours: fours(&packed.window),
+                weights: packed.weights.as_ptr().cast::<u8>().add(block * packed.block_bytes()),
+                bias: packed.bias.as_ptr().add(block * LANES),
+                factors: packed.factors.as_ptr().add(block * LANES),
+                output: output.cast(),
+                range: packed.range,
+            };
+            for part in &self.parts {
+                call.input = input.add(part.input).cast();
+                call.output = output.add(part.output).cast();
+                call.pixels = part.pixels;
+                (part.kernel)(&call);
             }
         }
     }
@@ -305,12 +321,12 @@ impl Step for ByteDepthwiseStep {
         proven(blocks * LANES <= packed.bias.len() && blocks * LANES <= packed.factors.len(), STEP, "bias")?;
         proven(blocks == self.input.blocks(), STEP, "input blocks")?;
         let pixel = self.input.layout.pixel();
-        // Four pixels at a time, from the last four's first on; in pairs, from the last pair's first on.
+        // Four pixels at a time, from the last window's first on, or from one before it where fours are shared.
         let reach = (packed.window.kernel[0] - 1) * self.row() + fours(&packed.window) * TAPS * pixel;
         let last = (blocks - 1) * self.input.layout.block();
         for y in 0..self.output.shape().height {
             for part in &self.parts {
-                let first = self.window(y, part).ok_or(PlanError::Extent { step: STEP, access: "before the halo" })?;
+                let first = part.input + y * self.windows;
                 let end = first + last + (part.pixels - 1) * self.step() + reach;
                 let window = first
                     + last
@@ -320,7 +336,8 @@ impl Step for ByteDepthwiseStep {
                 // What is read behind the window is multiplied by 0, and lies in the slack at most.
                 proven(self.input.holds(first, window), STEP, "input")?;
                 proven(self.input.holds_but_for(first, end, SLACK), STEP, "input's slack")?;
-                let (from, to) = (self.output.at(0, y, part.x), self.output.at(blocks - 1, y, part.x));
+                let from = part.output + y * self.output.layout.row();
+                let to = from + (blocks - 1) * self.output.layout.block();
                 proven(self.output.holds(from, to + part.pixels * self.output.layout.pixel()), STEP, "output")?;
             }
         }

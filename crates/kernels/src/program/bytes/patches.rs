@@ -8,7 +8,7 @@ use crate::bounds::{Touched, placed};
 use crate::error::PlanError;
 use crate::kernel::ahead::Ahead;
 use crate::kernel::bytes::pairs::PAIR_STEP;
-use crate::kernel::bytes::tile::{BytePlace, ByteTileCall, ByteTileKernel, Finish};
+use crate::kernel::bytes::tile::{BytePlace, ByteTileCall, ByteTileKernel, Even, Finish};
 use crate::kernel::bytes::winograd::{BytePatchCall, ByteSumCall, Size};
 use crate::kernel::tile::Run;
 use crate::layout::{Element, LANES};
@@ -151,6 +151,7 @@ impl ByteWinogradStep {
                             tiles: &batch.tiles[group.clone()],
                             input: worker.at(from).cast_const().cast(),
                             runs: &batch.runs,
+                            even: Even::default(),
                             step: PAIR_STEP,
                             pixels: *pixels,
                             blocks: band.blocks,

@@ -9,7 +9,7 @@ use crate::error::PlanError;
 use crate::kernel::ahead::Ahead;
 use crate::kernel::bytes::pairs::PAIR_STEP;
 use crate::kernel::bytes::set::BYTE_STEPS;
-use crate::kernel::bytes::tile::{BytePlace, ByteTileCall, ByteTileKernel, Finish, WidenCall};
+use crate::kernel::bytes::tile::{BytePlace, ByteTileCall, ByteTileKernel, Even, Finish, WidenCall};
 use crate::kernel::set::LOOSE_PIXELS;
 use crate::kernel::tile::Run;
 use crate::layout::{LANES, MAX_PICTURE_CHANNELS, SLACK};
@@ -83,6 +83,7 @@ struct Planned {
     runs: Range<usize>,
     /// Words of all runs.
     elements: usize,
+    even: Even,
     kernels: Vec<ByteTileKernel>,
 }
 
@@ -173,7 +174,8 @@ impl ByteConvolutionStep {
             let kernels: Option<Vec<ByteTileKernel>> = sizes.iter().map(|&pixels| kernel(pixels)).collect();
             let kernels = kernels.ok_or(PlanError::Extent { step: STEP, access: "there is no kernel of its size" })?;
             let elements = all[range.clone()].iter().map(|run: &Run| run.length as usize).sum();
-            bands.push(Planned { band: band.clone(), runs: range, elements, kernels });
+            let even = Even::of(&all[range.clone()]);
+            bands.push(Planned { band: band.clone(), runs: range, elements, even, kernels });
         }
         let widened = |&pixels: &usize| {
             let run = |(number, run): (usize, &Run)| Run { offset: (number * pixels * PAIR_STEP) as u32, ..*run };
@@ -252,6 +254,7 @@ impl ByteConvolutionStep {
                 tiles: &self.places[group.tiles.clone()],
                 input: worker.at(input).cast_const().cast(),
                 runs,
+                even: planned.even,
                 step: self.step,
                 pixels: group.pixels,
                 blocks: band.blocks,
