@@ -30,7 +30,7 @@ pub(crate) const WORD_BYTES: usize = 64;
 /// is noted on the shelf, or was by an earlier start: as the pixels of a side, 0 for none.
 pub(crate) fn suits(
     layer: &ByteConvolution<'_>,
-    [input, output]: [Shape; 2],
+    ([input, output], zero): ([Shape; 2], u8),
     set: &'static PairSet,
     shelf: &mut Shelf,
 ) -> Result<Option<&'static Ends>, PlanError> {
@@ -53,7 +53,7 @@ pub(crate) fn suits(
         return if noted == [0] { Ok(None) } else { found.map(Some).ok_or_else(refuse) };
     }
     let filters = filters(layer, input, output);
-    let found = left.find(|ends| filters.are_whole(ends.size));
+    let found = left.find(|ends| filters.are_whole(ends.size, zero));
     shelf.put_numbers(&[found.map_or(0, side)]);
     Ok(found)
 }
@@ -64,9 +64,14 @@ fn filters<'a>(layer: &ByteConvolution<'a>, input: Shape, output: Shape) -> Filt
 }
 
 impl Filters<'_> {
-    /// Whether every sum of products comes out whole, whatever the bytes.
-    fn are_whole(&self, size: &Size) -> bool {
-        (0..self.outputs).all(|output| self.sums(output).1 * 255 < size.largest)
+    /// Whether every sum of products with bytes less an unsigned zero comes out whole.
+    fn are_whole(&self, size: &Size, zero: u8) -> bool {
+        (0..self.outputs).all(|output| {
+            let (sum, magnitude) = self.sums(output);
+            let [above, below] = [(magnitude + sum) / 2, (magnitude - sum) / 2];
+            let [most, least] = [255 - i64::from(zero), i64::from(zero)];
+            above * most + below * least < size.largest && above * least + below * most < size.largest
+        })
     }
 }
 
