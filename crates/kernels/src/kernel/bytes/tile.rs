@@ -161,15 +161,20 @@ unsafe fn by_lanes<B: Block, const BLOCKS: usize, const PIXELS: usize>(
     mut weights: *const u8,
 ) {
     const { assert!(READ_ON <= SLACK) };
+    // Words of a whole pixel of a block.
+    let whole = const { LANES / B::FORM.of_word() };
     // SAFETY: the caller's promise; behind every tensor lies the slack.
     unsafe {
         let input = tile.input.map(|at| call.input.add(at));
         let mut runs = call.runs.as_ptr();
         let end = runs.add(call.runs.len());
         while runs < end {
-            while (*runs).length as usize == FOUR {
+            while (*runs).length as usize == whole {
                 let places = input.map(|at| at.add((*runs).offset as usize));
                 lanes::<B, BLOCKS, PIXELS>(sums, (&places, FOUR), step, &mut weights);
+                if whole > FOUR {
+                    lanes::<B, BLOCKS, PIXELS>(sums, (&places.map(|at| at.add(FOUR)), FOUR), step, &mut weights);
+                }
                 runs = runs.add(1);
                 if runs == end {
                     return;
