@@ -204,7 +204,7 @@ fn a_forged_note_of_how_bytes_were_packed_is_refused_or_harmless() {
     }
 }
 
-/// What is packed by version 6 of packing (`program/shelf.rs`).
+/// What is packed by version 7 of packing (`program/shelf.rs`).
 const KNOWN: [(&str, u64); 13] = [
     ("portable", 0x45cc_4d39_a50a_0f1a),
     ("avx2", 0x71b8_510e_ec42_369a),

@@ -17,11 +17,12 @@ use crate::program::window::Window;
 /// Floats of the planes of one batch: 600 KiB, a part of the second cache.
 const BATCH_FLOATS: usize = 150 << 10;
 
+/// Of large patches, whose weights come from memory where they are many: those of a batch are then as large as this part of the
+/// weights, which would be read again for the next.
+const WEIGHTS_PART: usize = 4;
+
 /// Input channels for which it is faster: at 512, whose weights come from memory, it takes half the direct convolution's time.
 const CHANNELS: std::ops::RangeInclusive<usize> = 16..=512;
-
-/// Input channels up to which larger patches are faster.
-const FEW_CHANNELS: usize = 128;
 
 /// Bytes of one block's weights for one word: two input channels.
 pub(crate) const WORD_BYTES: usize = 64;
@@ -45,7 +46,7 @@ pub(crate) fn suits(
         return Ok(None);
     }
     let all: [&'static Ends; 2] = [&set.four, &set.two];
-    let mut left = all.into_iter().skip(usize::from(input.channels > FEW_CHANNELS));
+    let mut left = all.into_iter().skip(usize::from(input.channels > set.most_of_four));
     let side = |ends: &Ends| ends.size.output as i32;
     if let Some(noted) = shelf.take_numbers(1)? {
         let found = left.find(|ends| noted == [side(ends)]);
@@ -163,8 +164,10 @@ pub(crate) fn pack(
     };
     let mut factors = Floats::zeroed(output.channels);
     factors.as_mut_slice()[..output.channels].copy_from_slice(layer.factors);
-    let fitting = BATCH_FLOATS / (planes * (PIXEL[0] * blocks[0] + PIXEL[1] * blocks[1]));
-    let batch = (fitting / set.pixels * set.pixels).max(set.pixels);
+    let of_batch = if ends.size.output == FOUR.output { BATCH_FLOATS.max(floats / WEIGHTS_PART) } else { BATCH_FLOATS };
+    let fitting = of_batch / (planes * (PIXEL[0] * blocks[0] + PIXEL[1] * blocks[1]));
+    let patches: usize = [output.height, output.width].map(|side| side.div_ceil(ends.size.output)).iter().product();
+    let batch = (fitting / set.pixels * set.pixels).max(set.pixels).min(patches);
     let zeros = vec![0; set.blocks.iter().max().map_or(LANES, |blocks| blocks * LANES)];
     let padding = layer.window.padding;
     Ok(PackedByteWinograd { padding, blocks, bands, weights, bias, factors, zeros, finishing, batch, ends, set })
