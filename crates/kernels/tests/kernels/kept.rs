@@ -216,7 +216,7 @@ const KNOWN: [(&str, u64); 13] = [
     ("bytes, avx512-vnni", 0x90a8_8234_92cd_ddb4),
     ("bytes, avx512-vbmi", 0x90a8_8234_92cd_ddb4),
     ("bytes, amx", 0x574a_63b7_dda0_7a80),
-    ("bytes, neon", 0xf085_05f7_d72f_8d29),
+    ("bytes, neon", 0xf897_b129_e3a0_0ff1),
     ("bytes, neon-dotprod", 0xf57f_8120_cb5f_c0f0),
     ("bytes, neon-i8mm", 0x45bd_06b3_c639_d554),
 ];
