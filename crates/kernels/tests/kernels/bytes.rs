@@ -74,6 +74,25 @@ fn three_by_three_of_many_channels_and_pixels() {
     check("extremes", &input, false, &layer.bytes(&input), |builder, view| layer.add(builder, view));
 }
 
+/// Winograd's sums are whole up to a bound that depends on the input's zero: those just below it are exact, and so are those
+/// above, by smaller patches.
+#[test]
+fn three_by_three_sums_at_the_bound_of_large_patches_are_exact() {
+    let (channels, window) = (512, Window::square(3, 1, 1));
+    // 2304 weights of a sign, times 57, times 255 are below 2²⁵, and times 58 above.
+    for (zero, weight) in [(0, 57), (0, 58), (128, 57), (128, 58), (255, 57), (255, 58)] {
+        for sign in [1, -1] {
+            let input = Bytes::from_elements(shape(channels, 7, 7), zero, |channel, _, _| 255 * (channel % 2) as u8);
+            let weights = (0..16 * channels * 9).map(|place| if place / 9 % 2 == 0 { -sign } else { sign } * weight);
+            let (weights, bias, factors) = (weights.collect(), vec![0; 16], vec![3e-6; 16]);
+            let layer =
+                ByteLayer { outputs: 16, groups: 1, window, weights, bias, factors, zero: 128, limits: [0, 255] };
+            let name = format!("{sign} · {weight} less {zero}");
+            check(&name, &input, false, &layer.bytes(&input), |builder, view| layer.add(builder, view));
+        }
+    }
+}
+
 #[test]
 fn windows_that_are_no_squares_and_dilated_ones() {
     for (kernel, padding) in [([1, 3], [0, 1]), ([3, 1], [1, 0]), ([1, 7], [0, 3]), ([4, 2], [2, 1])] {

@@ -1,6 +1,7 @@
 //! Sixteen sums of products of sixteen bits on all of 64-bit Arm, by `smlal`: four products at a time, modulo 2³².
 
 use std::arch::aarch64::*;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 use super::{Neon, transposed};
 use crate::block::{Block, Form, Joint, Pairs, Range, sums_of_inner};
@@ -38,43 +39,93 @@ macro_rules! as_neon {
     };
 }
 
-/// Sums of a dense convolution: all channels of a pixel are multiplied by the same two numbers, which are lanes of a register.
+/// Sums of a dense convolution: all channels of a pixel are multiplied by the same numbers, which are lanes of a register of
+/// eight.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ByLane(Neon);
 
+impl ByLane {
+    /// Adds the products with one of a pixel's eight numbers.
+    #[inline(always)]
+    unsafe fn plus<const LANE: i32>(self, eight: int16x8_t, [low, high]: [int16x8_t; 2]) -> Self {
+        let [a, b, c, d] = self.0.0;
+        // SAFETY: NEON is present on all of 64-bit Arm.
+        unsafe {
+            Self(Neon([
+                vmlal_laneq_s16::<LANE>(a, vget_low_s16(low), eight),
+                vmlal_high_laneq_s16::<LANE>(b, low, eight),
+                vmlal_laneq_s16::<LANE>(c, vget_low_s16(high), eight),
+                vmlal_high_laneq_s16::<LANE>(d, high, eight),
+            ]))
+        }
+    }
+
+    /// Adds the products with two of the eight numbers of some pixels. Beside the sums and numbers of five pixels and four
+    /// registers of weights there are three.
+    #[inline(always)]
+    unsafe fn plus_two<const FIRST: i32, const SECOND: i32, const PIXELS: usize>(
+        sums: &mut [Self; PIXELS],
+        eights: &[int16x8_t; PIXELS],
+        weights: *const u8,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let [first, second, third, fourth] = load(weights);
+            for pixel in 0..PIXELS {
+                sums[pixel] = sums[pixel].plus::<FIRST>(eights[pixel], [first, second]);
+                sums[pixel] = sums[pixel].plus::<SECOND>(eights[pixel], [third, fourth]);
+            }
+        }
+        compiler_fence(Ordering::SeqCst);
+    }
+}
+
 impl Block for ByLane {
-    type Input = int16x4_t;
+    type Input = int16x8_t;
     type Weights = TwoOfSixteen;
+
+    const BY_LANE: bool = true;
 
     as_neon!();
 
     #[inline(always)]
     unsafe fn broadcast(from: *const i32) -> Self::Input {
         // SAFETY: four bytes stand behind the pointer.
-        unsafe { vreinterpret_s16_s32(vld1_dup_s32(from)) }
+        unsafe { vreinterpretq_s16_s32(vld1q_dup_s32(from)) }
     }
 
     #[inline(always)]
     unsafe fn neighbours(from: *const u8) -> Self::Input {
         // SAFETY: the caller's promise.
-        unsafe { vget_low_s16(vreinterpretq_s16_s8(transposed(from)[0])) }
+        unsafe { vreinterpretq_s16_s8(transposed(from)[0]) }
     }
 
     #[inline(always)]
-    unsafe fn dot(self, input: Self::Input, weights: Self::Weights) -> Self {
-        let ([a, b, c, d], [first, second, third, fourth]) = (self.0.0, weights);
-        // SAFETY: NEON is present on all of 64-bit Arm.
+    unsafe fn dot(self, input: Self::Input, [first, second, third, fourth]: Self::Weights) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { self.plus::<0>(input, [first, second]).plus::<1>(input, [third, fourth]) }
+    }
+
+    #[inline(always)]
+    unsafe fn four(from: *const i32) -> Self::Input {
+        // SAFETY: sixteen bytes stand behind the pointer.
+        unsafe { vld1q_s16(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_lane<const LANE: usize, const PIXELS: usize>(
+        sums: &mut [Self; PIXELS],
+        fours: &[Self::Input; PIXELS],
+        weights: *const u8,
+    ) {
+        // SAFETY: the caller's promise.
         unsafe {
-            let a = vmlal_lane_s16::<0>(a, vget_low_s16(first), input);
-            let b = vmlal_high_lane_s16::<0>(b, first, input);
-            let c = vmlal_lane_s16::<0>(c, vget_low_s16(second), input);
-            let d = vmlal_high_lane_s16::<0>(d, second, input);
-            Self(Neon([
-                vmlal_lane_s16::<1>(a, vget_low_s16(third), input),
-                vmlal_high_lane_s16::<1>(b, third, input),
-                vmlal_lane_s16::<1>(c, vget_low_s16(fourth), input),
-                vmlal_high_lane_s16::<1>(d, fourth, input),
-            ]))
+            match LANE {
+                0 => Self::plus_two::<0, 1, PIXELS>(sums, fours, weights),
+                1 => Self::plus_two::<2, 3, PIXELS>(sums, fours, weights),
+                2 => Self::plus_two::<4, 5, PIXELS>(sums, fours, weights),
+                _ => Self::plus_two::<6, 7, PIXELS>(sums, fours, weights),
+            }
         }
     }
 }

@@ -120,6 +120,7 @@ fn pairs_of<K: Kind, const SIGNED: bool>(sizes: &'static PairSet) -> PairSet {
         widen_dense: widen::<Asked, SIGNED, true>,
         depthwise_pixels: sizes.depthwise_pixels,
         depthwise: |_, _| Some(depthwise_rows::<Checked<K>>),
+        most_of_four: sizes.most_of_four,
         four: Ends {
             size: &FOUR,
             patch: transform_patch::<Asked, Four, 6, 4, SIGNED>,

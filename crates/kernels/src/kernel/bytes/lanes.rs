@@ -5,9 +5,9 @@ use super::tile::{BytePlace, ByteTileCall};
 use super::unrolled;
 use crate::block::{Block, next_pixel};
 use crate::kernel::tile::Halves;
-use crate::layout::SLACK;
+use crate::layout::{LANES, SLACK};
 
-/// Words that are loaded at once: those of a pixel of a block.
+/// Words that are loaded at once: those of a pixel of a block of bytes.
 const FOUR: usize = 4;
 
 /// Words behind a run that are then read at most, and ignored.
@@ -28,16 +28,22 @@ pub(super) unsafe fn by_lanes<B: Block, const BLOCKS: usize, const PIXELS: usize
     mut weights: *const u8,
 ) {
     const { assert!(READ_ON <= SLACK) };
+    // Words of a pixel of a block: four, or eight of two numbers of sixteen bits.
+    let of_pixel = const { LANES / B::FORM.of_word() };
     // SAFETY: the caller's promise; behind every tensor lies the slack.
     unsafe {
         let input = tile.input.map(|at| call.input.add(at));
         let mut runs = call.runs.as_ptr();
         let end = runs.add(call.runs.len());
         // The windows of one pixel: for them there is a loop that reads no run.
-        if runs < end && (*runs).length as usize == FOUR {
+        if runs < end && (*runs).length as usize == of_pixel {
             let mut places = input.map(|at| at.add((*runs).offset as usize));
             for _ in 0..call.even.runs {
                 lanes::<B, BLOCKS, PIXELS>(sums, (&places, FOUR), step, &mut weights);
+                if of_pixel > FOUR {
+                    let others = places.map(|at| at.wrapping_add(FOUR));
+                    lanes::<B, BLOCKS, PIXELS>(sums, (&others, FOUR), step, &mut weights);
+                }
                 places = places.map(|at| at.wrapping_add(call.even.pitch));
             }
             runs = runs.add(call.even.runs);

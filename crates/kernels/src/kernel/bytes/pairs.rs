@@ -27,6 +27,8 @@ pub(crate) struct PairSet {
     pub(crate) depthwise_pixels: [usize; 2],
     /// The depthwise kernel of so many pixels, which lie one or two apart, for windows of three columns.
     pub(crate) depthwise: fn(usize, usize) -> Option<ByteDepthwiseKernel>,
+    /// Input channels up to which Winograd's method is faster by larger patches.
+    pub(crate) most_of_four: usize,
     /// The ends of Winograd's method, by four pixels and by two.
     pub(crate) four: Ends,
     pub(crate) two: Ends,
@@ -41,7 +43,8 @@ macro_rules! pair_set {
         $name:ident, $block:ty, dense: $dense:ty, by_channel: $by_channel:ty, $(features: $features:literal,)?
         blocks: [$($blocks:literal),*], pixels: [$($pixels:literal),*] up to $most:literal,
         depthwise: [$($depthwise:literal),*] up to $most_depthwise:literal,
-        strided: [$($strided:literal),*] up to $most_strided:literal
+        strided: [$($strided:literal),*] up to $most_strided:literal,
+        by_four: $most_of_four:literal
     ) => {
         pub(super) mod $name {
             use super::*;
@@ -117,6 +120,7 @@ macro_rules! pair_set {
                 widen_dense: widen_dense_kernel,
                 depthwise_pixels: [$most_depthwise, $most_strided],
                 depthwise: depthwise_of,
+                most_of_four: $most_of_four,
                 four: Ends { size: &FOUR, patch: byte_patch_kernel::<Four, 6, 4>, sums: byte_sum_kernel::<Four, 6, 4> },
                 two: Ends { size: &TWO, patch: byte_patch_kernel::<Two, 4, 2>, sums: byte_sum_kernel::<Two, 4, 2> },
             };
@@ -129,7 +133,7 @@ pair_set!(
     avx2_pairs, crate::block::avx2::Avx2Narrow,
     dense: OfPairs<crate::block::avx2::Avx2Narrow>, by_channel: crate::block::avx2::Avx2Narrow, features: "avx2,fma",
     blocks: [1], pixels: [1, 2, 3, 4, 5, 6] up to 6,
-    depthwise: [1, 2, 3] up to 3, strided: [1, 2] up to 2
+    depthwise: [1, 2, 3] up to 3, strided: [1, 2] up to 2, by_four: 128
 );
 
 #[cfg(target_arch = "aarch64")]
@@ -137,12 +141,12 @@ pair_set!(
     neon_pairs, crate::block::neon::Neon,
     dense: crate::block::neon::halves::ByLane, by_channel: crate::block::neon::halves::ByChannel,
     blocks: [1], pixels: [1, 2, 3, 4, 5] up to 5,
-    depthwise: [1, 2, 3] up to 3, strided: [1, 2] up to 2
+    depthwise: [1, 2, 3] up to 3, strided: [1, 2] up to 2, by_four: 512
 );
 
 pair_set!(
     portable_pairs, crate::block::portable::Portable,
     dense: OfPairs<crate::block::portable::Portable>, by_channel: crate::block::portable::Portable,
     blocks: [1], pixels: [1, 2] up to 2,
-    depthwise: [1, 2] up to 2, strided: [1] up to 1
+    depthwise: [1, 2] up to 2, strided: [1] up to 1, by_four: 128
 );

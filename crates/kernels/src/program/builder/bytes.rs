@@ -127,7 +127,10 @@ impl ProgramBuilder {
         let writes_bytes = !matches!(finishing, Finishing::Floats(_));
         let may = self.options.winograd && writes_bytes && !self.tensors[layer.input.tensor].layout.is_planar;
         match self.bytes.pairs {
-            Some(set) if may => Ok(winograd::suits(layer, shapes, set, &mut self.shelf)?.map(|ends| (set, ends))),
+            Some(set) if may => {
+                let zero = self.zero(convolution::STEP, layer.input)?;
+                Ok(winograd::suits(layer, (shapes, zero), set, &mut self.shelf)?.map(|ends| (set, ends)))
+            }
             _ => Ok(None),
         }
     }

@@ -24,6 +24,7 @@ const STEP: &str = "quantised Winograd convolution";
 struct Batch {
     patches: usize,
     runs: Vec<Run>,
+    even: Even,
     tiles: Vec<BytePlace>,
     /// Neighbouring tiles of one size, and their pixels.
     groups: Vec<(Range<usize>, usize)>,
@@ -46,7 +47,8 @@ impl Batch {
             BytePlace { input, output: sums.map(|floats| floats * size_of::<f32>()), with: [0; 2] }
         };
         let tiles = tiles.iter().map(place).collect();
-        Some(Self { patches, runs: (0..packed.blocks[0]).map(run).collect(), tiles, groups, kernels })
+        let runs: Vec<Run> = (0..packed.blocks[0]).map(run).collect();
+        Some(Self { patches, even: Even::of(&runs), runs, tiles, groups, kernels })
     }
 }
 
@@ -151,7 +153,7 @@ impl ByteWinogradStep {
                             tiles: &batch.tiles[group.clone()],
                             input: worker.at(from).cast_const().cast(),
                             runs: &batch.runs,
-                            even: Even::default(),
+                            even: batch.even,
                             step: PAIR_STEP,
                             pixels: *pixels,
                             blocks: band.blocks,

@@ -17,11 +17,12 @@ use crate::program::window::Window;
 /// Floats of the planes of one batch: 600 KiB, a part of the second cache.
 const BATCH_FLOATS: usize = 150 << 10;
 
+/// Of large patches, whose weights come from memory where they are many: those of a batch are then as large as this part of the
+/// weights, which would be read again for the next.
+const WEIGHTS_PART: usize = 4;
+
 /// Input channels for which it is faster: at 512, whose weights come from memory, it takes half the direct convolution's time.
 const CHANNELS: std::ops::RangeInclusive<usize> = 16..=512;
-
-/// Input channels up to which larger patches are faster.
-const FEW_CHANNELS: usize = 128;
 
 /// Bytes of one block's weights for one word: two input channels.
 pub(crate) const WORD_BYTES: usize = 64;
@@ -30,7 +31,7 @@ pub(crate) const WORD_BYTES: usize = 64;
 /// is noted on the shelf, or was by an earlier start: as the pixels of a side, 0 for none.
 pub(crate) fn suits(
     layer: &ByteConvolution<'_>,
-    [input, output]: [Shape; 2],
+    ([input, output], zero): ([Shape; 2], u8),
     set: &'static PairSet,
     shelf: &mut Shelf,
 ) -> Result<Option<&'static Ends>, PlanError> {
@@ -45,7 +46,7 @@ pub(crate) fn suits(
         return Ok(None);
     }
     let all: [&'static Ends; 2] = [&set.four, &set.two];
-    let mut left = all.into_iter().skip(usize::from(input.channels > FEW_CHANNELS));
+    let mut left = all.into_iter().skip(usize::from(input.channels > set.most_of_four));
     let side = |ends: &Ends| ends.size.output as i32;
     if let Some(noted) = shelf.take_numbers(1)? {
         let found = left.find(|ends| noted == [side(ends)]);
@@ -53,7 +54,7 @@ pub(crate) fn suits(
         return if noted == [0] { Ok(None) } else { found.map(Some).ok_or_else(refuse) };
     }
     let filters = filters(layer, input, output);
-    let found = left.find(|ends| filters.are_whole(ends.size));
+    let found = left.find(|ends| filters.are_whole(ends.size, zero));
     shelf.put_numbers(&[found.map_or(0, side)]);
     Ok(found)
 }
@@ -64,9 +65,14 @@ fn filters<'a>(layer: &ByteConvolution<'a>, input: Shape, output: Shape) -> Filt
 }
 
 impl Filters<'_> {
-    /// Whether every sum of products comes out whole, whatever the bytes.
-    fn are_whole(&self, size: &Size) -> bool {
-        (0..self.outputs).all(|output| self.sums(output).1 * 255 < size.largest)
+    /// Whether every sum of products with bytes less an unsigned zero comes out whole.
+    fn are_whole(&self, size: &Size, zero: u8) -> bool {
+        (0..self.outputs).all(|output| {
+            let (sum, magnitude) = self.sums(output);
+            let [above, below] = [(magnitude + sum) / 2, (magnitude - sum) / 2];
+            let [most, least] = [255 - i64::from(zero), i64::from(zero)];
+            above * most + below * least < size.largest && above * least + below * most < size.largest
+        })
     }
 }
 
@@ -158,8 +164,10 @@ pub(crate) fn pack(
     };
     let mut factors = Floats::zeroed(output.channels);
     factors.as_mut_slice()[..output.channels].copy_from_slice(layer.factors);
-    let fitting = BATCH_FLOATS / (planes * (PIXEL[0] * blocks[0] + PIXEL[1] * blocks[1]));
-    let batch = (fitting / set.pixels * set.pixels).max(set.pixels);
+    let of_batch = if ends.size.output == FOUR.output { BATCH_FLOATS.max(floats / WEIGHTS_PART) } else { BATCH_FLOATS };
+    let fitting = of_batch / (planes * (PIXEL[0] * blocks[0] + PIXEL[1] * blocks[1]));
+    let patches: usize = [output.height, output.width].map(|side| side.div_ceil(ends.size.output)).iter().product();
+    let batch = (fitting / set.pixels * set.pixels).max(set.pixels).min(patches);
     let zeros = vec![0; set.blocks.iter().max().map_or(LANES, |blocks| blocks * LANES)];
     let padding = layer.window.padding;
     Ok(PackedByteWinograd { padding, blocks, bands, weights, bias, factors, zeros, finishing, batch, ends, set })
