@@ -216,7 +216,7 @@ const KNOWN: [(&str, u64); 13] = [
     ("bytes, avx512-vnni", 0x90a8_8234_92cd_ddb4),
     ("bytes, avx512-vbmi", 0x90a8_8234_92cd_ddb4),
     ("bytes, amx", 0x574a_63b7_dda0_7a80),
-    ("bytes, neon", 0xf085_05f7_d72f_8d29),
+    ("bytes, neon", 0xf897_b129_e3a0_0ff1),
     ("bytes, neon-dotprod", 0x1ea7_0ad9_c297_4132),
     ("bytes, neon-i8mm", 0x46a4_256d_0f79_2c3e),
 ];

@@ -14,6 +14,10 @@ fn no_inner_loop_keeps_vectors_on_the_stack() {
     let (mut loops, mut of_bytes) = (0, 0);
     for function in kernels(&listing) {
         let name = function.lines().find(|line| line.ends_with(">:")).unwrap_or_default();
+        // On Arm nobody runs the portable kernels: NEON is always there.
+        if cfg!(target_arch = "aarch64") && name.contains("::portable::") {
+            continue;
+        }
         // Winograd's transforms have more numbers than there are registers, once for each patch.
         if name.contains("patch_kernel") || name.contains("sum_kernel") {
             continue;

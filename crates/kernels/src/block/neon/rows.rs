@@ -110,7 +110,7 @@ pub(crate) unsafe fn pixels(call: &PixelsCall<'_>) {
             let third = quantised(third.as_ptr().add(x), scale, &range);
             vst4q_s8(call.output.add(4 * x).cast(), int8x16x4_t(first, second, third, vdupq_n_s8(0)));
         }
-        let rest = [&first[whole..], &second[whole..], &third[whole..]];
+        let rest = [first, second, third].map(|row| row.get(whole..).unwrap_or_default());
         let output = call.output.add(4 * whole);
         rows::pixels::<Proven, true>(&PixelsCall { rows: &rest, scale: call.scale, zero: call.zero, output });
     }
