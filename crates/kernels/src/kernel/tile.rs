@@ -87,7 +87,8 @@ pub(crate) unsafe fn tile<V: Vector, const VECTORS: usize, const PIXELS: usize, 
         // SAFETY: the caller's promise; offsets follow the call's own geometry.
         unsafe {
             let mut sums = [[V::splat(0.0); PIXELS]; VECTORS];
-            if call.goes_on {
+            // Where products take the time sums do not come in parts.
+            if !V::BY_LANE && call.goes_on {
                 let output = place.output.map(|floats| call.output.add(floats));
                 resume(call, output, &mut sums);
             } else {

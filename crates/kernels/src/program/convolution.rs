@@ -340,7 +340,9 @@ impl ConvolutionStep {
                 call.residual = residual.map(|_| worker.at(planned.residual).cast_const());
                 call.activation = if is_last { self.packed.activation } else { Activation::Identity };
                 planned.kernels[group.kernel](call);
-                call.ahead = call.ahead.behind(part.elements.len(), group.tiles.len());
+                if !is_last {
+                    call.ahead = call.ahead.behind(part.elements.len(), group.tiles.len());
+                }
             }
             if self.activates {
                 self.activate(planned, group, call);
