@@ -60,11 +60,6 @@ pub(crate) struct KernelSet {
 }
 
 impl KernelSet {
-    /// Whether tiles of so many channel blocks are square ones.
-    pub(crate) fn is_square(&self, blocks: usize) -> bool {
-        self.squares.iter().any(|square| square.blocks == blocks)
-    }
-
     /// Pixels at most of a tile of so many channel blocks, where its step is one of [`TILE_STEPS`].
     pub(crate) fn pixels(&self, blocks: usize) -> usize {
         self.squares.iter().find(|square| square.blocks == blocks).map_or(self.pixels, |square| square.pixels)

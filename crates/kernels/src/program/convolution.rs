@@ -67,7 +67,8 @@ struct Group {
 /// Tiles among which those of one size are put together, where calls count: what they read stays in the first cache.
 pub(super) const NEIGHBOURS: usize = 16;
 
-/// The same, where sums come in parts: what they read and write has room in the first cache beside a part's weights.
+/// The same with wide vectors, whose sums come in parts: what tiles read and write has room in the first cache beside a part's
+/// weights.
 const NEAR_NEIGHBOURS: usize = 4;
 
 /// A band with its runs and a kernel for each size of tile.
@@ -139,12 +140,7 @@ impl ConvolutionStep {
         let shape = output.shape();
         let is_one_row = set.is_narrow && is_one_row(&packed.window, &output, [Some(&input), residual.as_ref()]);
         let (rows, columns) = if is_one_row { (1, shape.pixels()) } else { (shape.height, shape.width) };
-        let in_parts = set.is_square(packed.blocks());
-        let neighbours = match (set.is_narrow, in_parts) {
-            (true, _) => NEIGHBOURS,
-            (_, true) => NEAR_NEIGHBOURS,
-            _ => 1,
-        };
+        let neighbours = if set.is_narrow { NEIGHBOURS } else { NEAR_NEIGHBOURS };
         let all_rows = [(0, rows)];
         let strips = picture.as_ref().map_or(&all_rows[..], |picture| &picture.strips);
         let Tiling { tiles, above, groups, strips, sizes } = Tiling::new(strips, columns, (most, 1), neighbours);
@@ -165,6 +161,8 @@ impl ConvolutionStep {
         };
         let groups: Option<Vec<Group>> = groups.into_iter().map(group).collect();
         let groups = groups.ok_or(PlanError::Extent { step: STEP, access: "there is no kernel of its size" })?;
+        // Narrow vectors take long enough for weights to come from the second cache; and one tile reads each only once.
+        let in_parts = !set.is_narrow && tiles.len() > 1;
         let (mut all, mut parts, mut bands) = (Vec::new(), Vec::new(), Vec::new());
         for band in &packed.bands {
             let first = all.len();
