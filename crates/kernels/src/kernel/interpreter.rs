@@ -15,7 +15,10 @@ use super::pool::{PoolCall, pool};
 use super::resize::{ResizeCall, resize};
 use super::set::KernelSet;
 use super::tile::{TileCall, TilePlace};
-use super::winograd::{Ends, FOUR, Four, PatchCall, SumCall, TWO, Two, transform_patch, transform_sums};
+use super::winograd::{
+    Ends, FOUR, FOUR_STRIDED, Four, FourStrided, PatchCall, SumCall, TWO, TWO_STRIDED, Two, TwoStrided,
+    transform_patch, transform_sums,
+};
 use crate::activation::Activation;
 use crate::isa::Isa;
 use crate::layout::LANES;
@@ -54,6 +57,16 @@ fn of<const FUSED: bool>(sizes: &KernelSet) -> KernelSet {
         normalise: with_fma::normalise_of::<FUSED>,
         four: Ends { size: &FOUR, patch: with_fma::patch_of_four::<FUSED>, sums: with_fma::sums_of_four::<FUSED> },
         two: Ends { size: &TWO, patch: with_fma::patch_of_two::<FUSED>, sums: with_fma::sums_of_two::<FUSED> },
+        four_strided: Ends {
+            size: &FOUR_STRIDED,
+            patch: with_fma::patch_of_four_strided::<FUSED>,
+            sums: with_fma::sums_of_four_strided::<FUSED>,
+        },
+        two_strided: Ends {
+            size: &TWO_STRIDED,
+            patch: with_fma::patch_of_two_strided::<FUSED>,
+            sums: with_fma::sums_of_two_strided::<FUSED>,
+        },
     }
 }
 
@@ -168,4 +181,8 @@ wrappers!(
     sums_of_four(super::transform_sums::<Scalar<FUSED>, Four, 6, 4>, SumCall),
     patch_of_two(super::transform_patch::<Scalar<FUSED>, Two, 4, 2>, PatchCall),
     sums_of_two(super::transform_sums::<Scalar<FUSED>, Two, 4, 2>, SumCall),
+    patch_of_four_strided(super::transform_patch::<Scalar<FUSED>, FourStrided, 9, 4>, PatchCall),
+    sums_of_four_strided(super::transform_sums::<Scalar<FUSED>, FourStrided, 9, 4>, SumCall),
+    patch_of_two_strided(super::transform_patch::<Scalar<FUSED>, TwoStrided, 5, 2>, PatchCall),
+    sums_of_two_strided(super::transform_sums::<Scalar<FUSED>, TwoStrided, 5, 2>, SumCall),
 );

@@ -7,7 +7,10 @@ use super::pointwise::{PointwiseCall, PointwiseKernel, pointwise};
 use super::pool::{PoolCall, PoolKernel, pool};
 use super::resize::{ResizeCall, ResizeKernel, resize};
 use super::tile::{TileCall, TileKernel, tile};
-use super::winograd::{Ends, FOUR, Four, Method, PatchCall, SumCall, TWO, Two, transform_patch, transform_sums};
+use super::winograd::{
+    Ends, FOUR, FOUR_STRIDED, Four, FourStrided, Method, PatchCall, SumCall, TWO, TWO_STRIDED, Two, TwoStrided,
+    transform_patch, transform_sums,
+};
 use crate::isa::Isa;
 use crate::layout::LANES;
 use crate::vector::Vector;
@@ -57,6 +60,9 @@ pub(crate) struct KernelSet {
     /// The ends of Winograd's method, by four pixels and by two.
     pub(crate) four: Ends,
     pub(crate) two: Ends,
+    /// The same with stride 2.
+    pub(crate) four_strided: Ends,
+    pub(crate) two_strided: Ends,
 }
 
 impl KernelSet {
@@ -269,6 +275,16 @@ macro_rules! kernel_set {
                 normalise: normalise_kernel,
                 four: Ends { size: &FOUR, patch: patch_kernel::<Four, 6, 4>, sums: sum_kernel::<Four, 6, 4> },
                 two: Ends { size: &TWO, patch: patch_kernel::<Two, 4, 2>, sums: sum_kernel::<Two, 4, 2> },
+                four_strided: Ends {
+                    size: &FOUR_STRIDED,
+                    patch: patch_kernel::<FourStrided, 9, 4>,
+                    sums: sum_kernel::<FourStrided, 9, 4>,
+                },
+                two_strided: Ends {
+                    size: &TWO_STRIDED,
+                    patch: patch_kernel::<TwoStrided, 5, 2>,
+                    sums: sum_kernel::<TwoStrided, 5, 2>,
+                },
             };
         }
     };

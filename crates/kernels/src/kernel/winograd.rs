@@ -2,6 +2,11 @@
 //! 4 × 4 pixels of the output; or from 4 × 4 to 16, and to 2 × 2. Between them lie 36, or 16, products of matrices, which the
 //! tile kernel computes: 36 multiplications for 16 pixels instead of 144, or 16 for 4 instead of 36 (Lavin and Gray, 2015;
 //! the points are 0, ±1, ∞, and ±2 for the larger).
+//!
+//! With stride 2 a side's even pixels meet the filter's first and last element alone, which is a convolution of two elements
+//! and stride 1, and the odd ones its middle one, which is no more than a product. The even ones go by F(4, 2), the odd ones
+//! as they are: from 9 × 9 pixels to 81 numbers and 4 × 4 pixels, 81 multiplications instead of 144; or from 5 × 5 to 25 and
+//! 2 × 2, 25 instead of 36. All odd ones share a filter, so that filters have 36, or 16, numbers here, too.
 
 use crate::layout::LANES;
 use crate::vector::Vector;
@@ -13,8 +18,29 @@ pub(crate) struct Size {
     pub(crate) patch: usize,
     /// Pixels of a side of the output's patch.
     pub(crate) output: usize,
-    /// Filters go through this on both sides: as many rows as the patch has.
+    /// Pixels from a window to the next, in both directions.
+    pub(crate) stride: usize,
+    /// Filters go through this on both sides.
     pub(crate) filter: &'static [[f64; 3]],
+    /// For each number of a side of a patch's transform, the row of `filter` that it is multiplied with.
+    pub(crate) rows: &'static [usize],
+}
+
+impl Size {
+    /// Numbers of a transformed patch.
+    pub(crate) fn planes(&self) -> usize {
+        self.patch * self.patch
+    }
+
+    /// Numbers of a transformed filter.
+    pub(crate) fn filters(&self) -> usize {
+        self.filter.len() * self.filter.len()
+    }
+
+    /// The number of a filter that a number of a patch is multiplied with.
+    pub(crate) fn filter_of(&self, plane: usize) -> usize {
+        self.rows[plane / self.patch] * self.filter.len() + self.rows[plane % self.patch]
+    }
 }
 
 /// The transforms of a size, compiled.
@@ -29,6 +55,7 @@ pub(crate) struct Ends {
 pub(crate) static FOUR: Size = Size {
     patch: 6,
     output: 4,
+    stride: 1,
     filter: &[
         [1.0 / 4.0, 0.0, 0.0],
         [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
@@ -37,11 +64,42 @@ pub(crate) static FOUR: Size = Size {
         [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
         [0.0, 0.0, 1.0],
     ],
+    rows: &[0, 1, 2, 3, 4, 5],
 };
 
 /// F(2×2, 3×3).
-pub(crate) static TWO: Size =
-    Size { patch: 4, output: 2, filter: &[[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]] };
+pub(crate) static TWO: Size = Size {
+    patch: 4,
+    output: 2,
+    stride: 1,
+    filter: &[[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]],
+    rows: &[0, 1, 2, 3],
+};
+
+/// Stride 2: the even pixels by F(4, 2), whose points are 0, ±1, 2 and ∞, then the odd ones.
+pub(crate) static FOUR_STRIDED: Size = Size {
+    patch: 9,
+    output: 4,
+    stride: 2,
+    filter: &[
+        [1.0 / 2.0, 0.0, 0.0],
+        [-1.0 / 2.0, 0.0, -1.0 / 2.0],
+        [-1.0 / 6.0, 0.0, 1.0 / 6.0],
+        [1.0 / 6.0, 0.0, 1.0 / 3.0],
+        [0.0, 0.0, 1.0],
+        [0.0, 1.0, 0.0],
+    ],
+    rows: &[0, 1, 2, 3, 4, 5, 5, 5, 5],
+};
+
+/// Stride 2: the even pixels by F(2, 2), whose points are 0, 1 and ∞, then the odd ones.
+pub(crate) static TWO_STRIDED: Size = Size {
+    patch: 5,
+    output: 2,
+    stride: 2,
+    filter: &[[1.0, 0.0, 0.0], [1.0, 0.0, 1.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]],
+    rows: &[0, 1, 2, 3, 3],
+};
 
 /// One dimension of both transforms.
 pub(crate) trait Method<const PATCH: usize, const OUTPUT: usize> {
@@ -108,6 +166,62 @@ impl Method<4, 2> for Two {
     unsafe fn gather<V: Vector>([a, b, c, d]: [V; 4]) -> [V; 2] {
         // SAFETY: the caller's promise.
         unsafe { [a.add(b).add(c), b.sub(c).add(d)] }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct FourStrided;
+
+impl Method<9, 4> for FourStrided {
+    #[inline(always)]
+    unsafe fn spread<V: Vector>([a, o0, b, o1, c, o2, d, o3, e]: [V; 9]) -> [V; 9] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (two, minus) = (V::splat(2.0), V::splat(-2.0));
+            let near = d.sub(b);
+            [
+                a.sub(c).fma(two, near),
+                b.fma(minus, d.sub(c)),
+                b.fma(two, c.fma(V::splat(-3.0), d)),
+                near,
+                near.fma(minus, e.sub(c)),
+                o0,
+                o1,
+                o2,
+                o3,
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn gather<V: Vector>([a, b, c, d, e, o0, o1, o2, o3]: [V; 9]) -> [V; 4] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (sum, difference) = (b.add(c), b.sub(c));
+            [
+                a.add(sum).add(d.add(o0)),
+                d.fma(V::splat(2.0), difference.add(o1)),
+                d.fma(V::splat(4.0), sum.add(o2)),
+                d.fma(V::splat(8.0), difference.add(e.add(o3))),
+            ]
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct TwoStrided;
+
+impl Method<5, 2> for TwoStrided {
+    #[inline(always)]
+    unsafe fn spread<V: Vector>([a, o0, b, o1, c]: [V; 5]) -> [V; 5] {
+        // SAFETY: the caller's promise.
+        unsafe { [a.sub(b), b, c.sub(b), o0, o1] }
+    }
+
+    #[inline(always)]
+    unsafe fn gather<V: Vector>([a, b, c, o0, o1]: [V; 5]) -> [V; 2] {
+        // SAFETY: the caller's promise.
+        unsafe { [a.add(b).add(o0), b.add(c).add(o1)] }
     }
 }
 
@@ -296,27 +410,29 @@ mod tests {
 
     /// A dimension's sums are those of the direct convolution.
     fn check<M: Method<PATCH, OUTPUT>, const PATCH: usize, const OUTPUT: usize>(size: &Size) {
-        assert_eq!((size.patch, size.output, size.filter.len()), (PATCH, OUTPUT, PATCH));
-        let (pixels, filter) = ([3.0, -1.0, 4.0, -1.5, 5.0, -9.0], [2.0, -7.0, 1.5]);
+        assert_eq!((size.patch, size.output, size.rows.len()), (PATCH, OUTPUT, PATCH));
+        let (pixels, filter) = ([3.0, -1.0, 4.0, -1.5, 5.0, -9.0, 2.5, -6.0, 5.5], [2.0, -7.0, 1.5]);
         let mut found = [0.0; LANES];
         // SAFETY: plain floats of this function; the portable vector needs no instruction set.
         unsafe {
             let spread = M::spread(std::array::from_fn(|place| Portable::splat(pixels[place])));
             let products = std::array::from_fn(|place| {
-                let weight: f64 = (0..3).map(|at| size.filter[place][at] * filter[at]).sum();
+                let weight: f64 = (0..3).map(|at| size.filter[size.rows[place]][at] * filter[at]).sum();
                 spread[place].mul(Portable::splat(weight as f32))
             });
             for (at, sum) in M::gather(products).into_iter().enumerate() {
                 sum.store(found.as_mut_ptr());
-                let direct: f64 = (0..3).map(|tap| f64::from(pixels[at + tap]) * filter[tap]).sum();
+                let direct: f64 = (0..3).map(|tap| f64::from(pixels[at * size.stride + tap]) * filter[tap]).sum();
                 assert!((f64::from(found[0]) - direct).abs() < 1e-4, "{at}: {} for {direct}", found[0]);
             }
         }
     }
 
     #[test]
-    fn both_sizes_give_the_direct_sums() {
+    fn all_sizes_give_the_direct_sums() {
         check::<Four, 6, 4>(&FOUR);
         check::<Two, 4, 2>(&TWO);
+        check::<FourStrided, 9, 4>(&FOUR_STRIDED);
+        check::<TwoStrided, 5, 2>(&TWO_STRIDED);
     }
 }

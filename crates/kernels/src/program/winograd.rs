@@ -56,19 +56,25 @@ pub(crate) fn suits(
     [input, output]: [Shape; 2],
     set: &'static KernelSet,
 ) -> Option<&'static Ends> {
-    let window = Window { padding: layer.window.padding, ..Window::square(3, 1, 0) };
+    let stride = layer.window.stride[0];
+    let window = Window { padding: layer.window.padding, ..Window::square(3, stride, 0) };
+    let (four, two) = match stride {
+        1 => (&set.four, &set.two),
+        2 => (&set.four_strided, &set.two_strided),
+        _ => return None,
+    };
     let channels = if set.is_narrow { CHANNELS_IF_NARROW } else { CHANNELS };
     let suits = layer.window == window
         && layer.groups == 1
         && channels.contains(&input.channels)
         && input.channels.is_multiple_of(LANES)
         && output.channels >= LANES
-        && output.height >= set.four.size.output
-        && output.width >= set.four.size.output
+        && output.height >= four.size.output
+        && output.width >= four.size.output
         && matches!(layer.activation, Activation::Identity | Activation::Clamp { .. });
     // With narrow vectors larger patches take fewer instructions there, too; no machine has told their time.
     let is_small = !set.is_narrow && (input.channels > FEW_CHANNELS || output.pixels() <= SMALL_PICTURE);
-    suits.then_some(if is_small { &set.two } else { &set.four })
+    suits.then_some(if is_small { two } else { four })
 }
 
 /// Output channels that are computed together.
@@ -87,7 +93,9 @@ pub(crate) struct PackedWinograd {
     /// Channel blocks of the input and of the output.
     blocks: [usize; 2],
     bands: Vec<Band>,
-    /// For each plane, for each band, for each input channel, the channels of the band.
+    /// Every plane with every band, those that share weights after each other.
+    products: Vec<(usize, usize)>,
+    /// For each number of a filter, for each band, for each input channel, the channels of the band.
     pub(crate) weights: Weights,
     bias: Floats,
     /// What the products begin with.
@@ -102,10 +110,10 @@ pub(crate) struct PackedWinograd {
 impl PackedWinograd {
     /// Numbers of a transformed patch.
     fn planes(&self) -> usize {
-        self.ends.size.patch * self.ends.size.patch
+        self.ends.size.planes()
     }
 
-    /// Floats of one plane of weights.
+    /// Floats of one number of all filters.
     fn plane(&self) -> usize {
         self.blocks[0] * self.blocks[1] * LANES * LANES
     }
@@ -140,8 +148,8 @@ pub(crate) fn pack(
         bands.push(Band { block, blocks: size, weights: at });
         (block, at) = (block + size, at + size * LANES * inputs);
     }
-    let planes = ends.size.patch * ends.size.patch;
-    let floats = at.saturating_mul(planes);
+    let planes = ends.size.planes();
+    let floats = at.saturating_mul(ends.size.filters());
     if floats > MAX_FLOATS {
         return Err(PlanError::Memory { floats, limit: MAX_FLOATS });
     }
@@ -161,18 +169,20 @@ pub(crate) fn pack(
     let batch = (fitting / pixels * pixels).max(pixels).min(patches);
     let zeros = Floats::zeroed(sizes[0] * LANES);
     let padding = layer.window.padding;
-    Ok(PackedWinograd { padding, blocks, bands, weights, bias, zeros, clamp, pixels, batch, ends })
+    let mut products: Vec<_> = (0..planes).flat_map(|plane| (0..bands.len()).map(move |band| (plane, band))).collect();
+    products.sort_by_key(|&(plane, band)| (ends.size.filter_of(plane), band));
+    Ok(PackedWinograd { padding, blocks, bands, products, weights, bias, zeros, clamp, pixels, batch, ends })
 }
 
 /// The transformed weights of all bands, in planes of `at` floats.
 fn fill(layer: &Convolution<'_>, inputs: usize, bands: &[Band], (at, size): (usize, &Size)) -> Floats {
-    let mut weights = Floats::zeroed(at * size.patch * size.patch);
+    let mut weights = Floats::zeroed(at * size.filters());
     let packed = weights.as_mut_slice();
     for (number, filter) in layer.weights.as_chunks::<9>().0.iter().enumerate() {
         let (output, input) = (number / inputs, number % inputs);
         let Some(band) = bands.iter().rfind(|band| band.block * LANES <= output) else { continue };
         let place = band.weights + input * band.blocks * LANES + output - band.block * LANES;
-        for plane in 0..size.patch * size.patch {
+        for plane in 0..size.filters() {
             packed[plane * at + place] = transformed(filter, size, plane);
         }
     }
@@ -181,7 +191,7 @@ fn fill(layer: &Convolution<'_>, inputs: usize, bands: &[Band], (at, size): (usi
 
 /// One number of a transformed 3 × 3 filter.
 fn transformed(filter: &[f32; 9], size: &Size, plane: usize) -> f32 {
-    let [row, column] = [plane / size.patch, plane % size.patch].map(|side| size.filter[side]);
+    let [row, column] = [plane / size.filter.len(), plane % size.filter.len()].map(|side| size.filter[side]);
     (0..9).map(|at| row[at / 3] * f64::from(filter[at]) * column[at % 3]).sum::<f64>() as f32
 }
 
@@ -268,7 +278,7 @@ impl WinogradStep {
 
     /// The first pixel of a patch's window in the first block, and how many of its rows and columns there are.
     fn window(&self, patch: usize) -> Option<(usize, (usize, usize))> {
-        let side = self.packed.ends.size.output;
+        let side = self.packed.ends.size.output * self.packed.ends.size.stride;
         let (y, x) = (patch / self.patches[1] * side, patch % self.patches[1] * side);
         let layout = &self.input.layout;
         let [top, left] = self.packed.padding;
@@ -309,7 +319,7 @@ impl WinogradStep {
         }
     }
 
-    /// Multiplies some of the planes' bands, which are counted plane by plane.
+    /// Multiplies some of the planes' bands.
     ///
     /// # Safety
     /// As for [`Step::run`].
@@ -318,13 +328,14 @@ impl WinogradStep {
         let (inputs, tiles) = (self.packed.blocks[0] * LANES, batch.tiles.len());
         let strides = [0, 1].map(|end| self.packed.stride(end, batch.patches));
         for item in bands {
-            let (plane, number) = (item / self.packed.bands.len(), item % self.packed.bands.len());
+            let (plane, number) = self.packed.products[item];
+            let filter = self.packed.ends.size.filter_of(plane);
             let band = self.packed.bands[number];
             let to = at.sums + plane * strides[1] + band.block * batch.patches * LANES;
             for (group, kernel) in batch.groups.iter().zip(&batch.kernels[number]) {
                 // SAFETY: check() has proven every place that the kernel reaches.
                 unsafe {
-                    let weights = self.packed.weights.as_ptr().add(plane * self.packed.plane() + band.weights);
+                    let weights = self.packed.weights.as_ptr().add(filter * self.packed.plane() + band.weights);
                     let channels = band.blocks * LANES;
                     let ahead = Ahead::next_band(weights, [inputs, channels], [group.start, tiles]);
                     kernel(&TileCall {
@@ -392,7 +403,7 @@ impl WinogradStep {
     fn items(&self, patches: usize, phase: Phase) -> usize {
         match phase {
             Phase::Patches => self.packed.blocks[0] * patches,
-            Phase::Products => self.packed.planes() * self.packed.bands.len(),
+            Phase::Products => self.packed.products.len(),
             Phase::Sums => self.packed.blocks[1] * patches,
         }
     }
@@ -431,7 +442,7 @@ impl Step for WinogradStep {
         // Runs of whole blocks reach the last patch of the last block of a plane, and no further: planes are as long.
         proven(self.batches.iter().all(|found| found.patches <= *batch), STEP, "scratch")?;
         proven(
-            weights.len() >= self.packed.planes() * self.packed.plane() && bias.len() >= blocks[1] * LANES,
+            weights.len() >= self.packed.ends.size.filters() * self.packed.plane() && bias.len() >= blocks[1] * LANES,
             STEP,
             "weights",
         )?;

@@ -247,23 +247,33 @@ fn a_dense_convolution_and_the_pooling_behind_it_are_one_step() {
 fn winograd_convolutions_of_all_edges() {
     let mut random = Random::new(13);
     let options = Options { winograd: true, poisons: true, ..Options::default() };
-    for (inputs, outputs, height, width, padding) in [
+    for (inputs, outputs, height, width, padding, stride) in [
         // By patches of 4 × 4.
-        (16, 16, 15, 14, 1),
-        (32, 40, 17, 19, 1),
-        (48, 32, 23, 16, 0),
-        (64, 64, 17, 21, 1),
-        (16, 100, 30, 29, 2),
+        (16, 16, 15, 14, 1, 1),
+        (32, 40, 17, 19, 1, 1),
+        (48, 32, 23, 16, 0, 1),
+        (64, 64, 17, 21, 1, 1),
+        (16, 100, 30, 29, 2, 1),
         // By patches of 2 × 2: small pictures, many channels.
-        (16, 16, 4, 4, 1),
-        (32, 40, 7, 9, 1),
-        (48, 32, 13, 6, 0),
-        (160, 72, 14, 13, 1),
-        (256, 16, 7, 10, 0),
-        (144, 48, 31, 33, 2),
+        (16, 16, 4, 4, 1, 1),
+        (32, 40, 7, 9, 1, 1),
+        (48, 32, 13, 6, 0, 1),
+        (160, 72, 14, 13, 1, 1),
+        (256, 16, 7, 10, 0, 1),
+        (144, 48, 31, 33, 2, 1),
+        // With stride 2, by patches of 4 × 4.
+        (16, 16, 31, 30, 1, 2),
+        (32, 40, 33, 37, 1, 2),
+        (64, 32, 45, 32, 0, 2),
+        (16, 100, 38, 30, 2, 2),
+        // And of 2 × 2.
+        (16, 16, 9, 8, 1, 2),
+        (32, 40, 14, 17, 1, 2),
+        (160, 72, 27, 26, 1, 2),
+        (144, 48, 61, 63, 2, 2),
     ] {
         let input = Dense::random(shape(inputs, height, width), &mut random);
-        let window = Window::square(3, 1, padding);
+        let window = Window::square(3, stride, padding);
         let layer = Layer { activation: Activation::RELU, ..Layer::random(inputs, outputs, 1, window, &mut random) };
         let other = Layer::random(inputs, outputs, 1, window, &mut random);
         let residual = convolve(&input, &other, None);
