@@ -49,6 +49,7 @@ fn of<const FUSED: bool>(sizes: &KernelSet) -> KernelSet {
         depthwise_pixels: sizes.depthwise_pixels,
         depthwise_pixels_of_five: sizes.depthwise_pixels_of_five,
         depthwise: |_, _, _| Some(with_fma::depthwise::<FUSED>),
+        lanes: sizes.lanes,
         is_narrow: sizes.is_narrow,
         pool: with_fma::pool_of::<FUSED>,
         average: with_fma::average_of::<FUSED>,

@@ -50,6 +50,8 @@ pub(crate) struct KernelSet {
     pub(crate) depthwise_pixels_of_five: usize,
     /// The depthwise kernel of a side (0: any window), pixels, and floats of step.
     pub(crate) depthwise: fn(usize, usize, usize) -> Option<DepthwiseKernel>,
+    /// Floats of a vector.
+    pub(crate) lanes: usize,
     /// Whether vectors are so narrow that products take the time, and not the memory that the factors come from.
     pub(crate) is_narrow: bool,
     pub(crate) pool: PoolKernel,
@@ -267,6 +269,7 @@ macro_rules! kernel_set {
                 depthwise_pixels: $most_depthwise,
                 depthwise_pixels_of_five: $most_of_five,
                 depthwise: depthwise_of_side,
+                lanes: <$vector as Vector>::LANES,
                 is_narrow: <$vector as Vector>::BY_LANE,
                 pool: pool_kernel,
                 average: average_kernel,
