@@ -83,6 +83,18 @@ pub(crate) trait Vector: Copy {
         let _ = halves;
         addend
     }
+    /// Whether an input is loaded for all lanes and multiplied by two vectors of weights in one go, so that however often that is
+    /// repeated it takes one register.
+    const SPLATS: bool = false;
+    /// `sums + weights · input`, where [`Self::SPLATS`]; the input as of [`Self::fma_embedded`].
+    unsafe fn fma_splat<const PIXEL: usize, const PIXELS: usize, const STEP: usize, const ELEMENT: usize>(
+        weights: [Self; 2],
+        halves: [*const f32; 2],
+        sums: [Self; 2],
+    ) -> [Self; 2] {
+        let _ = (weights, halves);
+        sums
+    }
     /// 1 / x of normal numbers whose reciprocal is one, to about 2 units in the last place.
     unsafe fn reciprocal(self) -> Self;
     /// The nearest whole numbers.

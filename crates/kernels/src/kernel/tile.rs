@@ -204,8 +204,9 @@ unsafe fn rest<V: Vector, const VECTORS: usize, const PIXELS: usize, const STEP:
             return by_lanes::<V, VECTORS, PIXELS>(call, sums, (places, run.length as usize), step, weights);
         }
         let mut length = run.length as usize;
-        // Runs of a planar picture are short; and where there are few registers, the compiler takes more than there are.
-        while V::EMBEDS && STEP > PLANAR_STEP && length >= ASKED {
+        // Runs of a planar picture are short; and where nothing is written out, the compiler takes more registers than there are.
+        let is_written_out = V::EMBEDS || (V::SPLATS && VECTORS == 2);
+        while is_written_out && STEP > PLANAR_STEP && length >= ASKED {
             call.ahead.ask(ahead);
             for_each!(ELEMENT in [0, 1, 2, 3]:
                 element::<V, VECTORS, PIXELS, STEP, ELEMENT>(sums, places, step, *weights));
@@ -291,6 +292,12 @@ unsafe fn pixel<
                 sums[vector][PIXEL] =
                     row[vector].fma_embedded::<PIXEL, PIXELS, STEP, ELEMENT>(places, sums[vector][PIXEL]);
             }
+            return;
+        }
+        if V::SPLATS && STEP > 0 && VECTORS == 2 {
+            let found = [sums[0][PIXEL], sums[1][PIXEL]];
+            let [first, second] = V::fma_splat::<PIXEL, PIXELS, STEP, ELEMENT>([row[0], row[1]], places, found);
+            (sums[0][PIXEL], sums[1][PIXEL]) = (first, second);
             return;
         }
         let place = if PIXEL < half { places[0].add(PIXEL * step) } else { places[1].add((PIXEL - half) * step) };

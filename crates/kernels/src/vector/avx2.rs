@@ -1,5 +1,6 @@
 //! Eight floats of AVX2 with FMA: half a channel block.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::Vector;
@@ -71,6 +72,18 @@ impl Vector for Avx2 {
         Self(unsafe { _mm256_fmadd_ps(self.0, factor.0, addend.0) })
     }
 
+    const SPLATS: bool = true;
+
+    #[inline(always)]
+    unsafe fn fma_splat<const PIXEL: usize, const PIXELS: usize, const STEP: usize, const ELEMENT: usize>(
+        weights: [Self; 2],
+        halves: [*const f32; 2],
+        sums: [Self; 2],
+    ) -> [Self; 2] {
+        // SAFETY: the machine has AVX2 and FMA, and a float stands there.
+        unsafe { fma_splat::<PIXEL, PIXELS, STEP, ELEMENT>(weights.map(|of| of.0), halves, sums.map(|of| of.0)) }.map(Self)
+    }
+
     #[inline(always)]
     unsafe fn reciprocal(self) -> Self {
         // SAFETY: the machine has AVX2 and FMA. Twelve bits, doubled by one step of Newton's method.
@@ -94,4 +107,34 @@ impl Vector for Avx2 {
             _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
         })
     }
+}
+
+/// As [`Vector::fma_splat`]. Written out, because the compiler loads more inputs at once than there are registers.
+///
+/// # Safety
+/// A float must stand there.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn fma_splat<const PIXEL: usize, const PIXELS: usize, const STEP: usize, const ELEMENT: usize>(
+    weights: [__m256; 2],
+    halves: [*const f32; 2],
+    mut sums: [__m256; 2],
+) -> [__m256; 2] {
+    // SAFETY: the caller's promise; nothing is written to memory.
+    unsafe {
+        asm!(
+            "vbroadcastss {input}, dword ptr [{half} + {at}]",
+            "vfmadd231ps {first}, {input}, {weights}",
+            "vfmadd231ps {second}, {input}, {others}",
+            input = out(ymm_reg) _,
+            first = inout(ymm_reg) sums[0],
+            second = inout(ymm_reg) sums[1],
+            weights = in(ymm_reg) weights[0],
+            others = in(ymm_reg) weights[1],
+            half = in(reg) halves[usize::from(PIXEL >= PIXELS / 2)],
+            at = const ((PIXEL - if PIXEL < PIXELS / 2 { 0 } else { PIXELS / 2 }) * STEP + ELEMENT) * size_of::<f32>(),
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    sums
 }
