@@ -230,7 +230,10 @@ impl ConvolutionStep {
         if stay && !is_near && groups > 1 {
             return Order::by_group(bands);
         }
-        Order::by_band(bands, groups, if weights < 2 * input { threads } else { 1 })
+        // Otherwise as much of the input as does, unless reading the weights for each part of it costs more than that saves.
+        let parts = input.div_ceil(cache / 2);
+        let parts = if (parts - 1) * weights < (bands - 1) * input { parts } else { 1 };
+        Order::by_band(bands, groups, if weights < 2 * input { parts.next_multiple_of(threads) } else { parts })
     }
 
     /// What is summed one after the other for the tiles of each call of a band.

@@ -39,10 +39,11 @@ impl Order {
         Self { bands, parts: Vec::new() }
     }
 
-    /// All groups before the next band. Where each of so many threads has groups of its own, which is worth while if the input
-    /// is larger than the weights, it reads what it wrote itself, and not what lies in another's cache.
-    pub(crate) fn by_band(bands: usize, groups: usize, threads: usize) -> Self {
-        let count = threads.min(groups / LEAST_GROUPS).max(1);
+    /// All groups of a part before the next band, and all bands before the next part: what a part reads stays in a cache. Where
+    /// threads have parts of their own, which is worth while if the input is larger than the weights, each reads what it wrote
+    /// itself, and not what lies in another's cache.
+    pub(crate) fn by_band(bands: usize, groups: usize, parts: usize) -> Self {
+        let count = parts.min(groups / LEAST_GROUPS).max(1);
         let part = |(first, length)| Part { first: first * bands, groups: first..first + length };
         Self { bands, parts: even(groups, count).map(part).collect() }
     }
