@@ -61,6 +61,38 @@ impl fmt::Display for Isa {
     }
 }
 
+/// Bytes of a core's first cache of data, as far as the processor says.
+pub(crate) fn first_cache() -> usize {
+    const USUAL: usize = 32 << 10;
+    static SAID: OnceLock<Option<usize>> = OnceLock::new();
+    SAID.get_or_init(ask_for_first_cache).unwrap_or(USUAL)
+}
+
+/// Leaf `4` of CPUID, where Intel describes each cache, or leaf `8000_0005h`, which AMD alone fills.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+fn ask_for_first_cache() -> Option<usize> {
+    use std::arch::x86_64::{__cpuid, __cpuid_count};
+    let (caches, leaves, leaf) = (4, 0x8000_0000, 0x8000_0005);
+    if __cpuid(0).eax >= caches {
+        // The first one that is described; type 1 is data.
+        let found = __cpuid_count(caches, 0);
+        let field = |from: u32, bits: u32| ((found.ebx >> from & ((1 << bits) - 1)) + 1) as usize;
+        if found.eax & 0x1f == 1 {
+            return Some(field(22, 10) * field(12, 10) * field(0, 12) * (found.ecx as usize + 1));
+        }
+    }
+    if __cpuid(leaves).eax < leaf {
+        return None;
+    }
+    let kilobytes = (__cpuid(leaf).ecx >> 24) as usize;
+    (kilobytes > 0).then_some(kilobytes << 10)
+}
+
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+fn ask_for_first_cache() -> Option<usize> {
+    None
+}
+
 /// Bytes of this processor's second-level cache; where it does not say, what small boards have. Nothing but speed depends on
 /// it.
 pub(crate) fn second_cache() -> usize {

@@ -81,7 +81,8 @@ impl Vector for Avx2 {
         sums: [Self; 2],
     ) -> [Self; 2] {
         // SAFETY: the machine has AVX2 and FMA, and a float stands there.
-        unsafe { fma_splat::<PIXEL, PIXELS, STEP, ELEMENT>(weights.map(|of| of.0), halves, sums.map(|of| of.0)) }.map(Self)
+        unsafe { fma_splat::<PIXEL, PIXELS, STEP, ELEMENT>(weights.map(|of| of.0), halves, sums.map(|of| of.0)) }
+            .map(Self)
     }
 
     #[inline(always)]
