@@ -3,7 +3,8 @@
 
     runtimes.py RUNTIME MODEL THREADS SIDE
 
-RUNTIME is `onnxruntime`, `openvino`, `litert`, `ncnn`, or `ncnn16`, which may compute with floats of 16 bits. Printed at once: milliseconds to load the model and run it first,
+RUNTIME is `onnxruntime`, `openvino`, `litert`, `ncnn`, or `ncnn16`, which may compute with floats of 16 bits, or `exact`, which
+is ONNX Runtime whose sums of bytes saturate on no processor. Printed at once: milliseconds to load the model and run it first,
 imports excluded, and the MiB by which that let the process grow at most, the runtime's library included. Then for each
 line with a number: that many runs, of which the least and the median wall time and the least time on the processor, in
 milliseconds. For `scores`: what comes out.
@@ -21,16 +22,22 @@ def status(field):
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
 
-def onnxruntime_(model, threads, picture):
+def onnxruntime_(model, threads, picture, is_exact=False):
     import onnxruntime
 
     yield
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    if is_exact:
+        options.add_session_config_entry("session.x64quantprecision", "1")
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     feed = {session.get_inputs()[0].name: picture}
     yield lambda: session.run(None, feed)[0]
+
+
+def exact_(model, threads, picture):
+    return onnxruntime_(model, threads, picture, is_exact=True)
 
 
 def openvino_(model, threads, picture):
