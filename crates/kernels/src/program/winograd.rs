@@ -77,8 +77,9 @@ pub(crate) fn suits(
         && output.height >= four.size.output
         && output.width >= four.size.output
         && matches!(layer.activation, Activation::Identity | Activation::Clamp { .. });
-    // With narrow vectors larger patches take fewer instructions there, too; no machine has told their time.
-    let is_small = !set.is_narrow && (input.channels > FEW_CHANNELS || output.pixels() <= SMALL_PICTURE);
+    // With narrow vectors larger patches of stride 1 take fewer instructions there, too; no machine has told their time.
+    let may_be_small = !set.is_narrow || stride == 2;
+    let is_small = may_be_small && (input.channels > FEW_CHANNELS || output.pixels() <= SMALL_PICTURE);
     // Small patches of stride 2 save less than a third of the products.
     let pays = !(is_wide && is_small && stride == 2);
     (suits && pays).then_some(if is_small { two } else { four })
