@@ -94,6 +94,15 @@ struct Band {
     weights: usize,
 }
 
+/// One plane of patches times one number of a band's filters.
+#[derive(Debug, Clone, Copy)]
+struct Product {
+    plane: usize,
+    band: usize,
+    /// Where its weights begin.
+    weights: usize,
+}
+
 /// What does not depend on where the tensors lie.
 #[derive(Debug)]
 pub(crate) struct PackedWinograd {
@@ -101,8 +110,8 @@ pub(crate) struct PackedWinograd {
     /// Channel blocks of the input and of the output.
     blocks: [usize; 2],
     bands: Vec<Band>,
-    /// Every plane with every band, those that share weights after each other.
-    products: Vec<(usize, usize)>,
+    /// Of every plane with every band, those that share weights after each other.
+    products: Vec<Product>,
     /// For each number of a filter, for each band, for each input channel, the channels of the band.
     pub(crate) weights: Weights,
     bias: Floats,
@@ -177,8 +186,14 @@ pub(crate) fn pack(
     let batch = (fitting / pixels * pixels).max(pixels).min(patches);
     let zeros = Floats::zeroed(sizes[0] * LANES);
     let padding = layer.window.padding;
-    let mut products: Vec<_> = (0..planes).flat_map(|plane| (0..bands.len()).map(move |band| (plane, band))).collect();
-    products.sort_by_key(|&(plane, band)| (ends.size.filter_of(plane), band));
+    let product = |plane: usize, number: usize, band: &Band| Product {
+        plane,
+        band: number,
+        weights: ends.size.filter_of(plane) * at + band.weights,
+    };
+    let of_plane = |plane| bands.iter().enumerate().map(move |(number, band)| product(plane, number, band));
+    let mut products: Vec<Product> = (0..planes).flat_map(of_plane).collect();
+    products.sort_by_key(|product| product.weights);
     Ok(PackedWinograd { padding, blocks, bands, products, weights, bias, zeros, clamp, pixels, batch, ends })
 }
 
@@ -336,14 +351,13 @@ impl WinogradStep {
         let (inputs, tiles) = (self.packed.blocks[0] * LANES, batch.tiles.len());
         let strides = [0, 1].map(|end| self.packed.stride(end, batch.patches));
         for item in bands {
-            let (plane, number) = self.packed.products[item];
-            let filter = self.packed.ends.size.filter_of(plane);
+            let Product { plane, band: number, weights } = self.packed.products[item];
             let band = self.packed.bands[number];
             let to = at.sums + plane * strides[1] + band.block * batch.patches * LANES;
             for (group, kernel) in batch.groups.iter().zip(&batch.kernels[number]) {
                 // SAFETY: check() has proven every place that the kernel reaches.
                 unsafe {
-                    let weights = self.packed.weights.as_ptr().add(filter * self.packed.plane() + band.weights);
+                    let weights = self.packed.weights.as_ptr().add(weights);
                     let channels = band.blocks * LANES;
                     let ahead = Ahead::next_band(weights, [inputs, channels], [group.start, tiles]);
                     kernel(&TileCall {
@@ -446,7 +460,7 @@ impl Batch {
 
 impl Step for WinogradStep {
     fn check(&self) -> Result<(), PlanError> {
-        let PackedWinograd { blocks, bands, weights, bias, zeros, batch, .. } = &self.packed;
+        let PackedWinograd { blocks, bands, products, weights, bias, zeros, batch, .. } = &self.packed;
         // Runs of whole blocks reach the last patch of the last block of a plane, and no further: planes are as long.
         proven(self.batches.iter().all(|found| found.patches <= *batch), STEP, "scratch")?;
         proven(
@@ -455,6 +469,11 @@ impl Step for WinogradStep {
             "weights",
         )?;
         proven(*blocks == [self.input.blocks(), self.output.blocks()], STEP, "blocks")?;
+        for product in products {
+            let band = bands.get(product.band).ok_or(PlanError::Extent { step: STEP, access: "bands" })?;
+            let end = product.weights + band.blocks * LANES * blocks[0] * LANES;
+            proven(product.plane < self.packed.planes() && end <= weights.len(), STEP, "products")?;
+        }
         for band in bands {
             let inside = band.block + band.blocks <= blocks[1] && band.blocks * LANES <= zeros.len();
             let end = band.weights + band.blocks * LANES * blocks[0] * LANES;
