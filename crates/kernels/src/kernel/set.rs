@@ -6,6 +6,7 @@ use super::normalise::{NormaliseCall, NormaliseKernel, normalise};
 use super::pointwise::{PointwiseCall, PointwiseKernel, pointwise};
 use super::pool::{PoolCall, PoolKernel, pool};
 use super::resize::{ResizeCall, ResizeKernel, resize};
+use super::softmax::{SoftmaxCall, SoftmaxKernel, softmax};
 use super::tile::{TileCall, TileKernel, tile};
 use super::winograd::{Ends, FOUR, Four, Method, PatchCall, SumCall, TWO, Two, transform_patch, transform_sums};
 use crate::isa::Isa;
@@ -54,6 +55,7 @@ pub(crate) struct KernelSet {
     pub(crate) pointwise: PointwiseKernel,
     pub(crate) resize: ResizeKernel,
     pub(crate) normalise: NormaliseKernel,
+    pub(crate) softmax: SoftmaxKernel,
     /// The ends of Winograd's method, by four pixels and by two.
     pub(crate) four: Ends,
     pub(crate) two: Ends,
@@ -142,6 +144,12 @@ macro_rules! kernel_set {
             unsafe fn normalise_kernel(call: &NormaliseCall) {
                 // SAFETY: the caller's promise.
                 unsafe { normalise::<$vector>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn softmax_kernel(call: &SoftmaxCall) {
+                // SAFETY: the caller's promise.
+                unsafe { softmax::<$vector>(call) }
             }
 
             $(#[target_feature(enable = $features)])?
@@ -267,6 +275,7 @@ macro_rules! kernel_set {
                 pointwise: pointwise_kernel,
                 resize: resize_kernel,
                 normalise: normalise_kernel,
+                softmax: softmax_kernel,
                 four: Ends { size: &FOUR, patch: patch_kernel::<Four, 6, 4>, sums: sum_kernel::<Four, 6, 4> },
                 two: Ends { size: &TWO, patch: patch_kernel::<Two, 4, 2>, sums: sum_kernel::<Two, 4, 2> },
             };
