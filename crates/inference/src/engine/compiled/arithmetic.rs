@@ -26,8 +26,13 @@ pub(super) fn fold(node: &NodeProto, opset: i64, inputs: &[Arc<Constant>]) -> Re
             Ok(data.as_integers().map(|values| Constant::integers(values.to_vec(), values.len() == 1)))
         }
         ("Cast", [data]) => Ok(cast(data, attributes.int("to", 0))),
+        ("Sqrt", [data]) => Ok(data.floats().map(|values| floats(data, values.iter().map(|value| value.sqrt())))),
+        ("Reshape", [data, shape]) => Ok(reshaped(data, shape)),
+        ("ConstantOfShape", [shape]) => repeated(node, &attributes, shape),
+        ("Equal", [a, b]) => Ok(combined("Equal", a, b)),
+        ("Where", [condition, a, b]) => Ok(chosen(condition, a, b)),
         ("Slice", [data, bounds @ ..]) if opset >= 10 => Ok(sliced(data, bounds)),
-        ("Add" | "Sub" | "Mul" | "Div", [a, b]) => Ok(combined(node.op_type.as_str(), a, b)),
+        ("Add" | "Sub" | "Mul" | "Div" | "Mod", [a, b]) => Ok(combined(node.op_type.as_str(), a, b)),
         _ => Ok(None),
     }
 }
@@ -66,9 +71,54 @@ fn concatenated(inputs: &[Arc<Constant>]) -> Option<Constant> {
     Some(Constant::integers(lists?.concat(), false))
 }
 
-/// Integers stay what they are; ONNX's number for 64-bit ones is 7, for 32-bit ones 6.
+/// Numbers stay what they are, or integers become floats; ONNX's number for those of 32 bits is 1, for integers of 64 bits 7, of
+/// 32 bits 6.
 fn cast(data: &Constant, to: i64) -> Option<Constant> {
-    matches!(to, 6 | 7).then(|| data.as_integers().map(|_| data.clone()))?
+    match (to, &data.elements) {
+        (1, Elements::Integers(values)) => Some(floats(data, values.iter().map(|&value| value as f32))),
+        (1, Elements::Floats(_)) | (6 | 7, Elements::Integers(_)) => Some(data.clone()),
+        _ => None,
+    }
+}
+
+/// Floats of a constant's shape.
+fn floats(like: &Constant, values: impl Iterator<Item = f32>) -> Constant {
+    Constant { dims: like.dims.clone(), elements: Elements::Floats(values.collect()) }
+}
+
+/// A list of all, or a single one without an axis.
+fn reshaped(data: &Constant, shape: &Constant) -> Option<Constant> {
+    let values = data.as_integers()?;
+    match shape.as_integers()? {
+        [] if values.len() == 1 => Some(Constant::integers(values.to_vec(), true)),
+        &[length] if length == -1 || usize::try_from(length) == Ok(values.len()) => {
+            Some(Constant::integers(values.to_vec(), false))
+        }
+        _ => None,
+    }
+}
+
+/// One number as often as a list is long that this makes.
+fn repeated(node: &NodeProto, attributes: &Attributes<'_>, shape: &Constant) -> Result<Option<Constant>, Declined> {
+    let Some(value) = attributes.get("value").and_then(|attribute| attribute.t.as_ref()) else { return Ok(None) };
+    let value = Constant::decode(value).map_err(|reason| Declined::node(node, reason))?;
+    Ok(match (value.as_integers(), shape.as_integers()) {
+        (Some(&[value]), Some(&[length])) => {
+            let length = usize::try_from(length).ok().filter(|&length| length <= MAX_ELEMENTS);
+            length.map(|length| Constant::integers(vec![value; length], false))
+        }
+        _ => None,
+    })
+}
+
+/// Of two lists, elements of the first where the condition is not 0.
+fn chosen(condition: &Constant, a: &Constant, b: &Constant) -> Option<Constant> {
+    let (conditions, a, b) = (condition.as_integers()?, a.as_integers()?, b.as_integers()?);
+    if a.len() != conditions.len() || b.len() != conditions.len() || condition.dims.len() != 1 {
+        return None;
+    }
+    let pairs = conditions.iter().zip(a.iter().zip(b));
+    Some(Constant::integers(pairs.map(|(&is_first, (a, b))| if is_first == 0 { *b } else { *a }).collect(), false))
 }
 
 /// A part of a list.
@@ -90,6 +140,17 @@ fn sliced(data: &Constant, bounds: &[Arc<Constant>]) -> Option<Constant> {
 }
 
 fn combined(operator: &str, a: &Constant, b: &Constant) -> Option<Constant> {
+    if let (Some(&[x]), Some(&[y])) = (a.floats(), b.floats()) {
+        let value = match operator {
+            "Add" => x + y,
+            "Sub" => x - y,
+            "Mul" => x * y,
+            "Div" => x / y,
+            _ => return None,
+        };
+        let longer = if a.dims.len() >= b.dims.len() { a } else { b };
+        return Some(floats(longer, std::iter::once(value)));
+    }
     let (x, y) = (a.as_integers()?, b.as_integers()?);
     let length = x.len().max(y.len());
     if ![1, length].contains(&x.len()) || ![1, length].contains(&y.len()) || x.is_empty() || y.is_empty() {
@@ -100,6 +161,15 @@ fn combined(operator: &str, a: &Constant, b: &Constant) -> Option<Constant> {
         "Add" => x.checked_add(y),
         "Sub" => x.checked_sub(y),
         "Mul" => x.checked_mul(y),
+        "Equal" => Some(i64::from(x == y)),
+        // Of numbers that are not negative, ONNX's and Rust's rests are the same.
+        "Mod" => {
+            if x < 0 || y < 0 {
+                None
+            } else {
+                x.checked_rem(y)
+            }
+        }
         _ => x.checked_div(y),
     });
     Some(Constant::integers(values.collect::<Option<Vec<_>>>()?, a.dims.is_empty() && b.dims.is_empty()))
