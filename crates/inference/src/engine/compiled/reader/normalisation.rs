@@ -1,6 +1,5 @@
 //! Layer normalisation over channels, and functions that are spelled out as several nodes.
 
-use margay_kernels::Activation;
 use tract_onnx::pb::NodeProto;
 
 use super::spelled::Function;
@@ -65,7 +64,7 @@ impl<'a> Reader<'a> {
                 let channels = self.network.shapes[tensor.value].channels;
                 self.normalised(node, &tensor, [vec![1.0; channels], vec![0.0; channels]], epsilon)
             }
-            Function::Gelu { first, input, constants } => {
+            Function::Gelu { activation, first, input, reads, constants } => {
                 let at = first.input.iter().position(|name| name == input).unwrap_or(0);
                 let tensor = self.elements(first, at)?;
                 for &(name, expected) in constants {
@@ -74,8 +73,8 @@ impl<'a> Reader<'a> {
                         return Err(Declined::node(node, format!("{name:.80} is not {expected}")));
                     }
                 }
-                let is_alone = self.is_read_only(input, 2);
-                Ok(self.activated(&tensor, Activation::Gelu, is_alone))
+                let is_alone = self.is_read_only(input, *reads);
+                Ok(self.activated(&tensor, *activation, is_alone))
             }
         }
     }
