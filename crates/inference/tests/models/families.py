@@ -540,7 +540,8 @@ def vit_mean(name):
 
 
 def vit_tanh(name):
-    tokens = Tokens(Graph(name, 48, opset=20), 32, 16, 1, 1)
+    """One head; operators."""
+    tokens = Tokens(Graph(name, 24, opset=20), 32, 8, 1, 1)
     tokens.block(True, of_three_parts, tanh_gelu)
     return classified(tokens, True, -1)
 

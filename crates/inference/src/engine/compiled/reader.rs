@@ -361,7 +361,8 @@ impl<'a> Reader<'a> {
                 Err(Declined::node(node, format!("its input {input} is a constant")))
             }
             Some(Known::Arranged(arranged)) => {
-                let reason = format!("its input {input} is parts of tokens, {:?}, for attention only", arranged.dims());
+                let dims = arranged.dims();
+                let reason = format!("its input {input} is {dims:?} in an order that only attention reads");
                 Err(Declined::node(node, reason))
             }
             Some(Known::Scores(_)) => Err(Declined::node(node, "an attention's scores are not covered by themselves")),

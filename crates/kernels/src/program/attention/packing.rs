@@ -46,6 +46,12 @@ impl PackStep {
                 // SAFETY: check() has proven that the channel's weights are the packed region's; keys are read within the span.
                 unsafe {
                     let to = worker.span(to, LANES, Access::Write);
+                    if count == LANES {
+                        for key in 0..LANES {
+                            *to.add(key) = self.scale * *from.add(key * LANES + channel);
+                        }
+                        continue;
+                    }
                     for key in 0..count {
                         *to.add(key) = self.scale * *from.add(key * LANES + channel);
                     }
