@@ -1,8 +1,8 @@
 //! Attention, and the rows of tokens that it reads.
 
 use margay_kernels::{
-    Activation, Combination, InputOrder, MAX_TOKENS, Options, PlanError, ProgramBuilder, Sample, Samples, Shape, View,
-    Window,
+    Activation, Combination, InputOrder, Isa, MAX_TOKENS, Options, PlanError, ProgramBuilder, Sample, Samples, Shape,
+    View, Window,
 };
 
 use crate::reference::{Dense, Layer, Random, check, convolve, shape};
@@ -242,4 +242,23 @@ fn a_row_of_tokens_is_normalised_like_a_picture() {
         builder.combine([unit, unit], output, Combination::Sum, Activation::Identity)?;
         Ok(output)
     });
+}
+
+/// Planned for every instruction set, also those that this machine lacks, with their tiles, and interpreted.
+#[test]
+fn every_set_plans_tiles_that_stay_inside() {
+    for isa in [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Portable] {
+        for [heads, channels, keys, queries] in [[2, 64, 42, 42], [1, 32, 43, 43], [1, 80, 17, 5]] {
+            let sizes = Sizes { heads, channels, keys, queries };
+            let input = Dense::random(sizes.input(), &mut Random::new(50));
+            let mut builder = ProgramBuilder::new(Options { isa, checks: true, ..Options::default() });
+            let view = builder.input(input.shape, InputOrder::ChannelsFirst, false).unwrap();
+            let output = step(&mut builder, view, sizes, 0.2).unwrap();
+            let mut found = Vec::new();
+            builder.build(output).unwrap().run(&input.data, &mut found).unwrap();
+            let expected = attention(&input, sizes, 0.2);
+            let is_near = |(found, expected): (&f32, &f32)| (found - expected).abs() <= 2e-6;
+            assert!(found.iter().zip(&expected.data).all(is_near), "{isa}, {sizes:?}");
+        }
+    }
 }
