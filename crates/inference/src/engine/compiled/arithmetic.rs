@@ -17,6 +17,9 @@ pub(super) fn fold(node: &NodeProto, opset: i64, inputs: &[Arc<Constant>]) -> Re
     match (node.op_type.as_str(), inputs) {
         ("Constant", []) => constant(node, &attributes).map(Some),
         ("Identity", [input]) => Ok(Some(Constant::clone(input))),
+        ("Add" | "Sub" | "Mul" | "Div", [a, b]) if a.floats().is_some() && b.floats().is_some() => {
+            Ok(combined_floats(node.op_type.as_str(), a, b))
+        }
         (_, inputs) if inputs.iter().any(|input| input.len() > MAX_ELEMENTS) => Ok(None),
         ("Gather", [data, indices]) => Ok(gathered(data, indices, attributes.int("axis", 0))),
         ("Concat", inputs) => Ok(concatenated(inputs)),
@@ -139,18 +142,23 @@ fn sliced(data: &Constant, bounds: &[Arc<Constant>]) -> Option<Constant> {
         .then(|| Constant::integers(values.get(from..to).unwrap_or_default().to_vec(), false))
 }
 
-fn combined(operator: &str, a: &Constant, b: &Constant) -> Option<Constant> {
-    if let (Some(&[x]), Some(&[y])) = (a.floats(), b.floats()) {
-        let value = match operator {
-            "Add" => x + y,
-            "Sub" => x - y,
-            "Mul" => x * y,
-            "Div" => x / y,
-            _ => return None,
-        };
-        let longer = if a.dims.len() >= b.dims.len() { a } else { b };
-        return Some(floats(longer, std::iter::once(value)));
+/// Of floats of one shape, or of single ones.
+fn combined_floats(operator: &str, a: &Constant, b: &Constant) -> Option<Constant> {
+    let (x, y) = (a.floats()?, b.floats()?);
+    if a.dims != b.dims && (x.len() != 1 || y.len() != 1) {
+        return None;
     }
+    let of_pair = |(&x, &y): (&f32, &f32)| match operator {
+        "Add" => x + y,
+        "Sub" => x - y,
+        "Mul" => x * y,
+        _ => x / y,
+    };
+    let longer = if a.dims.len() >= b.dims.len() { a } else { b };
+    Some(floats(longer, x.iter().zip(y).map(of_pair)))
+}
+
+fn combined(operator: &str, a: &Constant, b: &Constant) -> Option<Constant> {
     let (x, y) = (a.as_integers()?, b.as_integers()?);
     let length = x.len().max(y.len());
     if ![1, length].contains(&x.len()) || ![1, length].contains(&y.len()) || x.is_empty() || y.is_empty() {
@@ -193,11 +201,31 @@ mod tests {
     }
 
     #[test]
+    fn what_exporters_scale_attention_by_is_computed() {
+        let one = Constant { dims: vec![1], elements: Elements::Floats(vec![1.0]) };
+        let of_head = cast(&list(&[64]), 1).unwrap();
+        let root = floats(&of_head, of_head.floats().unwrap().iter().map(|value| value.sqrt()));
+        assert_eq!(combined_floats("Div", &one, &root).unwrap().floats(), Some(&[0.125][..]));
+        let (wanted, all) = (list(&[1, -1, -1]), list(&[-1; 3]));
+        let is_kept = Arc::new(combined("Equal", &wanted, &all).unwrap());
+        assert_eq!(chosen(&is_kept, &list(&[1; 3]), &wanted), Some(Constant::integers(vec![1; 3], false)));
+        assert_eq!(chosen(&is_kept, &list(&[1; 2]), &wanted), None);
+        assert_eq!(combined("Mod", &list(&[2]), &list(&[3])), Some(Constant::integers(vec![2], false)));
+        assert_eq!(reshaped(&Constant::integers(vec![7], true), &list(&[1])), Some(Constant::integers(vec![7], false)));
+        assert_eq!(reshaped(&wanted, &list(&[2])), None);
+        assert_eq!(
+            combined_floats("Add", &one, &Constant { dims: vec![2], elements: Elements::Floats(vec![1.0; 2]) }),
+            None
+        );
+    }
+
+    #[test]
     fn what_makes_no_number_is_not_computed() {
         let shape = list(&[1, i64::MAX]);
         assert_eq!(gathered(&shape, &list(&[i64::MIN]), 0), None);
         assert_eq!(combined("Add", &shape, &shape), None);
         assert_eq!(combined("Div", &shape, &list(&[0])), None);
+        assert_eq!(combined("Mod", &shape, &list(&[0])), None);
         assert_eq!(combined("Add", &shape, &list(&[1, 2, 3])), None);
     }
 }

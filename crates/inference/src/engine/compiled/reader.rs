@@ -302,10 +302,7 @@ impl<'a> Reader<'a> {
     /// The value of a node that reads nothing but constants and shapes.
     fn folded(&self, node: &'a NodeProto) -> Result<Option<Constant>, Declined> {
         if node.op_type == "Shape" {
-            Attributes::of(node).finish()?;
-            let dims = self.arranged(node, 0).map(|arranged| arranged.dims());
-            let dims = dims.map_or_else(|| self.tensor(node, 0).map(|tensor| tensor.dims), Ok)?;
-            return Ok(Some(Constant::integers(dims.iter().map(|&length| length as i64).collect(), false)));
+            return self.lengths(node).map(Some);
         }
         // What is stored is larger than all that is computed here.
         let in_memory = |name: &String| match self.known.get(name.as_str())? {
@@ -317,6 +314,21 @@ impl<'a> Reader<'a> {
             Some(inputs) => arithmetic::fold(node, self.opset, &inputs),
             None => Ok(None),
         }
+    }
+
+    /// The lengths of what a `Shape` reads, of some of its axes.
+    fn lengths(&self, node: &NodeProto) -> Result<Constant, Declined> {
+        let attributes = Attributes::of(node);
+        let bounds = [attributes.int("start", 0), attributes.int("end", i64::MAX)];
+        attributes.finish()?;
+        let dims = match (self.arranged(node, 0), self.constant(node, 0)) {
+            (Some(arranged), _) => arranged.dims(),
+            (None, Some(constant)) => constant.dims.clone(),
+            (None, None) => self.tensor(node, 0)?.dims,
+        };
+        let [start, end] = bounds.map(|bound| slicing::place(bound, dims.len()));
+        let lengths = dims.get(start..end).unwrap_or_default().iter().map(|&length| length as i64).collect();
+        Ok(Constant::integers(lengths, false))
     }
 
     fn constant_named(&self, name: &str) -> Option<Arc<Constant>> {

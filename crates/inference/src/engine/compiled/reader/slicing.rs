@@ -178,7 +178,7 @@ impl Slice {
 }
 
 /// A bound counted from the front, or from the end where it is negative, held within the length.
-fn place(bound: i64, length: usize) -> usize {
+pub(super) fn place(bound: i64, length: usize) -> usize {
     let signed = i64::try_from(length).unwrap_or(i64::MAX);
     let bound = if bound < 0 { bound.saturating_add(signed) } else { bound };
     usize::try_from(bound.clamp(0, signed)).unwrap_or(length)
