@@ -591,7 +591,30 @@ fn transformers_of_many_sizes_say_the_same_as_with_tract() {
     }
 }
 
-/// A transformer whose attention is changed by `change`, which is told the names of its scores and of their sizes.
+/// Of two tokens that ask all.
+#[test]
+fn queries_may_be_fewer_than_keys() {
+    let mut network = Growing::new(22, 9, 9);
+    network.convolution(16, [3, 3, 0], 1);
+    let shape = network.integers(&[1, 16, 9]);
+    network.then("Reshape", &[&shape], &[]);
+    network.then("Transpose", &[], &[("perm", Value::Ints(&[0, 2, 1]))]);
+    let places = network.weights(&[1, 9, 16], 1.0);
+    network.then("Add", &[&places], &[]);
+    let tokens = network.last.clone();
+    network.then("Transpose", &[], &[("perm", Value::Ints(&[0, 2, 1]))]);
+    let keys = network.last.clone();
+    let [start, end, axis] = [3, 5, 1].map(|bound| network.integers(&[bound]));
+    network.push("Slice", &[&tokens, &start, &end, &axis], &[]);
+    network.then("MatMul", &[&keys], &[]);
+    network.then("Softmax", &[], &[("axis", Value::Int(2))]);
+    network.then("MatMul", &[&tokens], &[]);
+    network.then("ReduceMean", &[], &[("axes", Value::Ints(&[1])), ("keepdims", Value::Int(0))]);
+    network.channels = 16;
+    check("two queries", &network.file(17), &spec(9, 9));
+}
+
+/// Why attention of tokens by themselves is left to tract where `change` comes between its two products.
 fn declined_attention(channels: usize, change: impl Fn(&mut Growing)) -> String {
     let mut network = Growing::new(21, 6, 6);
     network.convolution(channels, [3, 3, 0], 1);
