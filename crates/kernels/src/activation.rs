@@ -38,7 +38,12 @@ pub enum Activation {
     Swish,
     /// `x · Φ(x)` by the normal distribution: `x / 2 · (1 + erf(x / √2))`.
     Gelu,
+    /// The same by the hyperbolic tangent, nearly: `x / 2 · (1 + tanh(√(2/π) · (x + 0.044715 · x³)))`.
+    GeluByTanh,
 }
+
+/// Of GELU by the hyperbolic tangent: the root, and the cube's factor.
+pub(crate) const TANH: [f64; 2] = [0.797_884_560_802_865_4, 0.044_715];
 
 impl Activation {
     /// `max(x, 0)`
@@ -62,6 +67,10 @@ impl Activation {
             Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             Self::Swish => x / (1.0 + (-x).exp()),
             Self::Gelu => (f64::from(x) * normal(f64::from(x))) as f32,
+            Self::GeluByTanh => {
+                let ([root, cubic], x) = (TANH, f64::from(x));
+                (x / 2.0 * (1.0 + (root * (x + cubic * x * x * x)).tanh())) as f32
+            }
         }
     }
 }

@@ -17,5 +17,6 @@ pub(crate) mod pointwise;
 pub(crate) mod pool;
 pub(crate) mod resize;
 pub(crate) mod set;
+pub(crate) mod softmax;
 pub(crate) mod tile;
 pub(crate) mod winograd;

@@ -41,6 +41,7 @@ pub use kernel::pool::PoolKind;
 pub use kernel::resize::Sample;
 pub use layout::{LANES, MAX_FLOATS, MAX_LENGTH, MAX_PICTURE_CHANNELS, Shape};
 pub use mapping::Mapping;
+pub use program::builder::attention::MAX_TOKENS;
 pub use program::builder::bytes::byte_of;
 pub use program::builder::{Options, ProgramBuilder, TensorId, View};
 pub use program::bytes::Quantised;

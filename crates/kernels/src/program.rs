@@ -1,6 +1,7 @@
 //! A network that is ready to run: its memory, its steps, its threads.
 
 pub(crate) mod arena;
+pub(crate) mod attention;
 pub(crate) mod builder;
 pub(crate) mod bytes;
 pub(crate) mod channels;
@@ -24,6 +25,7 @@ pub(crate) mod shelf;
 pub(crate) mod softmax;
 pub(crate) mod step;
 pub(crate) mod tiles;
+pub(crate) mod tokens;
 pub(crate) mod window;
 pub(crate) mod winograd;
 

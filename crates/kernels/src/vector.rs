@@ -14,7 +14,7 @@ pub(crate) mod neon;
 pub(crate) mod portable;
 pub(crate) mod scalar;
 
-use crate::activation::Activation;
+use crate::activation::{Activation, TANH};
 
 /// [`Vector::LANES`] floats.
 #[allow(clippy::missing_safety_doc, reason = "one condition for all, in the module's documentation")]
@@ -168,6 +168,12 @@ pub(crate) unsafe fn activate<V: Vector>(activation: Activation, x: V) -> V {
             Activation::Swish => x.mul(one.add(exp(zero.sub(x))).reciprocal()),
             Activation::Gelu => {
                 x.mul(V::splat(0.5)).mul(one.add(erf(x.mul(V::splat(std::f32::consts::FRAC_1_SQRT_2)))))
+            }
+            Activation::GeluByTanh => {
+                // Half of 1 + tanh(y) is the logistic function of 2 · y.
+                let [root, cubic] = const { [(-2.0 * TANH[0]) as f32, (-2.0 * TANH[0] * TANH[1]) as f32] };
+                let argument = x.mul(x.mul(x).fma(V::splat(cubic), V::splat(root)));
+                x.mul(one.add(exp(argument)).reciprocal())
             }
         }
     }

@@ -24,7 +24,7 @@ fi
 if [ "$what" != address ]; then
     if cargo +nightly miri --version >/dev/null 2>&1; then
         MARGAY_TEST_EMULATED=1 MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR="$target" cargo +nightly miri test -p margay-kernels --tests -- \
-            plans:: pooling:: pointwise::a_ pointwise::channels pointwise::tensors threads:: bounds:: arena:: share:: strips::
+            attention::pixels attention::rows plans:: pooling:: pointwise::a_ pointwise::channels pointwise::tensors threads:: bounds:: arena:: share:: strips::
     elif [ "${MARGAY_TEST_REQUIRE:-}" = 1 ]; then
         echo "Miri is absent, and MARGAY_TEST_REQUIRE is 1" >&2
         exit 1

@@ -281,6 +281,8 @@ fn stays(index: &Index<'_>, roles: &[Role], tensor: &str) -> bool {
     match before {
         Some(Role::Pads) => true,
         Some(Role::Renames) => behind(|role| *role == Role::Renames) && readers.len() == 1,
+        // Attention reads and gives heads, which are no picture: its numbers become bytes where they are channels again.
+        Some(Role::Float) if readers.len() == 1 && behind(|role| *role == Role::Renames) => true,
         Some(Role::Products { .. } | Role::Own | Role::Float) if readers.len() == 1 => {
             behind(|role| matches!(role, Role::Clamp { .. })) || is_gate(index, tensor)
         }

@@ -101,7 +101,7 @@ fn kept_members_of_families_give_the_same_bits() {
             members += 1;
         }
     }
-    assert_eq!(members, 3);
+    assert_eq!(members, 4);
 }
 
 /// The bundled networks of every operator, as artefacts.

@@ -408,9 +408,148 @@ def convnext_operators(name):
     return convnext_of(Graph(name, 64, opset=20), [(16, 1), (40, 2)], True)
 
 
+def tanh_gelu(g, x, operator):
+    if operator:
+        return g.like("Gelu", [x], approximate="tanh")
+    root, cubic, one, half = (g.constant(numpy.float32(y)) for y in [(2 / numpy.pi) ** 0.5, 0.044715, 1, 0.5])
+    cube = g.like("Mul", [x, g.like("Mul", [x, x])])
+    inner = g.node("Mul", [root, g.like("Add", [x, g.node("Mul", [cubic, cube], g.channels[x], 1)])], g.channels[x], 1)
+    both = g.like("Mul", [x, g.node("Add", [one, g.like("Tanh", [inner])], g.channels[x], 1)])
+    return g.node("Mul", [half, both], g.channels[x], 1)
+
+
+class Tokens:
+    """A vision transformer under construction; `heads` is how its attention takes queries, keys and values apart."""
+
+    def __init__(self, g, channels, patch, prefix, heads):
+        self.g, self.channels, self.heads = g, channels, heads
+        x = g.conv("input", channels, patch, patch, padding=0, gain=1.0)
+        count = g.side[x] ** 2
+        x = g.like("Reshape", [x, g.integers(0, channels, -1)])
+        x = g.like("Transpose", [x], perm=[0, 2, 1])
+        self.count = prefix + count
+        if prefix:
+            before = [g.constant(self.numbers(1, 1, channels)) for _ in range(prefix)]
+            x = g.node("Concat", [*before, x], channels, 1, axis=1)
+        self.last = g.like("Add", [x, g.constant(self.numbers(1, self.count, channels))])
+
+    def numbers(self, *shape):
+        return self.g.random.standard_normal(shape).astype(numpy.float32)
+
+    def block(self, operators, mix, gelu):
+        g = self.g
+        y = mix(self, linear(g, layer_norm(g, self.last, operators), 3 * self.channels, 1.0))
+        x = g.like("Add", [self.last, linear(g, y, self.channels, 1.0)])
+        y = gelu(g, linear(g, layer_norm(g, x, operators), 2 * self.channels, 1.0), operators)
+        self.last = g.like("Add", [x, linear(g, y, self.channels, 2.0)])
+
+    def attend(self, queries, keys, values, scale):
+        """Of [heads, tokens, channels] each, keys with tokens and channels changed; `scale` is a factor of the scores, or none."""
+        g = self.g
+        scores = g.like("MatMul", [queries, keys])
+        scores = scores if scale is None else g.like("Div", [scores, g.constant(numpy.float32(1 / scale))])
+        return g.like("MatMul", [g.like("Softmax", [scores], axis=-1), values])
+
+    def merge(self, y):
+        """[1, heads, tokens, channels] as tokens."""
+        g = self.g
+        y = g.like("Transpose", [y], perm=[0, 2, 1, 3])
+        return g.node("Reshape", [y, g.integers(1, self.count, self.channels)], self.channels, 1)
+
+
+def of_five_axes(tokens, qkv):
+    """As timm has it: queries are scaled, and each is one place of the first axis."""
+    g, of_head = tokens.g, tokens.channels // tokens.heads
+    y = g.like("Reshape", [qkv, g.integers(1, tokens.count, 3, tokens.heads, of_head)])
+    y = g.like("Transpose", [y], perm=[2, 0, 3, 1, 4])
+    queries, keys, values = (g.like("Gather", [y, g.constant(numpy.int64(place))], axis=0) for place in range(3))
+    queries = g.like("Mul", [queries, g.constant(numpy.float32(of_head**-0.5))])
+    keys = g.like("Transpose", [keys], perm=[0, 1, 3, 2])
+    return tokens.merge(tokens.attend(queries, keys, values, None))
+
+
+def of_split_axes(tokens, qkv):
+    """As torch exports its own attention: the scale is the square of a root that is computed from the shape."""
+    g, of_head = tokens.g, tokens.channels // tokens.heads
+    y = g.like("Reshape", [qkv, g.integers(1, -1, 3, tokens.heads, of_head)])
+    y = g.like("Transpose", [y], perm=[2, 0, 3, 1, 4])
+    parts = [f"part_{len(g.nodes)}_{place}" for place in range(3)]
+    g.nodes.append(helper.make_node("Split", [y, g.integers(1, 1, 1)], parts, axis=0))
+    for part in parts:
+        g.channels[part], g.side[part] = tokens.channels, 1
+    queries, keys, values = (g.like("Squeeze", [part, g.integers(0)]) for part in parts)
+    shape = g.like("Slice", [g.like("Shape", [queries]), g.integers(-1), g.integers(2**63 - 1)])
+    root = g.like("Sqrt", [g.like("Cast", [shape], to=TensorProto.FLOAT)])
+    root = g.node("Sqrt", [g.node("Div", [g.constant(numpy.float32([1])), root], 1, 1)], 1, 1)
+    queries = g.like("Mul", [queries, root])
+    keys = g.like("Mul", [g.like("Transpose", [keys], perm=[0, 1, 3, 2]), root])
+    return tokens.merge(tokens.attend(queries, keys, values, None))
+
+
+def of_three_parts(tokens, qkv):
+    """As Hugging Face has it, but for one product instead of three: channels are cut, then heads; scores are divided."""
+    g, of_head = tokens.g, tokens.channels // tokens.heads
+    bounds = [g.integers(place * tokens.channels) for place in range(4)]
+    parts = [g.like("Slice", [qkv, bounds[place], bounds[place + 1], g.integers(-1)]) for place in range(3)]
+    parts = [g.like("Reshape", [part, g.integers(1, tokens.count, tokens.heads, of_head)]) for part in parts]
+    queries, keys, values = (g.like("Transpose", [x], perm=[0, 2, *order]) for x, order in zip(parts, [(1, 3), (3, 1), (1, 3)]))
+    return tokens.merge(tokens.attend(queries, keys, values, of_head**-0.5))
+
+
+def of_interleaved_heads(tokens, qkv):
+    """Queries, keys and values of a head beside one another; heads are not an axis of a batch of one."""
+    g, of_head = tokens.g, tokens.channels // tokens.heads
+    y = g.like("Reshape", [qkv, g.integers(tokens.count, tokens.heads, 3, of_head)])
+    y = g.like("Transpose", [y], perm=[2, 1, 0, 3])
+    queries, keys, values = (g.like("Gather", [y, g.constant(numpy.int64(place))], axis=0) for place in range(3))
+    y = tokens.attend(queries, g.like("Transpose", [keys], perm=[0, 2, 1]), values, of_head**-0.5)
+    return tokens.merge(g.like("Unsqueeze", [y, g.integers(0)]))
+
+
+def classified(tokens, operators, place):
+    """By one of the tokens, or by the mean of all."""
+    g = tokens.g
+    x = layer_norm(g, tokens.last, operators)
+    if place is None:
+        return g, g.classify(g.node("ReduceMean", [x], g.channels[x], 1, axes=[1], keepdims=0), 10)
+    return g, g.classify(g.like("Gather", [x, g.constant(numpy.int64(place))], axis=1), 10)
+
+
+def vit(name):
+    """Functions spelled out, a class token, queries scaled."""
+    tokens = Tokens(Graph(name, 48, opset=13), 64, 16, 1, 2)
+    for _ in range(2):
+        tokens.block(False, of_five_axes, gelu)
+    return classified(tokens, False, 0)
+
+
+def vit_distilled(name):
+    """Two tokens before those of the picture, operators, as many heads as blocks of channels."""
+    tokens = Tokens(Graph(name, 56, opset=20), 48, 8, 2, 3)
+    for _ in range(2):
+        tokens.block(True, of_split_axes, gelu)
+    return classified(tokens, True, 1)
+
+
+def vit_mean(name):
+    """No token of its own: the mean of all; channels cut; GELU by the hyperbolic tangent."""
+    tokens = Tokens(Graph(name, 40, opset=17), 64, 4, 0, 4)
+    for mix in (of_three_parts, of_interleaved_heads):
+        tokens.block(False, mix, tanh_gelu)
+    return classified(tokens, False, None)
+
+
+def vit_tanh(name):
+    """One head; operators."""
+    tokens = Tokens(Graph(name, 24, opset=20), 32, 8, 1, 1)
+    tokens.block(True, of_three_parts, tanh_gelu)
+    return classified(tokens, True, -1)
+
+
 FAMILIES = [
     mobilenet_v1, mobilenet_v2, mobilenet_v3, efficientnet, efficientnet_lite, squeezenet, resnet, resnext, regnet, densenet,
     shufflenet_v1, shufflenet_v2, inception, vgg, mnasnet, ghostnet, convnext, convnext_operators,
+    vit, vit_distilled, vit_mean, vit_tanh,
     pyramid_nearest, pyramid_bilinear, pyramid_upsample, pyramid_resize_10, sampled, focus,
 ]  # fmt: skip
 

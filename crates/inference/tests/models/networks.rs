@@ -96,6 +96,14 @@ impl Growing {
         name
     }
 
+    /// A whole number without an axis.
+    pub fn whole(&mut self, value: i64) -> String {
+        let name = self.name();
+        let tensor = Message::new().int(2, 7).bytes(8, &name).bytes(9, value.to_le_bytes());
+        self.graph.weights.push(tensor);
+        name
+    }
+
     /// A node that reads the last tensor and `others`; what it computes is the last tensor then.
     pub fn then(&mut self, operator: &str, others: &[&str], attributes: &[(&str, Value<'_>)]) {
         let output = self.name();

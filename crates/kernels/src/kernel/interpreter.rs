@@ -14,6 +14,7 @@ use super::pointwise::{PointwiseCall, pointwise};
 use super::pool::{PoolCall, pool};
 use super::resize::{ResizeCall, resize};
 use super::set::KernelSet;
+use super::softmax::{SoftmaxCall, softmax};
 use super::tile::{TileCall, TilePlace};
 use super::winograd::{
     Ends, FOUR, FOUR_STRIDED, Four, FourStrided, PatchCall, SumCall, TWO, TWO_STRIDED, Two, TwoStrided,
@@ -56,6 +57,7 @@ fn of<const FUSED: bool>(sizes: &KernelSet) -> KernelSet {
         pointwise: with_fma::pointwise_of::<FUSED>,
         resize: with_fma::resize_of::<FUSED>,
         normalise: with_fma::normalise_of::<FUSED>,
+        softmax: with_fma::softmax_of::<FUSED>,
         four: Ends { size: &FOUR, patch: with_fma::patch_of_four::<FUSED>, sums: with_fma::sums_of_four::<FUSED> },
         two: Ends { size: &TWO, patch: with_fma::patch_of_two::<FUSED>, sums: with_fma::sums_of_two::<FUSED> },
         four_strided: Ends {
@@ -178,6 +180,7 @@ wrappers!(
     pointwise_of(super::pointwise::<Scalar<FUSED>>, PointwiseCall),
     resize_of(super::resize::<Scalar<FUSED>>, ResizeCall<'_>),
     normalise_of(super::normalise::<Scalar<FUSED>>, NormaliseCall),
+    softmax_of(super::softmax::<Scalar<FUSED>>, SoftmaxCall),
     patch_of_four(super::transform_patch::<Scalar<FUSED>, Four, 6, 4>, PatchCall),
     sums_of_four(super::transform_sums::<Scalar<FUSED>, Four, 6, 4>, SumCall),
     patch_of_two(super::transform_patch::<Scalar<FUSED>, Two, 4, 2>, PatchCall),

@@ -48,6 +48,7 @@ pub(crate) unsafe fn pointwise<V: Vector>(call: &PointwiseCall) {
         match (call.operand, call.activation) {
             (Operand::Nothing, Activation::Swish) => each::<V>(call, Operand::Nothing, Activation::Swish),
             (Operand::Nothing, Activation::Gelu) => each::<V>(call, Operand::Nothing, Activation::Gelu),
+            (Operand::Nothing, Activation::GeluByTanh) => each::<V>(call, Operand::Nothing, Activation::GeluByTanh),
             (Operand::Nothing, Activation::Sigmoid) => each::<V>(call, Operand::Nothing, Activation::Sigmoid),
             (Operand::Nothing, Activation::HardSwish { alpha, beta }) => {
                 each::<V>(call, Operand::Nothing, Activation::HardSwish { alpha, beta });

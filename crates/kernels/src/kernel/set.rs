@@ -6,6 +6,7 @@ use super::normalise::{NormaliseCall, NormaliseKernel, normalise};
 use super::pointwise::{PointwiseCall, PointwiseKernel, pointwise};
 use super::pool::{PoolCall, PoolKernel, pool};
 use super::resize::{ResizeCall, ResizeKernel, resize};
+use super::softmax::{SoftmaxCall, SoftmaxKernel, softmax};
 use super::tile::{TileCall, TileKernel, tile};
 use super::winograd::{
     Ends, FOUR, FOUR_STRIDED, Four, FourStrided, Method, PatchCall, SumCall, TWO, TWO_STRIDED, Two, TwoStrided,
@@ -59,6 +60,7 @@ pub(crate) struct KernelSet {
     pub(crate) pointwise: PointwiseKernel,
     pub(crate) resize: ResizeKernel,
     pub(crate) normalise: NormaliseKernel,
+    pub(crate) softmax: SoftmaxKernel,
     /// The ends of Winograd's method, by four pixels and by two.
     pub(crate) four: Ends,
     pub(crate) two: Ends,
@@ -150,6 +152,12 @@ macro_rules! kernel_set {
             unsafe fn normalise_kernel(call: &NormaliseCall) {
                 // SAFETY: the caller's promise.
                 unsafe { normalise::<$vector>(call) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn softmax_kernel(call: &SoftmaxCall) {
+                // SAFETY: the caller's promise.
+                unsafe { softmax::<$vector>(call) }
             }
 
             $(#[target_feature(enable = $features)])?
@@ -276,6 +284,7 @@ macro_rules! kernel_set {
                 pointwise: pointwise_kernel,
                 resize: resize_kernel,
                 normalise: normalise_kernel,
+                softmax: softmax_kernel,
                 four: Ends { size: &FOUR, patch: patch_kernel::<Four, 6, 4>, sums: sum_kernel::<Four, 6, 4> },
                 two: Ends { size: &TWO, patch: patch_kernel::<Two, 4, 2>, sums: sum_kernel::<Two, 4, 2> },
                 four_strided: Ends {

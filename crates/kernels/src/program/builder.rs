@@ -1,5 +1,6 @@
 //! From tensors and steps to a program: everything is checked here, once.
 
+pub(crate) mod attention;
 pub(crate) mod bytes;
 mod join;
 mod resize;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use super::Program;
 use super::arena::{Life, place};
+use super::attention::Heads;
 use super::bytes::ByteWork;
 use super::bytes::edges::Arrival;
 use super::convolution::{CONVOLUTION, Convolution};
@@ -21,7 +23,7 @@ use super::packed::{self, Packed};
 use super::region::Region;
 use super::resize::Samples;
 use super::share::Shares;
-use super::shelf::{KeptWeights, Shelf};
+use super::shelf::{KeptWeights, Shelf, Weights};
 use super::window::Window;
 use super::winograd::{self, PackedWinograd};
 use crate::activation::Activation;
@@ -126,6 +128,11 @@ enum Work {
     Channels(Vec<(usize, usize)>),
     Resize(Samples),
     Softmax,
+    /// Tokens before those of the picture, and what is added to each.
+    Tokens(usize, Weights),
+    /// Keys and values as attention reads them, scaled.
+    Pack(Heads, f32),
+    Attention(Heads),
     Bytes(ByteWork),
 }
 
@@ -508,6 +515,7 @@ impl ProgramBuilder {
     fn scratch(&self, plan: &Plan) -> Result<usize, PlanError> {
         Ok(match &plan.work {
             Work::Winograd(packed) => packed.scratch(),
+            Work::Attention(heads) => heads.scratch(),
             Work::Bytes(work) => work.scratch(),
             Work::Expansion(dense, filter, between) => {
                 expansion::buffer(dense, filter, &self.tensors[*between].layout, false).1

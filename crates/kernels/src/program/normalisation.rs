@@ -11,6 +11,9 @@ use crate::layout::LANES;
 
 const STEP: &str = "layer normalisation";
 
+/// Pixels of a call at most: threads share rows, too.
+const PIXELS: usize = 16;
+
 /// What a layer normalisation computes by.
 #[derive(Debug)]
 pub(crate) struct Normalisation {
@@ -56,19 +59,21 @@ impl Step for NormalisationStep {
 
     unsafe fn run(&self, worker: &Worker<'_>) {
         let shape = self.output.shape();
-        for y in worker.share(shape.height).flatten() {
+        let parts = shape.width.div_ceil(PIXELS);
+        for item in worker.share(shape.height * parts).flatten() {
+            let (y, x) = (item / parts, item % parts * PIXELS);
             // SAFETY: check() has proven that every block of every row is inside its region.
             unsafe {
                 (self.set.normalise)(&NormaliseCall {
-                    input: worker.at(self.input.at(0, y, 0)),
+                    input: worker.at(self.input.at(0, y, x)),
                     input_block: self.input.layout.block(),
                     channels: shape.channels,
                     epsilon: self.by.epsilon,
                     scale: self.by.scale.as_ptr(),
                     shift: self.by.shift.as_ptr(),
-                    output: worker.at(self.output.at(0, y, 0)),
+                    output: worker.at(self.output.at(0, y, x)),
                     output_block: self.output.layout.block(),
-                    pixels: shape.width,
+                    pixels: PIXELS.min(shape.width - x),
                 });
             }
         }

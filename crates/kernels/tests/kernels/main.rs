@@ -8,6 +8,7 @@
     reason = "clippy.toml exempts tests, but not their helpers"
 )]
 
+mod attention;
 mod byte_reference;
 mod byte_rows;
 mod bytes;

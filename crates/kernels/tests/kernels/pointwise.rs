@@ -46,6 +46,7 @@ fn constants_scale_and_shift_every_channel_before_any_activation() {
         Activation::Sigmoid,
         Activation::Swish,
         Activation::Gelu,
+        Activation::GeluByTanh,
     ];
     for activation in activations {
         let scaled = input.data.iter().enumerate().map(|(place, x)| x * factors[place / 12] + addends[place / 12]);
@@ -84,16 +85,20 @@ fn sigmoid_holds_over_the_whole_range() {
 fn gelu_holds_over_the_whole_range() {
     let data: Vec<f32> = (-1200..=1200).map(|x| x as f32 / 100.0).collect();
     let input = Dense { shape: shape(1, 1, data.len()), data };
-    let data = input.data.iter().map(|&x| Activation::Gelu.of(x)).collect();
-    check_with_reciprocals("gelu", &input, false, &Dense { shape: input.shape, data }, |builder, view| {
-        let output = builder.tensor(input.shape)?;
-        let output = builder.whole(output);
-        builder.affine(view, output, [&[1.0], &[0.0]], Activation::Gelu)?;
-        Ok(output)
-    });
+    for activation in [Activation::Gelu, Activation::GeluByTanh] {
+        let data = input.data.iter().map(|&x| activation.of(x)).collect();
+        let expected = Dense { shape: input.shape, data };
+        check_with_reciprocals(&format!("{activation:?}"), &input, false, &expected, |builder, view| {
+            let output = builder.tensor(input.shape)?;
+            let output = builder.whole(output);
+            builder.affine(view, output, [&[1.0], &[0.0]], activation)?;
+            Ok(output)
+        });
+    }
     // By tables of the normal distribution: x, and the part of it below x.
     for (x, part) in [(0.0, 0.5), (1.0, 0.841_344_8), (-1.0, 0.158_655_25), (2.5, 0.993_790_3), (-3.0, 0.001_349_9)] {
         assert!((Activation::Gelu.of(x) - x * part).abs() < 1e-6, "{x}");
+        assert!((Activation::GeluByTanh.of(x) - x * part).abs() < 1e-3, "{x}");
     }
 }
 

@@ -35,7 +35,7 @@ pub type ArtefactKey = [u8; 32];
 const MAGIC: &[u8; 8] = b"MARGAYCM";
 
 /// The version of the format: header, recipe and sections.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Bytes of the text that says by what and for what a model was compiled, filled up with zeros.
 const CIRCUMSTANCES: usize = 128;

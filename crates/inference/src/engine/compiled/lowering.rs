@@ -9,6 +9,10 @@ use margay_kernels::{Convolution, KeptWeights, LANES, Options, PlanError, Progra
 use super::network::{Layer, Network, Node, ValueId};
 use crate::spec::input::{Element, InputSpec};
 
+/// Columns from a window to the next with which convolutions read planar pictures fast: every second, and those that take patches
+/// side by side.
+const PLANAR_STRIDES: [usize; 3] = [2, 16, 32];
+
 /// Makes the program of a network, which may be run on the pixels of pictures that `input` describes. Its weights go as they
 /// are packed.
 ///
@@ -114,14 +118,14 @@ struct Lowering<'a> {
 
 impl Lowering<'_> {
     /// The first step, and the value that it computes besides the input. The picture stays planar where only convolutions
-    /// read it that are fast at that: those that skip every second column, or any over bytes.
+    /// read it that are fast at that: those of [`PLANAR_STRIDES`], or any over bytes.
     fn input(&mut self, nodes: &[Node]) -> Result<Option<ValueId>, PlanError> {
         if let Some(picture) = self.picture(nodes)? {
             return Ok(Some(picture));
         }
         let is_planar = self.network.output != 0
             && readers(nodes, 0).all(|(node, place)| match &node.layer {
-                Layer::Convolution { window, .. } => place == 0 && window.stride[1] == 2,
+                Layer::Convolution { window, .. } => place == 0 && PLANAR_STRIDES.contains(&window.stride[1]),
                 _ => false,
             });
         let shape = self.network.shapes[0];
@@ -202,6 +206,15 @@ impl Lowering<'_> {
             Layer::Resize(samples) => self.builder.resize(input, output, samples),
             Layer::Bytes(layer) => bytes::step(&mut self.builder, layer, &views, output),
             Layer::Softmax => self.builder.softmax(input, output),
+            Layer::Tokens { first, addends } => self.builder.tokens(input, output, *first, addends),
+            &Layer::Attention { heads, channels, first, scale } => {
+                let part =
+                    |(view, first): (&View, usize)| self.builder.part_of(*view, first, heads.saturating_mul(channels));
+                let parts = views.iter().zip(first).map(part).collect::<Result<Vec<_>, _>>()?;
+                let wrong = || PlanError::Step { step: "attention", reason: format!("{} inputs", views.len()) };
+                let parts = parts.try_into().map_err(|_| wrong())?;
+                self.builder.attention(parts, output, heads, scale)
+            }
             Layer::Concatenate => Ok(()),
         }
     }

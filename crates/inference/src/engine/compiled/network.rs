@@ -35,6 +35,11 @@ pub(super) enum Layer {
     Resize(Samples),
     /// Over the channels of a vector.
     Softmax,
+    /// The pixels as a row of tokens, `[channels, 1, tokens]`, behind `first` others: `addends`, `[tokens][channels]`, are added to
+    /// them, and are the ones before.
+    Tokens { first: usize, addends: Vec<f32> },
+    /// Of tokens in a row, which are queries, keys and values: of each input `heads · channels` channels from `first` on.
+    Attention { heads: usize, channels: usize, first: [usize; 3], scale: f32 },
     /// Over bytes, or between bytes and floats.
     Bytes(ByteLayer),
 }
@@ -54,7 +59,9 @@ impl Layer {
             | Self::Concatenate
             | Self::Channels { .. }
             | Self::Resize(_)
-            | Self::Softmax => None,
+            | Self::Softmax
+            | Self::Tokens { .. }
+            | Self::Attention { .. } => None,
         }
     }
 
@@ -152,6 +159,17 @@ impl Network {
             }
             _ => false,
         }
+    }
+
+    /// Adds numbers, `[tokens][channels]`, to the row of tokens that `value` is; says whether that was possible.
+    pub(super) fn fuse_addends(&mut self, value: ValueId, numbers: &[f32]) -> bool {
+        let Some(place) = self.producer(value) else { return false };
+        let Layer::Tokens { addends, .. } = &mut self.nodes[place].layer else { return false };
+        if addends.len() != numbers.len() {
+            return false;
+        }
+        addends.iter_mut().zip(numbers).for_each(|(addend, number)| *addend += number);
+        true
     }
 
     /// Adds `other` to what the dense convolution that computes `value` sums up; says whether that was possible.

@@ -4,6 +4,8 @@
 //! else reads that layer's output. What only renames or reshapes leaves no node behind. Whatever is not understood in
 //! full declines the model.
 
+mod arrangement;
+mod attention;
 mod convolution;
 mod normalisation;
 mod pointwise;
@@ -14,6 +16,7 @@ mod resizing;
 mod shuffling;
 mod slicing;
 mod spelled;
+mod tokens;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +24,8 @@ use std::sync::Arc;
 use margay_kernels::{InputOrder, Shape};
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
+use self::arrangement::Arranged;
+use self::attention::Scores;
 use self::spelled::Spelled;
 use super::arithmetic;
 use super::attributes::Attributes;
@@ -82,6 +87,10 @@ enum Known {
     /// An initial value, by number, whose elements are still in the file.
     Stored(usize),
     Tensor(Tensor),
+    /// Some channels and pixels of a value in another order than it has them.
+    Arranged(Box<Arranged>),
+    /// How well an attention's keys fit its queries.
+    Scores(Box<Scores>),
 }
 
 /// The order of a picture's numbers.
@@ -141,7 +150,7 @@ pub(super) fn read(
             None => {}
         }
         if node.op_type == "Split" && ["", "ai.onnx"].contains(&node.domain.as_str()) {
-            reader.split(node)?;
+            if reader.reads_tokens(node) { reader.split_of_tokens(node) } else { reader.split(node) }?;
             continue;
         }
         let known = reader.node(node)?;
@@ -202,13 +211,14 @@ impl<'a> Reader<'a> {
         {
             return Ok(Known::Weights(Arc::new(weights)));
         }
-        if let ("Identity", [name]) = (node.op_type.as_str(), node.input.as_slice())
-            && let Some(known @ (Known::Constant(_) | Known::Stored(_))) = self.known.get(name.as_str())
-        {
-            return Ok(known.clone());
+        if let Some(known) = self.unchanged(node) {
+            return Ok(known);
         }
         if let Some(constant) = self.folded(node)? {
             return Ok(Known::Constant(Arc::new(constant)));
+        }
+        if let Some(known) = self.of_tokens(node) {
+            return known;
         }
         let tensor = match node.op_type.as_str() {
             "Conv" => self.convolution(node),
@@ -222,6 +232,7 @@ impl<'a> Reader<'a> {
             "LayerNormalization" => self.layer_normalisation(node),
             "Identity" | "Dropout" | "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => self.reshaping(node),
             "Transpose" => self.transpose(node),
+            "Concat" if self.constant(node, 0).is_some() => self.behind_constants(node),
             "Concat" => self.concatenation(node),
             "Slice" => self.slice(node),
             "Resize" => self.resize(node),
@@ -236,23 +247,88 @@ impl<'a> Reader<'a> {
         tensor.map(Known::Tensor)
     }
 
+    /// A known name that a node hands on.
+    fn unchanged(&self, node: &NodeProto) -> Option<Known> {
+        let known = self.known.get(node.input.first()?.as_str())?;
+        let is_constant = matches!(known, Known::Constant(_) | Known::Stored(_));
+        let is_unchanged = match node.op_type.as_str() {
+            "Identity" => !matches!(known, Known::Tensor(_) | Known::Weights(_)),
+            // To a shape that it has.
+            "Expand" if is_constant => {
+                let (dims, wanted) = (self.constant(node, 0)?.dims.clone(), self.constant(node, 1)?);
+                let wanted = wanted.as_integers()?;
+                let pairs = dims.iter().rev().zip(wanted.iter().rev());
+                wanted.len() <= dims.len() && pairs.into_iter().all(|(&has, &wants)| wants == 1 || wants == has as i64)
+            }
+            _ => false,
+        };
+        match known {
+            Known::Arranged(_) if is_unchanged => Some(Known::Arranged(Box::new(self.arranged(node, 0)?))),
+            known => is_unchanged.then(|| known.clone()),
+        }
+    }
+
+    /// What a node's output is that reads tokens, or makes some of a picture; `None` where other readings apply.
+    fn of_tokens(&mut self, node: &'a NodeProto) -> Option<Result<Known, Declined>> {
+        let first = node.input.first().and_then(|name| self.known.get(name.as_str()));
+        let second = node.input.get(1).and_then(|name| self.known.get(name.as_str()));
+        let is_computed =
+            |known: Option<&Known>| matches!(known, Some(Known::Tensor(_) | Known::Arranged(_) | Known::Scores(_)));
+        match (node.op_type.as_str(), first, second) {
+            ("MatMul", ..) if is_computed(first) && is_computed(second) => Some(self.product(node)),
+            ("Softmax", Some(Known::Scores(scores)), _) => Some(self.softmax_of_scores(node, scores)),
+            ("Mul" | "Div", Some(Known::Arranged(_) | Known::Scores(_)), _)
+            | ("Mul", _, Some(Known::Arranged(_) | Known::Scores(_))) => Some(self.scaled_tokens(node)),
+            (_, Some(Known::Scores(_)), _) | (_, _, Some(Known::Scores(_))) => {
+                let reason = "with an attention's scores, as for a mask or positions, it is not covered";
+                Some(Err(Declined::node(node, reason)))
+            }
+            ("Gather", Some(Known::Tensor(_) | Known::Arranged(_)), _) => Some(self.gather(node)),
+            ("Slice", ..) if self.reads_tokens(node) => Some(self.slice_of_tokens(node)),
+            ("ReduceMean", Some(Known::Tensor(tensor)), _) if tensor.is_channels_last => {
+                Some(self.mean_of_tokens(node).map(Known::Tensor))
+            }
+            ("Transpose" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze", ..) => {
+                let plain = if node.op_type == "Transpose" { self.transpose(node) } else { self.reshaping(node) };
+                Some(match (plain, self.arranged(node, 0)) {
+                    (Err(_), Some(_)) => self.rearranged(node),
+                    (plain, _) => plain.map(Known::Tensor),
+                })
+            }
+            _ => None,
+        }
+    }
+
     /// The value of a node that reads nothing but constants and shapes.
     fn folded(&self, node: &'a NodeProto) -> Result<Option<Constant>, Declined> {
         if node.op_type == "Shape" {
-            Attributes::of(node).finish()?;
-            let tensor = self.tensor(node, 0)?;
-            return Ok(Some(Constant::integers(tensor.dims.iter().map(|&length| length as i64).collect(), false)));
+            return self.lengths(node).map(Some);
         }
         // What is stored is larger than all that is computed here.
         let in_memory = |name: &String| match self.known.get(name.as_str())? {
             Known::Constant(constant) => Some(Arc::clone(constant)),
-            Known::Weights(_) | Known::Stored(_) | Known::Tensor(_) => None,
+            _ => None,
         };
         let inputs: Option<Vec<_>> = node.input.iter().map(in_memory).collect();
         match inputs {
             Some(inputs) => arithmetic::fold(node, self.opset, &inputs),
             None => Ok(None),
         }
+    }
+
+    /// The lengths of what a `Shape` reads, of some of its axes.
+    fn lengths(&self, node: &NodeProto) -> Result<Constant, Declined> {
+        let attributes = Attributes::of(node);
+        let bounds = [attributes.int("start", 0), attributes.int("end", i64::MAX)];
+        attributes.finish()?;
+        let dims = match (self.arranged(node, 0), self.constant(node, 0)) {
+            (Some(arranged), _) => arranged.dims(),
+            (None, Some(constant)) => constant.dims.clone(),
+            (None, None) => self.tensor(node, 0)?.dims,
+        };
+        let [start, end] = bounds.map(|bound| slicing::place(bound, dims.len()));
+        let lengths = dims.get(start..end).unwrap_or_default().iter().map(|&length| length as i64).collect();
+        Ok(Constant::integers(lengths, false))
     }
 
     fn constant_named(&self, name: &str) -> Option<Arc<Constant>> {
@@ -265,7 +341,7 @@ impl<'a> Reader<'a> {
                 let tensor = TensorProto { raw_data: self.stored?.read(number).ok()?, ..stub.clone() };
                 Constant::decode(&tensor).ok().map(Arc::new)
             }
-            Known::Tensor(_) => None,
+            Known::Tensor(_) | Known::Arranged(_) | Known::Scores(_) => None,
         }
     }
 
@@ -296,6 +372,12 @@ impl<'a> Reader<'a> {
             Some(Known::Constant(_) | Known::Weights(_) | Known::Stored(_)) => {
                 Err(Declined::node(node, format!("its input {input} is a constant")))
             }
+            Some(Known::Arranged(arranged)) => {
+                let dims = arranged.dims();
+                let reason = format!("its input {input} is {dims:?} in an order that only attention reads");
+                Err(Declined::node(node, reason))
+            }
+            Some(Known::Scores(_)) => Err(Declined::node(node, "an attention's scores are not covered by themselves")),
             None => Err(Declined::node(node, format!("nothing that is covered supplies its input {input}"))),
         }
     }

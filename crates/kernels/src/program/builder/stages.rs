@@ -8,6 +8,8 @@ use crate::kernel::bytes::set::ByteSet;
 use crate::kernel::set::KernelSet;
 use crate::layout::Layout;
 use crate::program::Stage;
+use crate::program::attention::AttentionStep;
+use crate::program::attention::packing::PackStep;
 use crate::program::channels::ChannelStep;
 use crate::program::convolution::{ConvolutionStep, Source};
 use crate::program::depthwise::DepthwiseStep;
@@ -23,6 +25,7 @@ use crate::program::region::Region;
 use crate::program::resize::ResizeStep;
 use crate::program::softmax::SoftmaxStep;
 use crate::program::step::Step;
+use crate::program::tokens::TokenStep;
 use crate::program::winograd::WinogradStep;
 
 /// The stages of a plan, with every offset settled. `scratch` is where its scratch memory begins, and how many threads
@@ -80,6 +83,9 @@ pub(super) fn planned(
         Work::Channels(order) => Box::new(ChannelStep { inputs, output, order }),
         Work::Resize(samples) => Box::new(ResizeStep { samples, input, output, set }),
         Work::Softmax => Box::new(SoftmaxStep { input, output }),
+        Work::Tokens(first, addends) => Box::new(TokenStep { first, addends, input, output, set }),
+        Work::Pack(heads, scale) => Box::new(PackStep::new((heads, scale), [input, operand, output], set)),
+        Work::Attention(heads) => Box::new(AttentionStep::new(heads, [input, operand, output], scratch, set)?),
         Work::Bytes(work) => work.step(inputs, output, scratch, (bytes, levels.map(Arc::as_ref)))?,
     };
     Ok(vec![[step].into_iter().chain(Halo::of(output)).collect()])

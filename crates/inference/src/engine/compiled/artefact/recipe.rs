@@ -1,4 +1,4 @@
-//! A network in an artefact, without the weights of its convolutions.
+//! A network in an artefact, without the weights of its convolutions, and without what is added to rows of tokens.
 //!
 //! What the reader of models guarantees is checked here again, because lowering relies on it: every layer reads what the
 //! input is or a layer before it wrote, and writes what none before it did. Shapes and numbers are the program builder's to
@@ -123,6 +123,15 @@ fn put_layer(to: &mut Vec<u8>, layer: &Layer) {
             put_floats(to, shift);
             to.extend(epsilon.to_le_bytes());
         }
+        Layer::Tokens { first, addends: _ } => {
+            to.push(10);
+            put_count(to, *first);
+        }
+        Layer::Attention { heads, channels, first, scale } => {
+            to.push(11);
+            [*heads, *channels].into_iter().chain(*first).for_each(|size| put_count(to, size));
+            to.extend(scale.to_le_bytes());
+        }
         Layer::Bytes(layer) => put_byte_layer(to, layer),
     }
 }
@@ -152,6 +161,13 @@ fn layer(from: &mut Reader<'_>) -> Result<Layer, Malformed> {
         7 => Layer::Channels { order: from.sizes()? },
         8 => Layer::Softmax,
         12 => Layer::Resize(Samples { rows: samples(from)?, columns: samples(from)? }),
+        10 => Layer::Tokens { first: from.size()?, addends: Vec::new() },
+        11 => Layer::Attention {
+            heads: from.size()?,
+            channels: from.size()?,
+            first: [from.size()?, from.size()?, from.size()?],
+            scale: from.float()?,
+        },
         9 => Layer::Normalise { scale: from.floats()?, shift: from.floats()?, epsilon: from.float()? },
         kind => Layer::Bytes(byte_layer(kind, from)?),
     })
@@ -318,6 +334,7 @@ fn put_activation(to: &mut Vec<u8>, activation: Activation) {
         Activation::Sigmoid => (5, [0.0; 2]),
         Activation::Swish => (6, [0.0; 2]),
         Activation::Gelu => (7, [0.0; 2]),
+        Activation::GeluByTanh => (8, [0.0; 2]),
     };
     to.push(kind);
     numbers.iter().for_each(|number| to.extend(number.to_le_bytes()));
@@ -334,6 +351,7 @@ fn activation(from: &mut Reader<'_>) -> Result<Activation, Malformed> {
         5 => Activation::Sigmoid,
         6 => Activation::Swish,
         7 => Activation::Gelu,
+        8 => Activation::GeluByTanh,
         _ => return Err(from.error("an unknown activation")),
     })
 }

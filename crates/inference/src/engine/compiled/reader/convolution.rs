@@ -160,11 +160,11 @@ impl<'a> Reader<'a> {
         Ok(Tensor::plain(value, vec![1, outputs, height, width]))
     }
 
-    /// `Gemm` and `MatMul` with constants: of a vector, a window of the whole picture; of a picture with the channels last, one of
-    /// a pixel.
+    /// `Gemm` and `MatMul` with constants: of a vector, a window of the whole picture; of a picture or tokens with the channels last,
+    /// one of a pixel.
     pub(super) fn fully_connected(&mut self, node: &'a NodeProto) -> Result<Tensor, Declined> {
-        let is_picture = node.op_type == "MatMul";
-        let tensor = if is_picture { self.elements(node, 0)? } else { self.tensor(node, 0)? };
+        let any = self.elements(node, 0)?;
+        let tensor = if node.op_type == "MatMul" || any.dims.len() == 2 { any } else { self.tensor(node, 0)? };
         let filters = self.filters(node, &tensor)?;
         let attributes = Attributes::of(node);
         let is_gemm = node.op_type == "Gemm";
@@ -202,7 +202,8 @@ impl<'a> Reader<'a> {
         }
         let (window, output, dims) = if of_pixels {
             let output = Shape { channels: outputs, ..shape };
-            (Window::square(1, 1, 0), output, vec![1, shape.height, shape.width, outputs])
+            let before = tensor.dims.split_last().map_or(&[][..], |(_, before)| before);
+            (Window::square(1, 1, 0), output, [before, &[outputs]].concat())
         } else {
             let window = Window { kernel: [shape.height, shape.width], ..Window::square(1, 1, 0) };
             (window, Shape::vector(outputs), vec![1, outputs])

@@ -1,6 +1,5 @@
 //! Layer normalisation over channels, and functions that are spelled out as several nodes.
 
-use margay_kernels::Activation;
 use tract_onnx::pb::NodeProto;
 
 use super::spelled::Function;
@@ -40,8 +39,9 @@ impl<'a> Reader<'a> {
         epsilon: f32,
     ) -> Result<Tensor, Declined> {
         let shape = self.network.shapes[tensor.value];
-        let is_vector = shape.pixels() == 1 && !tensor.is_channels_last;
-        if tensor.dims.get(tensor.channel_axis()) != Some(&shape.channels) || (tensor.dims.len() != 4 && !is_vector) {
+        let is_picture = tensor.dims.len() == 4 || tensor.is_channels_last;
+        let has_channels = tensor.dims.get(tensor.channel_axis()) == Some(&shape.channels);
+        if !has_channels || (!is_picture && shape.pixels() != 1) {
             return Err(Declined::node(node, format!("it reads {:?}, of {shape:?}", tensor.dims)));
         }
         let value = self.network.add(Layer::Normalise { scale, shift, epsilon }, vec![tensor.value], shape);
@@ -64,7 +64,7 @@ impl<'a> Reader<'a> {
                 let channels = self.network.shapes[tensor.value].channels;
                 self.normalised(node, &tensor, [vec![1.0; channels], vec![0.0; channels]], epsilon)
             }
-            Function::Gelu { first, input, constants } => {
+            Function::Gelu { activation, first, input, reads, constants } => {
                 let at = first.input.iter().position(|name| name == input).unwrap_or(0);
                 let tensor = self.elements(first, at)?;
                 for &(name, expected) in constants {
@@ -73,8 +73,8 @@ impl<'a> Reader<'a> {
                         return Err(Declined::node(node, format!("{name:.80} is not {expected}")));
                     }
                 }
-                let is_alone = self.is_read_only(input, 2);
-                Ok(self.activated(&tensor, Activation::Gelu, is_alone))
+                let is_alone = self.is_read_only(input, *reads);
+                Ok(self.activated(&tensor, *activation, is_alone))
             }
         }
     }
@@ -87,12 +87,7 @@ impl<'a> Reader<'a> {
 
     /// Refuses a mean that is not one over the channels.
     fn is_over_channels(&self, node: &NodeProto, tensor: &Tensor) -> Result<(), Declined> {
-        let attributes = Attributes::of(node);
-        let keeps = attributes.int("keepdims", 1) != 0;
-        attributes.int("noop_with_empty_axes", 0);
-        let given = attributes.get("axes").map(|attribute| attribute.ints.clone());
-        attributes.finish()?;
-        let axes = given.or_else(|| self.constant(node, 1)?.as_integers().map(<[i64]>::to_vec)).unwrap_or_default();
+        let (axes, keeps) = self.axes_of_mean(node, &Attributes::of(node))?;
         let [axis] = axes[..] else { return Err(Declined::node(node, format!("over axes {axes:?}"))) };
         let wanted = tensor.channel_axis() as i64;
         if keeps && (axis == wanted || axis == wanted - tensor.dims.len() as i64) {

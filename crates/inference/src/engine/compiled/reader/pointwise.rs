@@ -23,6 +23,7 @@ impl<'a> Reader<'a> {
             "Sigmoid" => Activation::Sigmoid,
             "Gelu" => match attributes.text("approximate", "none") {
                 "none" => Activation::Gelu,
+                "tanh" => Activation::GeluByTanh,
                 other => return Err(Declined::node(node, format!("its approximation {other:.80} is not covered"))),
             },
             _ if self.opset < 11 => Activation::Clamp {
@@ -69,6 +70,11 @@ impl<'a> Reader<'a> {
             (None, None) => self.combination(node),
             (None, Some(constant)) => {
                 let tensor = self.elements(node, 0)?;
+                if operator == "Add"
+                    && let Some(tokens) = self.added_to_tokens(node, (0, &tensor), &constant)?
+                {
+                    return Ok(tokens);
+                }
                 let numbers = self.by_channel(node, &tensor, &constant)?;
                 let (ones, zeros) = (vec![1.0; numbers.len()], vec![0.0; numbers.len()]);
                 let map = |change: fn(f32) -> f32| numbers.iter().copied().map(change).collect();
@@ -82,6 +88,11 @@ impl<'a> Reader<'a> {
             }
             (Some(constant), _) => {
                 let tensor = self.elements(node, 1)?;
+                if operator == "Add"
+                    && let Some(tokens) = self.added_to_tokens(node, (1, &tensor), &constant)?
+                {
+                    return Ok(tokens);
+                }
                 let numbers = self.by_channel(node, &tensor, &constant)?;
                 let (factors, addends) = match operator {
                     "Add" => (vec![1.0; numbers.len()], numbers),

@@ -26,14 +26,23 @@ impl<'a> Reader<'a> {
         Ok(Tensor::plain(value, vec![1, output.channels, output.height, output.width]))
     }
 
-    /// A mean over rows and columns.
-    fn mean(&mut self, node: &'a NodeProto, tensor: &Tensor, shape: Shape) -> Result<Tensor, Declined> {
-        let attributes = Attributes::of(node);
+    /// The axes of a mean, and whether they stay, with length 1.
+    pub(super) fn axes_of_mean(
+        &self,
+        node: &NodeProto,
+        attributes: &Attributes<'_>,
+    ) -> Result<(Vec<i64>, bool), Declined> {
         let keeps = attributes.int("keepdims", 1) != 0;
         attributes.int("noop_with_empty_axes", 0);
         let given = attributes.get("axes").map(|attribute| attribute.ints.clone());
         attributes.finish()?;
         let axes = given.or_else(|| self.constant(node, 1)?.as_integers().map(<[i64]>::to_vec)).unwrap_or_default();
+        Ok((axes, keeps))
+    }
+
+    /// A mean over rows and columns.
+    fn mean(&mut self, node: &'a NodeProto, tensor: &Tensor, shape: Shape) -> Result<Tensor, Declined> {
+        let (axes, keeps) = self.axes_of_mean(node, &Attributes::of(node))?;
         let mut axes: Vec<i64> = axes.iter().map(|&axis| if axis < 0 { axis.wrapping_add(4) } else { axis }).collect();
         axes.sort_unstable();
         if axes != [2, 3] {

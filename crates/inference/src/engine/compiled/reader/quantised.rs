@@ -216,7 +216,7 @@ impl<'a> Reader<'a> {
                 let expected = scales.iter().map(|scale| scale * from.scale);
                 expected.zip(bias.scales.iter().cycle()).all(is_near).then(|| Arc::clone(&bias.integers))
             }
-            Some(Known::Tensor(_) | Known::Weights(_)) | None => None,
+            Some(Known::Tensor(_) | Known::Weights(_) | Known::Arranged(_) | Known::Scores(_)) | None => None,
             // Operators over bytes have it in the sums' steps.
             Some(Known::Constant(_) | Known::Stored(_)) => self.constant(node, input),
         };

@@ -23,25 +23,30 @@ impl<'a> Reader<'a> {
                 }
                 self.any_tensor(node, 0)?
             }
-            operator => {
+            _ => {
                 let tensor = self.tensor(node, 0)?;
-                let dims = match operator {
-                    "Flatten" => flattened(&tensor.dims, attributes.int("axis", 1)),
-                    "Reshape" => self.reshaped(node, &tensor.dims, attributes.int("allowzero", 0) != 0),
-                    "Squeeze" => squeezed(&tensor.dims, self.axes(node, &attributes)),
-                    _ => unsqueezed(&tensor.dims, self.axes(node, &attributes)),
-                };
-                let elements = tensor.dims.iter().product::<usize>();
-                let dims = dims.filter(|dims| {
-                    let count = dims.iter().try_fold(1_usize, |count, &length| count.checked_mul(length));
-                    dims.len() <= MAX_AXES && count == Some(elements)
-                });
+                let dims = self.dims_of(node, &attributes, &tensor.dims);
                 let dims = dims.ok_or_else(|| Declined::node(node, format!("its shape for {:?}", tensor.dims)))?;
                 Tensor { dims, ..tensor }
             }
         };
         attributes.finish()?;
         Ok(tensor)
+    }
+
+    /// The shape that a node gives to elements of this shape; `None` where it has others, or too many axes.
+    pub(super) fn dims_of(&self, node: &NodeProto, attributes: &Attributes<'_>, dims: &[usize]) -> Option<Vec<usize>> {
+        let elements = dims.iter().product::<usize>();
+        let dims = match node.op_type.as_str() {
+            "Flatten" => flattened(dims, attributes.int("axis", 1)),
+            "Reshape" => self.reshaped(node, dims, attributes.int("allowzero", 0) != 0),
+            "Squeeze" => squeezed(dims, self.axes(node, attributes)),
+            _ => unsqueezed(dims, self.axes(node, attributes)),
+        };
+        dims.filter(|dims| {
+            let count = dims.iter().try_fold(1_usize, |count, &length| count.checked_mul(length));
+            dims.len() <= MAX_AXES && count == Some(elements)
+        })
     }
 
     /// Axes, given as an attribute or as a constant.

@@ -43,7 +43,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Starts, ends, axes and steps of a slice, of one length, four at most.
-    fn bounds(&self, node: &NodeProto) -> Result<[Vec<i64>; 4], Declined> {
+    pub(super) fn bounds(&self, node: &NodeProto) -> Result<[Vec<i64>; 4], Declined> {
         let attributes = Attributes::of(node);
         let list = |name: &'static str, input: usize| -> Option<Vec<i64>> {
             if self.opset < 10 {
@@ -97,30 +97,9 @@ impl<'a> Reader<'a> {
     /// All channels, in parts one after the other; each has a name of its own.
     pub(super) fn split(&mut self, node: &'a NodeProto) -> Result<(), Declined> {
         let (tensor, shape) = self.picture(node, 0)?;
-        let attributes = Attributes::of(node);
-        let axis = attributes.int("axis", 0);
-        attributes.int("num_outputs", 0);
-        let given = attributes.get("split").map(|attribute| attribute.ints.clone());
-        attributes.finish()?;
-        let given = match given {
-            None if Self::has(node, 1) => {
-                let lengths = self.constant(node, 1).and_then(|list| list.as_integers().map(<[i64]>::to_vec));
-                Some(lengths.ok_or_else(|| Declined::node(node, "its lengths are no constants"))?)
-            }
-            given => given,
-        };
-        let count = node.output.len();
-        // Without lengths the parts are equal, but for a last one that has what is left.
-        let each = shape.channels.div_ceil(count.max(1));
-        let lengths = match given {
-            Some(lengths) => lengths.iter().map(|&length| usize::try_from(length).ok()).collect::<Option<Vec<_>>>(),
-            None => (0..count).map(|part| each.min(shape.channels.saturating_sub(part * each))).map(Some).collect(),
-        };
-        let lengths = lengths.unwrap_or_default();
-        let whole = lengths.iter().try_fold(0_usize, |sum, &length| sum.checked_add(length));
-        if ![1, -3].contains(&axis) || lengths.len() != count || whole != Some(shape.channels) {
-            return Err(Declined::node(node, "only all channels of a picture are covered"));
-        }
+        let (axis, given) = self.parts_of_split(node)?;
+        let lengths = lengths(given, node.output.len(), shape.channels).filter(|_| [1, -3].contains(&axis));
+        let lengths = lengths.ok_or_else(|| Declined::node(node, "only all channels of a picture are covered"))?;
         let mut first = 0;
         for (output, length) in node.output.iter().zip(lengths) {
             let part = self.channels(node, &tensor, (first..first + length).collect())?;
@@ -128,6 +107,22 @@ impl<'a> Reader<'a> {
             first += length;
         }
         Ok(())
+    }
+
+    /// The axis of a `Split`, and the lengths of its parts where they are given.
+    pub(super) fn parts_of_split(&self, node: &NodeProto) -> Result<(i64, Option<Vec<i64>>), Declined> {
+        let attributes = Attributes::of(node);
+        let axis = attributes.int("axis", 0);
+        attributes.int("num_outputs", 0);
+        let given = attributes.get("split").map(|attribute| attribute.ints.clone());
+        attributes.finish()?;
+        match given {
+            None if Self::has(node, 1) => {
+                let lengths = self.constant(node, 1).and_then(|list| list.as_integers().map(<[i64]>::to_vec));
+                Ok((axis, Some(lengths.ok_or_else(|| Declined::node(node, "its lengths are no constants"))?)))
+            }
+            given => Ok((axis, given)),
+        }
     }
 
     fn channels(&mut self, node: &NodeProto, tensor: &Tensor, order: Vec<usize>) -> Result<Tensor, Declined> {
@@ -141,11 +136,23 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The lengths of so many parts of an axis, which are all of it; without any given they are equal, but for a last one that has what is
+/// left.
+pub(super) fn lengths(given: Option<Vec<i64>>, count: usize, length: usize) -> Option<Vec<usize>> {
+    let each = length.div_ceil(count.max(1));
+    let lengths = match given {
+        Some(lengths) => lengths.iter().map(|&length| usize::try_from(length).ok()).collect::<Option<Vec<_>>>(),
+        None => (0..count).map(|part| each.min(length.saturating_sub(part * each))).map(Some).collect(),
+    }?;
+    let whole = lengths.iter().try_fold(0_usize, |sum, &length| sum.checked_add(length));
+    (lengths.len() == count && whole == Some(length)).then_some(lengths)
+}
+
 /// Every so many places of an axis.
 #[derive(Debug, PartialEq, Eq)]
-struct Slice {
+pub(super) struct Slice {
     length: usize,
-    range: Range<usize>,
+    pub(super) range: Range<usize>,
     step: usize,
 }
 
@@ -155,7 +162,7 @@ impl Slice {
     }
 
     /// From a start to an end by a step; `None` where the step is not positive, or no place is left.
-    fn of(length: usize, [start, end, step]: [i64; 3]) -> Option<Self> {
+    pub(super) fn of(length: usize, [start, end, step]: [i64; 3]) -> Option<Self> {
         let range = place(start, length)..place(end, length);
         let step = usize::try_from(step).ok().filter(|&step| step > 0)?;
         (!range.is_empty()).then_some(Self { length, range, step })
@@ -171,7 +178,7 @@ impl Slice {
 }
 
 /// A bound counted from the front, or from the end where it is negative, held within the length.
-fn place(bound: i64, length: usize) -> usize {
+pub(super) fn place(bound: i64, length: usize) -> usize {
     let signed = i64::try_from(length).unwrap_or(i64::MAX);
     let bound = if bound < 0 { bound.saturating_add(signed) } else { bound };
     usize::try_from(bound.clamp(0, signed)).unwrap_or(length)

@@ -4,7 +4,11 @@
 use std::collections::{HashMap, HashSet};
 use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
 
+use margay_kernels::Activation;
 use tract_onnx::pb::{GraphProto, NodeProto};
+
+/// Constants of GELU by the hyperbolic tangent: the root of 2 / π, and the cube's factor.
+const TANH: [f32; 2] = [0.797_884_6, 0.044_715];
 
 /// What a node is to a spelled function.
 #[derive(Debug)]
@@ -20,8 +24,9 @@ pub(super) enum Spelled<'a> {
 pub(super) enum Function<'a> {
     /// `(x − mean) / √(mean of the square + ε)`, by the two means. The square is a product where there is no exponent.
     Normalisation { input: &'a str, means: [&'a NodeProto; 2], exponent: Option<&'a str>, epsilon: &'a str },
-    /// `x · (1 + erf(x / √2)) / 2`, with constants and what they must be. `first` reads the input.
-    Gelu { first: &'a NodeProto, input: &'a str, constants: Vec<(&'a str, f32)> },
+    /// `x · (1 + erf(x / √2)) / 2`, or the same by the hyperbolic tangent, with constants and what they must be. `first` reads the
+    /// input, which is read so many times.
+    Gelu { activation: Activation, first: &'a NodeProto, input: &'a str, reads: usize, constants: Vec<(&'a str, f32)> },
 }
 
 /// The nodes of spelled functions, by number.
@@ -32,6 +37,7 @@ pub(super) fn find(graph: &GraphProto) -> HashMap<usize, Spelled<'_>> {
         let whole = match node.op_type.as_str() {
             "ReduceMean" if !found.contains_key(&number) => connections.normalisation(number),
             "Erf" => connections.gelu(number),
+            "Tanh" => connections.gelu_by_tanh(number),
             _ => None,
         };
         let Some((parts, last, function)) = whole else { continue };
@@ -168,19 +174,78 @@ impl<'a> Connections<'a> {
         let argument = self.node(erf)?.input.first()?.as_str();
         let first = *self.producers.get(argument)?;
         let node = self.node(first)?;
-        let (input, constants) = match (node.op_type.as_str(), node.input.as_slice()) {
+        let (input, constant) = match (node.op_type.as_str(), node.input.as_slice()) {
             ("Div", [x, by]) => (x.as_str(), (by.as_str(), SQRT_2)),
             ("Mul", [x, by]) if self.constants.contains(by.as_str()) => (x.as_str(), (by.as_str(), FRAC_1_SQRT_2)),
             ("Mul", [by, x]) => (x.as_str(), (by.as_str(), FRAC_1_SQRT_2)),
             _ => return None,
         };
-        let (sum, one) = self.with_constant(erf, "Add")?;
         let is_alone = self.then(first, "Erf") == Some(erf);
-        if !is_alone || !self.constants.contains(constants.0) || self.constants.contains(input) {
+        if !is_alone || !self.constants.contains(constant.0) || self.constants.contains(input) {
             return None;
         }
-        let mut constants = vec![constants, (one, 1.0)];
-        let (mut parts, mut last) = (vec![first, erf], sum);
+        let head = Head { parts: vec![first, erf], constants: vec![constant], first: node, input, reads: 1 };
+        self.halved(erf, head, Activation::Gelu)
+    }
+
+    /// The GELU whose hyperbolic tangent this is.
+    fn gelu_by_tanh(&self, tanh: usize) -> Option<Found<'a>> {
+        let producer = |name: &str| self.producers.get(name).copied();
+        let product = producer(self.node(tanh)?.input.first()?)?;
+        let (sum, root) = self.by_constant(product, "Mul")?;
+        let sum = producer(sum)?;
+        let [a, b] = self.node(sum)?.input.as_slice() else { return None };
+        // The cube with its factor comes first or last.
+        let (input, (scaled, cube, factor)) = [(a, b), (b, a)].into_iter().find_map(|(input, scaled)| {
+            let scaled = producer(scaled)?;
+            let (cube, factor) = self.by_constant(scaled, "Mul")?;
+            Some((input.as_str(), (scaled, producer(cube)?, factor)))
+        })?;
+        let mut parts = vec![cube, scaled, sum, product, tanh];
+        let mut constants = vec![(factor, TANH[1]), (root, TANH[0])];
+        let reads = match (self.node(cube)?.op_type.as_str(), self.node(cube)?.input.as_slice()) {
+            ("Pow", [x, exponent]) if x == input && self.constants.contains(exponent.as_str()) => {
+                constants.push((exponent, 3.0));
+                2
+            }
+            ("Mul", _) => {
+                let square = producer(self.other(cube, input)?)?;
+                let is_square = self.node(square)?.op_type == "Mul" && self.node(square)?.input == [input, input];
+                if !is_square || self.then(square, "Mul") != Some(cube) {
+                    return None;
+                }
+                parts.push(square);
+                4
+            }
+            _ => return None,
+        };
+        let is_alone = self.then(cube, "Mul") == Some(scaled)
+            && self.then(scaled, "Add") == Some(sum)
+            && self.then(sum, "Mul") == Some(product)
+            && self.then(product, "Tanh") == Some(tanh);
+        if !is_alone || self.constants.contains(input) {
+            return None;
+        }
+        let head = Head { parts, constants, first: self.node(sum)?, input, reads };
+        self.halved(tanh, head, Activation::GeluByTanh)
+    }
+
+    /// What an operator of two inputs takes beside a constant, and the constant.
+    fn by_constant(&self, number: usize, operator: &str) -> Option<(&'a str, &'a str)> {
+        let node = self.node(number)?;
+        match node.input.as_slice() {
+            [a, b] if node.op_type == operator && self.constants.contains(b.as_str()) => Some((a, b)),
+            [a, b] if node.op_type == operator && self.constants.contains(a.as_str()) => Some((b, a)),
+            _ => None,
+        }
+    }
+
+    /// The GELU that ends with `x · (1 + y) / 2`, of the node that computes `y`.
+    fn halved(&self, before: usize, head: Head<'a>, activation: Activation) -> Option<Found<'a>> {
+        let Head { mut parts, mut constants, first, input, reads } = head;
+        let (sum, one) = self.with_constant(before, "Add")?;
+        constants.push((one, 1.0));
+        let mut last = sum;
         // Factors come in any order: x, 1/2, or the product of both.
         let [mut has_input, mut has_half] = [false; 2];
         while !(has_input && has_half) {
@@ -205,6 +270,15 @@ impl<'a> Connections<'a> {
             }
             last = product;
         }
-        Some((parts, last, Function::Gelu { first: node, input, constants }))
+        Some((parts, last, Function::Gelu { activation, first, input, reads: reads + 1, constants }))
     }
+}
+
+/// The beginning of a GELU, to the function in it.
+struct Head<'a> {
+    parts: Vec<usize>,
+    constants: Vec<(&'a str, f32)>,
+    first: &'a NodeProto,
+    input: &'a str,
+    reads: usize,
 }
