@@ -15,6 +15,7 @@ pub(crate) mod normalisation;
 pub(crate) mod order;
 pub(crate) mod packed;
 mod parts;
+pub(crate) mod patches;
 pub(crate) mod picture;
 pub(crate) mod pointwise;
 pub(crate) mod pooling;

@@ -18,6 +18,7 @@ use crate::program::halo::Halo;
 use crate::program::input::{InputStep, Reading};
 use crate::program::levels::Levels;
 use crate::program::normalisation::NormalisationStep;
+use crate::program::patches::WinogradStep;
 use crate::program::picture::{PictureRows, PictureStrips};
 use crate::program::pointwise::{Other, PointwiseStep};
 use crate::program::pooling::{AverageStep, PoolStep};
@@ -26,7 +27,6 @@ use crate::program::resize::ResizeStep;
 use crate::program::softmax::SoftmaxStep;
 use crate::program::step::Step;
 use crate::program::tokens::TokenStep;
-use crate::program::winograd::WinogradStep;
 
 /// The stages of a plan, with every offset settled. `scratch` is where its scratch memory begins, and how many threads
 /// share it; `levels` are what pixels stand for.

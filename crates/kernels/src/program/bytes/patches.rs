@@ -1,4 +1,4 @@
-//! A convolution of bytes by Winograd's method, some patches at a time: as `program/winograd.rs`.
+//! A convolution of bytes by Winograd's method, some patches at a time: as `program/patches.rs`.
 
 use std::ops::Range;
 
