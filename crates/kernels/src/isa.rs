@@ -61,7 +61,8 @@ impl fmt::Display for Isa {
     }
 }
 
-/// Bytes of a core's first cache of data, as far as the processor says.
+/// Bytes of a core's first-level cache of data; where the processor does not say, what most have. Nothing but speed depends on
+/// it.
 pub(crate) fn first_cache() -> usize {
     const USUAL: usize = 32 << 10;
     static SAID: OnceLock<Option<usize>> = OnceLock::new();

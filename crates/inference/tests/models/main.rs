@@ -19,3 +19,4 @@ mod quantising;
 mod real;
 mod shared;
 mod small;
+mod transformers;
