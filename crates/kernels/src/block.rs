@@ -69,6 +69,8 @@ pub(crate) trait Block: Copy {
     /// Whether four words of a pixel are loaded at once ([`Block::four`]) and multiplied one by one ([`Block::dot_lane`]).
     const BY_LANE: bool = false;
 
+    /// Whether [`Block::dot_splat`] is faster than [`Block::broadcast`] and [`Block::dot`].
+    const SPLATS: bool = false;
     /// Whether neighbouring pixels share the registers that they are multiplied by, which are loaded once
     /// ([`Block::dot_words`]); only where there is [`Block::BY_LANE`].
     const SHARES: bool = false;
@@ -91,6 +93,17 @@ pub(crate) trait Block: Copy {
     unsafe fn neighbours(from: *const u8) -> Self::Input;
     /// Adds the products.
     unsafe fn dot(self, input: Self::Input, weights: Self::Weights) -> Self;
+    /// Adds the products with a word of a pixel of a tile, whose pixels lie `STEP` words apart in either half. Only where there is [`Block::SPLATS`].
+    #[inline(always)]
+    unsafe fn dot_splat<const PIXEL: usize, const PIXELS: usize, const STEP: usize, const WORD: usize>(
+        self,
+        halves: [*const i32; 2],
+        weights: Self::Weights,
+    ) -> Self {
+        let (half, pixel) = if PIXEL < PIXELS / 2 { (halves[0], PIXEL) } else { (halves[1], PIXEL - PIXELS / 2) };
+        // SAFETY: the caller's promise.
+        unsafe { self.dot(Self::broadcast(half.add(pixel * STEP + WORD)), weights) }
+    }
     /// Four neighbouring words of four bytes, of which [`Block::dot_lane`] takes one for every channel; only where there is
     /// [`Block::BY_LANE`].
     #[inline(always)]
@@ -167,6 +180,17 @@ pub(crate) trait Pairs: Block {
     unsafe fn row(first: *const u8) -> Self::Input;
     /// Adds the products, modulo 2³².
     unsafe fn dot_pairs(self, input: Self::Input, weights: Self::Weights) -> Self;
+    /// As [`Block::dot_splat`], of products of sixteen bits.
+    #[inline(always)]
+    unsafe fn dot_pairs_splat<const PIXEL: usize, const PIXELS: usize, const STEP: usize, const WORD: usize>(
+        self,
+        halves: [*const i32; 2],
+        weights: Self::Weights,
+    ) -> Self {
+        let (half, pixel) = if PIXEL < PIXELS / 2 { (halves[0], PIXEL) } else { (halves[1], PIXEL - PIXELS / 2) };
+        // SAFETY: the caller's promise.
+        unsafe { self.dot_pairs(Self::broadcast(half.add(pixel * STEP + WORD)), weights) }
+    }
     /// Adds the products of what [`Pairs::row`] gives: the second ones are of zeros.
     #[inline(always)]
     unsafe fn dot_first(self, input: Self::Input, weights: Self::Weights) -> Self {
@@ -223,6 +247,7 @@ impl<B: Pairs> Block for OfPairs<B> {
     const FORM: Form = Form::Pairs;
     const SIGNED: bool = B::SIGNED;
     const ONE_BY_ONE: bool = B::ONE_BY_ONE;
+    const SPLATS: bool = B::SPLATS;
 
     #[inline(always)]
     unsafe fn load(from: *const i32) -> Self {
@@ -252,6 +277,16 @@ impl<B: Pairs> Block for OfPairs<B> {
     unsafe fn dot(self, input: Self::Input, weights: Self::Weights) -> Self {
         // SAFETY: the caller's promise.
         Self(unsafe { self.0.dot_pairs(input, weights) })
+    }
+
+    #[inline(always)]
+    unsafe fn dot_splat<const PIXEL: usize, const PIXELS: usize, const STEP: usize, const WORD: usize>(
+        self,
+        halves: [*const i32; 2],
+        weights: Self::Weights,
+    ) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { self.0.dot_pairs_splat::<PIXEL, PIXELS, STEP, WORD>(halves, weights) })
     }
 
     sums_of_inner!();

@@ -155,6 +155,16 @@ pub(crate) unsafe fn tile<B: Block, const BLOCKS: usize, const PIXELS: usize, co
                 for run in call.runs {
                     let mut places = place.input.map(|at| call.input.add(at + run.offset as usize));
                     let mut length = run.length as usize;
+                    while B::SPLATS && STEP > 0 && length >= ASKED {
+                        call.ahead.ask(&mut ahead);
+                        const { assert!(ASKED == 4) };
+                        word::<B, BLOCKS, PIXELS, STEP, 0>(&mut sums, &places, weights);
+                        word::<B, BLOCKS, PIXELS, STEP, 1>(&mut sums, &places, weights);
+                        word::<B, BLOCKS, PIXELS, STEP, 2>(&mut sums, &places, weights);
+                        word::<B, BLOCKS, PIXELS, STEP, 3>(&mut sums, &places, weights);
+                        weights = weights.add(ASKED * BLOCKS * B::FORM.bytes());
+                        (places, length) = (places.map(|at| at.add(ASKED)), length - ASKED);
+                    }
                     while length > 0 {
                         if !B::ONE_BY_ONE {
                             call.ahead.ask(&mut ahead);
@@ -213,6 +223,27 @@ unsafe fn words<B: Block, const BLOCKS: usize, const PIXELS: usize>(
             (first, second) = (first.add(1), second.add(1));
         }
         *places = [first, second];
+    }
+}
+
+/// Adds the products with a word of each pixel, counted from where windows and weights begin.
+///
+/// # Safety
+/// As for every kernel (`kernel.rs`).
+#[inline(always)]
+unsafe fn word<B: Block, const BLOCKS: usize, const PIXELS: usize, const STEP: usize, const WORD: usize>(
+    sums: &mut [[B; PIXELS]; BLOCKS],
+    places: &Halves<*const i32>,
+    weights: *const u8,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for block in 0..BLOCKS {
+            let row = B::weights(weights.add((WORD * BLOCKS + block) * B::FORM.bytes()));
+            unrolled!(PIXELS, pixel, {
+                sums[block][pixel] = sums[block][pixel].dot_splat::<pixel, PIXELS, STEP, WORD>(*places, row);
+            });
+        }
     }
 }
 
