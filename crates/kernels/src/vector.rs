@@ -97,10 +97,33 @@ pub(crate) trait Vector: Copy {
     }
     /// 1 / x of normal numbers whose reciprocal is one, to about 2 units in the last place.
     unsafe fn reciprocal(self) -> Self;
-    /// The nearest whole numbers.
-    unsafe fn round(self) -> Self;
-    /// 2 to the power of whole numbers between -126 and 127.
-    unsafe fn power_of_two(self) -> Self;
+    /// The floats whose bits are those of these, moved up by 23: what stood lowest becomes the exponent.
+    unsafe fn exponent_of_lowest(self) -> Self;
+}
+
+/// 1.5 · 2²³, and 127. A number below 2²² added to it is rounded to a whole one, which with the bias of exponents makes the lowest
+/// bits of the sum.
+const SHIFT: f32 = 12_583_039.0;
+
+/// Two factors whose product is e to the power of each element times a number; the second is a power of 2.
+///
+/// # Safety
+/// As for [`Vector`].
+#[inline(always)]
+unsafe fn exp_factors<V: Vector>(x: V, times: f32) -> [V; 2] {
+    // SAFETY: the caller's promise is the one that every method asks for.
+    unsafe {
+        let x = V::splat(87.0).min(V::splat(-87.0).max(x));
+        let (binary, shift) = (V::splat(times * std::f32::consts::LOG2_E), V::splat(SHIFT));
+        let shifted = x.fma(binary, shift);
+        let rest = x.fma(binary, shift.sub(shifted));
+        // 2 to the power of what is left, between -1/2 and 1/2: Taylor's series, its end bent towards the interval's.
+        let mut series = V::splat(1.339_887_4e-3);
+        for coefficient in [9.618_437e-3, 5.550_332_4e-2, 2.402_264_8e-1, std::f32::consts::LN_2, 1.0] {
+            series = series.fma(rest, V::splat(coefficient));
+        }
+        [series, shifted.exponent_of_lowest()]
+    }
 }
 
 /// e to the power of each element, to about 4 units in the last place; elements are held between -87 and 87.
@@ -111,16 +134,21 @@ pub(crate) trait Vector: Copy {
 pub(crate) unsafe fn exp<V: Vector>(x: V) -> V {
     // SAFETY: the caller's promise is the one that every method asks for.
     unsafe {
-        let x = V::splat(87.0).min(V::splat(-87.0).max(x));
-        let binary = V::splat(std::f32::consts::LOG2_E);
-        let whole = x.mul(binary).round();
-        let rest = x.fma(binary, V::splat(0.0).sub(whole));
-        // 2 to the power of what is left, between -1/2 and 1/2: Taylor's series, its end bent towards the interval's.
-        let mut series = V::splat(1.339_887_4e-3);
-        for coefficient in [9.618_437e-3, 5.550_332_4e-2, 2.402_264_8e-1, std::f32::consts::LN_2, 1.0] {
-            series = series.fma(rest, V::splat(coefficient));
-        }
-        series.mul(whole.power_of_two())
+        let [series, power] = exp_factors(x, 1.0);
+        series.mul(power)
+    }
+}
+
+/// The logistic function of each element, `1 / (1 + e^-x)`; elements are held between -87 and 87.
+///
+/// # Safety
+/// As for [`Vector`].
+#[inline(always)]
+unsafe fn logistic<V: Vector>(x: V) -> V {
+    // SAFETY: the caller's promise is the one that every method asks for.
+    unsafe {
+        let [series, power] = exp_factors(x, -1.0);
+        series.fma(power, V::splat(1.0)).reciprocal()
     }
 }
 
@@ -164,16 +192,16 @@ pub(crate) unsafe fn activate<V: Vector>(activation: Activation, x: V) -> V {
             Activation::LeakyRelu { slope } => zero.min(x).fma(V::splat(slope), zero.max(x)),
             Activation::HardSigmoid { alpha, beta } => gate(alpha, beta),
             Activation::HardSwish { alpha, beta } => x.mul(gate(alpha, beta)),
-            Activation::Sigmoid => one.add(exp(zero.sub(x))).reciprocal(),
-            Activation::Swish => x.mul(one.add(exp(zero.sub(x))).reciprocal()),
+            Activation::Sigmoid => logistic(x),
+            Activation::Swish => x.mul(logistic(x)),
             Activation::Gelu => {
                 x.mul(V::splat(0.5)).mul(one.add(erf(x.mul(V::splat(std::f32::consts::FRAC_1_SQRT_2)))))
             }
             Activation::GeluByTanh => {
                 // Half of 1 + tanh(y) is the logistic function of 2 · y.
-                let [root, cubic] = const { [(-2.0 * TANH[0]) as f32, (-2.0 * TANH[0] * TANH[1]) as f32] };
+                let [root, cubic] = const { [(2.0 * TANH[0]) as f32, (2.0 * TANH[0] * TANH[1]) as f32] };
                 let argument = x.mul(x.mul(x).fma(V::splat(cubic), V::splat(root)));
-                x.mul(one.add(exp(argument)).reciprocal())
+                x.mul(logistic(argument))
             }
         }
     }

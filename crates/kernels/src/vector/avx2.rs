@@ -95,18 +95,9 @@ impl Vector for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn round(self) -> Self {
+    unsafe fn exponent_of_lowest(self) -> Self {
         // SAFETY: the machine has AVX2.
-        Self(unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0) })
-    }
-
-    #[inline(always)]
-    unsafe fn power_of_two(self) -> Self {
-        // SAFETY: the machine has AVX2. The exponent's bits begin at 23, with a bias of 127.
-        Self(unsafe {
-            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(self.0), _mm256_set1_epi32(127));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
-        })
+        Self(unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(self.0))) })
     }
 }
 

@@ -94,15 +94,9 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn round(self) -> Self {
+    unsafe fn exponent_of_lowest(self) -> Self {
         // SAFETY: the machine has AVX-512.
-        Self(unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0) })
-    }
-
-    #[inline(always)]
-    unsafe fn power_of_two(self) -> Self {
-        // SAFETY: the machine has AVX-512.
-        Self(unsafe { _mm512_scalef_ps(_mm512_set1_ps(1.0), self.0) })
+        Self(unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(self.0))) })
     }
 }
 

@@ -116,17 +116,8 @@ impl Vector for Neon {
     }
 
     #[inline(always)]
-    unsafe fn round(self) -> Self {
+    unsafe fn exponent_of_lowest(self) -> Self {
         // SAFETY: every 64-bit Arm has NEON.
-        Self(unsafe { vrndnq_f32(self.0) })
-    }
-
-    #[inline(always)]
-    unsafe fn power_of_two(self) -> Self {
-        // SAFETY: every 64-bit Arm has NEON. The exponent's bits begin at 23, with a bias of 127.
-        Self(unsafe {
-            let exponent = vaddq_s32(vcvtnq_s32_f32(self.0), vdupq_n_s32(127));
-            vreinterpretq_f32_s32(vshlq_n_s32::<23>(exponent))
-        })
+        Self(unsafe { vreinterpretq_f32_u32(vshlq_n_u32::<23>(vreinterpretq_u32_f32(self.0))) })
     }
 }

@@ -74,14 +74,7 @@ impl Vector for Portable {
     }
 
     #[inline(always)]
-    unsafe fn round(self) -> Self {
-        // Adding and taking away 1.5 · 2²³ leaves the nearest whole number; `f32::round` is a call on old x86.
-        const SHIFT: f32 = 12_582_912.0;
-        Self(self.0.map(|x| (x + SHIFT) - SHIFT))
-    }
-
-    #[inline(always)]
-    unsafe fn power_of_two(self) -> Self {
-        Self(self.0.map(|x| f32::from_bits(((x as i32).wrapping_add(127) as u32) << 23)))
+    unsafe fn exponent_of_lowest(self) -> Self {
+        Self(self.0.map(|x| f32::from_bits(x.to_bits() << 23)))
     }
 }

@@ -76,13 +76,7 @@ impl<const FUSED: bool> Vector for Scalar<FUSED> {
     }
 
     #[inline(always)]
-    unsafe fn round(self) -> Self {
-        Self(self.0.round_ties_even())
-    }
-
-    #[inline(always)]
-    unsafe fn power_of_two(self) -> Self {
-        // The exponent's bits begin at 23, with a bias of 127.
-        Self(f32::from_bits(((self.0 as i32 + 127) as u32) << 23))
+    unsafe fn exponent_of_lowest(self) -> Self {
+        Self(f32::from_bits(self.0.to_bits() << 23))
     }
 }
