@@ -12,6 +12,7 @@ pub(crate) mod halo;
 pub(crate) mod input;
 pub(crate) mod levels;
 pub(crate) mod normalisation;
+pub(crate) mod options;
 pub(crate) mod order;
 pub(crate) mod packed;
 mod parts;

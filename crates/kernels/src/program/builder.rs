@@ -3,8 +3,10 @@
 pub(crate) mod attention;
 pub(crate) mod bytes;
 mod join;
+mod layers;
 mod resize;
 mod stages;
+mod tensors;
 
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ use super::expansion::{self, Follower};
 use super::input::InputOrder;
 use super::levels::Levels;
 use super::normalisation::Normalisation;
+use super::options::Options;
 use super::packed::{self, Packed};
 use super::region::Region;
 use super::resize::Samples;
@@ -27,84 +30,23 @@ use super::shelf::{KeptWeights, Shelf, Weights};
 use super::window::Window;
 use super::winograd::{self, PackedWinograd};
 use crate::activation::Activation;
-use crate::byte_isa::ByteIsa;
 use crate::error::PlanError;
 use crate::floats::Floats;
-use crate::isa::Isa;
 use crate::kernel::bytes::interpreter as byte_interpreter;
 use crate::kernel::bytes::set::ByteSet;
 use crate::kernel::interpreter;
 use crate::kernel::pointwise::Combination;
 use crate::kernel::pool::PoolKind;
 use crate::kernel::set::KernelSet;
-use crate::layout::{Element, LANES, Layout, MAX_FLOATS, Shape};
+use crate::layout::{Element, Layout, Shape};
 use crate::pixels::{Pixels, Scaling};
 use crate::threads::Threads;
 use stages::planned;
+use tensors::Tensor;
+pub use tensors::{TensorId, View};
 
 /// Packed weights of all steps together at most, in floats: 1 GiB. They may be larger than those of the file.
 const MAX_WEIGHTS: usize = 1 << 28;
-
-/// How a program is to run.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// Instruction set; one that the machine has not is replaced by the fastest that it has.
-    pub isa: Isa,
-    /// Instruction set of quantised steps, in the same way.
-    pub byte_isa: ByteIsa,
-    /// Threads, the caller's included.
-    pub threads: usize,
-    /// Whether 3 × 3 convolutions may be computed by Winograd's method, which is faster. Of floats it takes two to four
-    /// times the memory for their weights, and rounds more: results differ in the sixth digit. Of bytes it is exact, and takes up to
-    /// eight times the memory.
-    pub winograd: bool,
-    /// Whether the memory is filled with numbers that are none before every run, so that nothing that was not computed
-    /// goes unnoticed.
-    pub poisons: bool,
-    /// Whether every access to memory is checked, one float or sixteen bytes at a time: the program is planned for the instruction set,
-    /// which the machine need not have, and interpreted, thousands of times slower, with the same results. Memory beyond
-    /// the step's own ends the run with a panic. For tests; one thread.
-    pub checks: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        let (isa, byte_isa) = (Isa::best(), ByteIsa::best());
-        Self { isa, byte_isa, threads: 1, winograd: true, poisons: cfg!(debug_assertions), checks: false }
-    }
-}
-
-impl Options {
-    /// The same with instruction sets that the machine has. An interpreter needs none.
-    #[must_use]
-    pub fn resolved(self) -> Self {
-        let is_there = self.checks || Isa::available().contains(&self.isa);
-        let isa = if is_there { self.isa } else { Isa::best() };
-        let is_there = self.checks || ByteIsa::available().contains(&self.byte_isa);
-        let byte_isa = if is_there { self.byte_isa } else { ByteIsa::best() };
-        Self { isa, byte_isa, threads: if self.checks { 1 } else { self.threads }, ..self }
-    }
-}
-
-/// A tensor of a builder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TensorId(usize);
-
-/// Some neighbouring channels of a tensor, from the beginning of a block on: what steps read and write. Tensors that are
-/// concatenated are views of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct View {
-    tensor: usize,
-    first: usize,
-    channels: usize,
-}
-
-/// A tensor, and which of its blocks are written by now.
-#[derive(Debug)]
-struct Tensor {
-    layout: Layout,
-    written: Vec<bool>,
-}
 
 /// The kind of a step, with what it computes by.
 #[derive(Debug)]
@@ -234,54 +176,6 @@ impl ProgramBuilder {
         Ok(())
     }
 
-    /// A tensor that steps will write.
-    ///
-    /// # Errors
-    /// [`PlanError::Shape`]: the shape is beyond the limits.
-    pub fn tensor(&mut self, shape: Shape) -> Result<TensorId, PlanError> {
-        self.add(shape, false, Element::Float)
-    }
-
-    /// All channels of a tensor.
-    ///
-    /// # Panics
-    /// The tensor is another builder's.
-    #[must_use]
-    pub fn whole(&self, tensor: TensorId) -> View {
-        View { tensor: tensor.0, first: 0, channels: self.tensors[tensor.0].layout.shape.channels }
-    }
-
-    /// Some channels of a tensor. `first` must be a multiple of [`LANES`], and so must `channels`, but for the last.
-    ///
-    /// # Errors
-    /// [`PlanError::Step`]: they are not the tensor's, or do not begin or end with a block.
-    pub fn part(&self, tensor: TensorId, first: usize, channels: usize) -> Result<View, PlanError> {
-        match self.tensors.get(tensor.0) {
-            Some(_) => self.part_of(self.whole(tensor), first, channels),
-            None => Err(PlanError::step("view", "its tensor is another builder's")),
-        }
-    }
-
-    /// Some channels of a view, which begin and end with blocks as for [`Self::part`].
-    ///
-    /// # Errors
-    /// As for [`Self::part`].
-    pub fn part_of(&self, whole: View, first: usize, channels: usize) -> Result<View, PlanError> {
-        let all = whole.channels;
-        let end = first.saturating_add(channels);
-        if channels == 0 || end > all || !first.is_multiple_of(LANES) || (end != all && !end.is_multiple_of(LANES)) {
-            let reason = format!("channels {first} to {end} of {all} are no whole blocks");
-            return Err(PlanError::step("view", reason));
-        }
-        Ok(View { first: whole.first + first, channels, ..whole })
-    }
-
-    /// The shape of what a view shows.
-    #[must_use]
-    pub fn shape(&self, view: View) -> Shape {
-        Shape { channels: view.channels, ..self.tensors[view.tensor].layout.shape }
-    }
-
     /// A convolution, or a fully connected layer.
     ///
     /// # Errors
@@ -327,125 +221,6 @@ impl ProgramBuilder {
         }
         self.pad(layer.input, layer.window.halo(input, output))?;
         self.push(work, inputs, layer.output)
-    }
-
-    /// A pooling.
-    ///
-    /// # Errors
-    /// [`PlanError::Step`]: the tensors have different numbers of channels, or the window is beyond the limits.
-    pub fn pool(&mut self, input: View, output: View, kind: PoolKind, window: Window) -> Result<(), PlanError> {
-        window.check("pooling")?;
-        self.same_channels("pooling", input, output)?;
-        self.push(Work::Pool(kind, window), vec![input], output)
-    }
-
-    /// The mean of every channel, as a vector.
-    ///
-    /// # Errors
-    /// [`PlanError::Step`]: the output is not a vector of the input's channels.
-    pub fn average(&mut self, input: View, output: View) -> Result<(), PlanError> {
-        self.same_channels("average", input, output)?;
-        self.vector("average", output)?;
-        self.push(Work::Average, vec![input], output)
-    }
-
-    /// The sum or product of two tensors of the output's shape.
-    ///
-    /// # Errors
-    /// [`PlanError::Step`]: the shapes differ.
-    pub fn combine(
-        &mut self,
-        inputs: [View; 2],
-        output: View,
-        how: Combination,
-        activation: Activation,
-    ) -> Result<(), PlanError> {
-        for input in inputs {
-            self.same_shape("combination", input, output)?;
-        }
-        self.push(Work::Combine(how, activation), inputs.to_vec(), output)
-    }
-
-    /// The sum or product of a tensor and a vector that has a number for each of its channels.
-    ///
-    /// # Errors
-    /// [`PlanError::Step`]: the shapes differ, or the second tensor is no vector of as many channels.
-    pub fn by_channel(
-        &mut self,
-        [input, vector]: [View; 2],
-        output: View,
-        how: Combination,
-        activation: Activation,
-    ) -> Result<(), PlanError> {
-        self.same_shape("combination by channel", input, output)?;
-        self.same_channels("combination by channel", vector, output)?;
-        self.vector("combination by channel", vector)?;
-        self.push(Work::ByChannel(how, activation), vec![input, vector], output)
-    }
-
-    /// `factor · x + addend` with constants for each channel, then an activation.
-    ///
-    /// # Errors
-    /// [`PlanError::Step`]: the shapes or the numbers of constants differ.
-    pub fn affine(
-        &mut self,
-        input: View,
-        output: View,
-        [factors, addends]: [&[f32]; 2],
-        activation: Activation,
-    ) -> Result<(), PlanError> {
-        self.same_shape("affine step", input, output)?;
-        if factors.len() != output.channels || addends.len() != output.channels {
-            let reason = format!("{} factors and {} addends for {output:?}", factors.len(), addends.len());
-            return Err(PlanError::step("affine step", reason));
-        }
-        self.push(Work::Affine(in_blocks(factors), in_blocks(addends), activation), vec![input], output)
-    }
-
-    /// The channels of every pixel less their mean, divided by the root of their variance and `epsilon`; then `scale · x + shift`
-    /// with constants for each channel.
-    ///
-    /// # Errors
-    /// [`PlanError::Step`]: the shapes or the numbers of constants differ.
-    pub fn normalise(
-        &mut self,
-        input: View,
-        output: View,
-        [scale, shift]: [&[f32]; 2],
-        epsilon: f32,
-    ) -> Result<(), PlanError> {
-        self.same_shape("layer normalisation", input, output)?;
-        if scale.len() != output.channels || shift.len() != output.channels {
-            let reason = format!("{} factors and {} addends for {output:?}", scale.len(), shift.len());
-            return Err(PlanError::step("layer normalisation", reason));
-        }
-        let by = Normalisation { scale: in_blocks(scale), shift: in_blocks(shift), epsilon };
-        self.push(Work::Normalise(by), vec![input], output)
-    }
-
-    /// Channels of several tensors in any order: channel `i` of the output is channel `order[i].1` of input `order[i].0`.
-    ///
-    /// # Errors
-    /// [`PlanError::Step`]: sides differ, or a channel does not exist.
-    pub fn gather(&mut self, inputs: &[View], output: View, order: &[(usize, usize)]) -> Result<(), PlanError> {
-        let (from, to): (Vec<Shape>, Shape) =
-            (inputs.iter().map(|&view| self.shape(view)).collect(), self.shape(output));
-        let same_sides = from.iter().all(|from| (from.height, from.width) == (to.height, to.width));
-        let exists = |&(input, channel): &(usize, usize)| from.get(input).is_some_and(|from| channel < from.channels);
-        if !same_sides || order.len() != to.channels || !order.iter().all(exists) {
-            return Err(PlanError::step("channel order", format!("{} channels of {from:?} to {to:?}", order.len())));
-        }
-        self.push(Work::Channels(order.to_vec()), inputs.to_vec(), output)
-    }
-
-    /// Softmax of a vector.
-    ///
-    /// # Errors
-    /// [`PlanError::Step`]: the tensors are no vectors, or of different lengths.
-    pub fn softmax(&mut self, input: View, output: View) -> Result<(), PlanError> {
-        self.same_shape("softmax", input, output)?;
-        self.vector("softmax", output)?;
-        self.push(Work::Softmax, vec![input], output)
     }
 
     /// Gives every tensor its place, settles every offset, and proves that no step reaches beyond its tensors.
@@ -532,13 +307,6 @@ impl ProgramBuilder {
         })
     }
 
-    fn add(&mut self, shape: Shape, is_planar: bool, element: Element) -> Result<TensorId, PlanError> {
-        let layout = Layout { shape, halo: 0, is_planar, element };
-        layout.floats()?;
-        self.tensors.push(Tensor { layout, written: vec![false; layout.blocks()] });
-        Ok(TensorId(self.tensors.len() - 1))
-    }
-
     /// Adds to the packed weights.
     fn spend(&mut self, floats: usize) -> Result<(), PlanError> {
         self.weights += floats;
@@ -546,13 +314,6 @@ impl ProgramBuilder {
             return Err(PlanError::Memory { floats: self.weights, limit: MAX_WEIGHTS });
         }
         Ok(())
-    }
-
-    /// Has a tensor have a halo at least so wide.
-    fn pad(&mut self, view: View, halo: usize) -> Result<(), PlanError> {
-        let layout = &mut self.tensors[view.tensor].layout;
-        layout.halo = layout.halo.max(halo);
-        layout.floats().map(|_| ())
     }
 
     /// Adds a step, whose inputs must be written and whose output must not.
@@ -583,61 +344,4 @@ impl ProgramBuilder {
         self.plans.push(Plan { work, inputs, output });
         Ok(())
     }
-
-    fn blocks(&self, view: View) -> std::ops::Range<usize> {
-        let of_block = self.tensors[view.tensor].layout.of_block();
-        view.first / of_block..(view.first + view.channels).div_ceil(of_block)
-    }
-
-    fn readable(&self, step: &'static str, view: View) -> Result<(), PlanError> {
-        let written = self.tensors[view.tensor].written.get(self.blocks(view));
-        if written.is_some_and(|blocks| blocks.iter().all(|&written| written)) {
-            return Ok(());
-        }
-        Err(PlanError::step(step, "it reads a tensor that nothing writes before it"))
-    }
-
-    fn same_shape(&self, step: &'static str, input: View, output: View) -> Result<(), PlanError> {
-        let (input, output) = (self.shape(input), self.shape(output));
-        if input == output { Ok(()) } else { Err(PlanError::step(step, format!("{input:?} is not {output:?}"))) }
-    }
-
-    fn same_channels(&self, step: &'static str, input: View, output: View) -> Result<(), PlanError> {
-        if input.channels == output.channels {
-            return Ok(());
-        }
-        Err(PlanError::step(step, format!("{} channels are not {}", input.channels, output.channels)))
-    }
-
-    fn vector(&self, step: &'static str, view: View) -> Result<(), PlanError> {
-        let shape = self.shape(view);
-        if shape.pixels() == 1 { Ok(()) } else { Err(PlanError::step(step, format!("{shape:?} is no vector"))) }
-    }
-
-    /// Sizes of the tensors, and the stages in which they live: the output until the end, the others until they are read
-    /// last.
-    fn lives(&self, output: View) -> Result<Vec<Life>, PlanError> {
-        let mut lives = Vec::with_capacity(self.tensors.len());
-        for tensor in &self.tensors {
-            lives.push(Life { floats: tensor.layout.floats()?, first: usize::MAX, last: 0 });
-        }
-        for (stage, plan) in self.plans.iter().enumerate() {
-            for view in plan.inputs.iter().chain([&plan.output]) {
-                let life = &mut lives[view.tensor];
-                (life.first, life.last) = (life.first.min(stage), life.last.max(stage));
-            }
-        }
-        lives[output.tensor].last = self.plans.len();
-        // Tensors that no step touches, such as those between joined convolutions, need no memory.
-        lives.iter_mut().filter(|life| life.first == usize::MAX).for_each(|life| life.floats = 0);
-        debug_assert!(lives.iter().all(|life| life.floats <= MAX_FLOATS), "{lives:?}");
-        Ok(lives)
-    }
-}
-
-/// A number for each channel, in whole blocks.
-fn in_blocks(numbers: &[f32]) -> Floats {
-    let mut blocks = Floats::zeroed(numbers.len());
-    blocks.as_mut_slice()[..numbers.len()].copy_from_slice(numbers);
-    blocks
 }
