@@ -103,7 +103,10 @@ def prepare(names, real, folder, is_plain=False):
     import tflite
 
     for file in files.values():
-        tflite.convert(file, file.with_suffix(".tflite"))
+        try:
+            tflite.convert(file, file.with_suffix(".tflite"))
+        except ValueError as error:
+            print(f"{file.stem}: LiteRT is left out: {error}", file=sys.stderr)
         try:
             import pnnx
 
@@ -221,7 +224,8 @@ def cells(runtimes, ours, peers, goal):
     if ours not in runtimes or peer is None:
         return ["–", "–"]
     ratio, low, high = compare(runtimes[ours], runtimes[peer])
-    return [f"{ratio:.2f} ({low:.2f}–{high:.2f}) of {peer}", f"{'yes' if ratio <= goal else 'no'}: {goal:.2f}"]
+    verdict = f"{'yes' if ratio <= goal else 'no'}: {goal:.2f}" if goal else "–"
+    return [f"{ratio:.2f} ({low:.2f}–{high:.2f}) of {peer}", verdict]
 
 
 def print_times(results, threads, arguments, goals):
@@ -233,7 +237,7 @@ def print_times(results, threads, arguments, goals):
     print("|---|" + "---|" * (len(columns) + 2))
     for name, runtimes in results.items():
         times = [f"{statistics.median(runtimes[c].rounds):.2f}" if c in runtimes else "–" for c in columns]
-        goal = AVX2_GOAL if arguments.hide == "avx512" else goals[name]
+        goal = AVX2_GOAL if arguments.hide == "avx512" else goals.get(name)
         print(f"| {name} | " + " | ".join(times + cells(runtimes, OURS, PEERS, goal)) + " |")
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes classifiers with random weights as ONNX files, for measurements of speed: MobileNet v2 and v3 small, SqueezeNet
-1.1, ResNet-18 and -50, EfficientNet B0. Their graphs are those of the papers as torchvision builds and exports them,
-batch normalisation folded into the convolutions, operator set 13, input `input` f32 [1, 3, 224, 224], output `output`
-f32 [1, 1000]. **They recognise nothing.** The weights come from a generator seeded with the network's name, so that every
+1.1, ResNet-18 and -50, EfficientNet B0, DeiT tiny and small. Their graphs are those of the papers as torchvision builds and
+exports them, batch normalisation folded into the convolutions, operator set 13, input `input` f32 [1, 3, 224, 224], output
+`output` f32 [1, 1000]. **They recognise nothing.** The weights come from a generator seeded with the network's name, so that every
 run writes the same file.
 
     pip install onnx
@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from vision_transformers import deit_small, deit_tiny
 
 SIDE = 224
 CLASSES = 1000
@@ -39,8 +41,9 @@ class Graph:
         return out
 
     def like(self, kind, inputs, **attributes):
-        """An operation whose result has the shape of its first input."""
-        return self.node(kind, inputs, self.channels[inputs[0]], self.side[inputs[0]], **attributes)
+        """An operation whose result has the shape of its first input that is no constant."""
+        first = next(name for name in inputs if name in self.channels)
+        return self.node(kind, inputs, self.channels[first], self.side[first], **attributes)
 
     def constant(self, values):
         name = f"constant_{len(self.constants)}"
@@ -234,7 +237,9 @@ def efficientnet_b0(graph):
 
 NETWORKS = {
     build.__name__: build
-    for build in (mobilenet_v2, mobilenet_v3_small, squeezenet1_1, resnet18, resnet50, efficientnet_b0)
+    for build in (
+        mobilenet_v2, mobilenet_v3_small, squeezenet1_1, resnet18, resnet50, efficientnet_b0, deit_tiny, deit_small,
+    )
 }
 
 
