@@ -100,9 +100,8 @@ pub(crate) trait Block: Copy {
         halves: [*const i32; 2],
         weights: Self::Weights,
     ) -> Self {
-        let (half, pixel) = if PIXEL < PIXELS / 2 { (halves[0], PIXEL) } else { (halves[1], PIXEL - PIXELS / 2) };
         // SAFETY: the caller's promise.
-        unsafe { self.dot(Self::broadcast(half.add(pixel * STEP + WORD)), weights) }
+        unsafe { self.dot(Self::broadcast(word_of::<PIXEL, PIXELS, STEP, WORD>(halves)), weights) }
     }
     /// Four neighbouring words of four bytes, of which [`Block::dot_lane`] takes one for every channel; only where there is
     /// [`Block::BY_LANE`].
@@ -164,6 +163,19 @@ pub(crate) trait Block: Copy {
     }
 }
 
+/// A word of a pixel of a tile, as [`Block::dot_splat`] counts them.
+///
+/// # Safety
+/// A word must stand there.
+#[inline(always)]
+unsafe fn word_of<const PIXEL: usize, const PIXELS: usize, const STEP: usize, const WORD: usize>(
+    halves: [*const i32; 2],
+) -> *const i32 {
+    let (half, pixel) = if PIXEL < PIXELS / 2 { (halves[0], PIXEL) } else { (halves[1], PIXEL - PIXELS / 2) };
+    // SAFETY: the caller's promise.
+    unsafe { half.add(pixel * STEP + WORD) }
+}
+
 /// Between the products of two pixels, where those of one come first ([`Block::ONE_BY_ONE`]).
 #[inline(always)]
 pub(crate) fn next_pixel<B: Block>() {
@@ -187,9 +199,8 @@ pub(crate) trait Pairs: Block {
         halves: [*const i32; 2],
         weights: Self::Weights,
     ) -> Self {
-        let (half, pixel) = if PIXEL < PIXELS / 2 { (halves[0], PIXEL) } else { (halves[1], PIXEL - PIXELS / 2) };
         // SAFETY: the caller's promise.
-        unsafe { self.dot_pairs(Self::broadcast(half.add(pixel * STEP + WORD)), weights) }
+        unsafe { self.dot_pairs(Self::broadcast(word_of::<PIXEL, PIXELS, STEP, WORD>(halves)), weights) }
     }
     /// Adds the products of what [`Pairs::row`] gives: the second ones are of zeros.
     #[inline(always)]
