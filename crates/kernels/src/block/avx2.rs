@@ -1,10 +1,12 @@
 //! Sixteen sums of AVX2: two registers. Three ways of multiplying bytes: exactly in sixteen bits, in eight where the
 //! weights are small enough, and by AVX-VNNI.
 
-use std::arch::asm;
+mod splats;
+
 use std::arch::x86_64::*;
 
 use super::{Block, Form, Joint, Pairs, Range};
+use splats::{dot_narrow_splat, dot_pairs_splat};
 
 /// Two registers, of eight channels each.
 type Pair = [__m256i; 2];
@@ -307,81 +309,6 @@ block_of_two!(
     /// Sixteen sums of AVX-VNNI.
     AvxVnni, Form::Bytes, input: Pair, weights: Pair, load_pair, twice, as_it_is, dot_vnni
 );
-
-/// Bytes from a half's first window to a word of one of the tile's pixels.
-const fn place(pixel: usize, pixels: usize, step: usize, word: usize) -> usize {
-    let before = if pixel < pixels / 2 { 0 } else { pixels / 2 };
-    ((pixel - before) * step + word) * size_of::<i32>()
-}
-
-/// As [`Block::dot_splat`], of bytes. Written out, because the compiler loads more words at once than there are registers.
-///
-/// # Safety
-/// A word must stand there.
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn dot_narrow_splat<const PIXEL: usize, const PIXELS: usize, const STEP: usize, const WORD: usize>(
-    mut sums: Pair,
-    halves: [*const i32; 2],
-    weights: Pair,
-) -> Pair {
-    // SAFETY: the caller's promise; nothing is written to memory.
-    unsafe {
-        asm!(
-            "vpbroadcastd {word}, dword ptr [{half} + {at}]",
-            "vpmaddubsw {products}, {word}, {first}",
-            "vpmaddubsw {word}, {word}, {second}",
-            "vpmaddwd {products}, {products}, {ones}",
-            "vpmaddwd {word}, {word}, {ones}",
-            "vpaddd {low}, {low}, {products}",
-            "vpaddd {high}, {high}, {word}",
-            word = out(ymm_reg) _,
-            products = out(ymm_reg) _,
-            low = inout(ymm_reg) sums[0],
-            high = inout(ymm_reg) sums[1],
-            first = in(ymm_reg) weights[0],
-            second = in(ymm_reg) weights[1],
-            ones = in(ymm_reg) _mm256_set1_epi16(1),
-            half = in(reg) halves[usize::from(PIXEL >= PIXELS / 2)],
-            at = const place(PIXEL, PIXELS, STEP, WORD),
-            options(pure, readonly, nostack, preserves_flags),
-        );
-    }
-    sums
-}
-
-/// As [`dot_narrow_splat`], of two numbers of sixteen bits.
-///
-/// # Safety
-/// A word must stand there.
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn dot_pairs_splat<const PIXEL: usize, const PIXELS: usize, const STEP: usize, const WORD: usize>(
-    mut sums: Pair,
-    halves: [*const i32; 2],
-    weights: Pair,
-) -> Pair {
-    // SAFETY: the caller's promise; nothing is written to memory.
-    unsafe {
-        asm!(
-            "vpbroadcastd {word}, dword ptr [{half} + {at}]",
-            "vpmaddwd {products}, {word}, {first}",
-            "vpmaddwd {word}, {word}, {second}",
-            "vpaddd {low}, {low}, {products}",
-            "vpaddd {high}, {high}, {word}",
-            word = out(ymm_reg) _,
-            products = out(ymm_reg) _,
-            low = inout(ymm_reg) sums[0],
-            high = inout(ymm_reg) sums[1],
-            first = in(ymm_reg) weights[0],
-            second = in(ymm_reg) weights[1],
-            half = in(reg) halves[usize::from(PIXEL >= PIXELS / 2)],
-            at = const place(PIXEL, PIXELS, STEP, WORD),
-            options(pure, readonly, nostack, preserves_flags),
-        );
-    }
-    sums
-}
 
 impl Pairs for Avx2Narrow {
     #[inline(always)]
