@@ -336,3 +336,23 @@ kernel_set!(
     pixels: [1, 2] up to 2,
     depthwise: [1, 2] up to 2, of five: [1, 2] up to 2
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_of_any_distance_have_a_kernel_for_each_height_of_a_tile() {
+        const FAR: usize = 3 * LANES;
+        assert!(!TILE_STEPS.contains(&FAR));
+        for isa in [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Portable] {
+            let set = KernelSet::of(isa);
+            let heights = set.squares.iter().map(|square| square.blocks).chain(set.blocks.iter().copied());
+            for blocks in heights {
+                for pixels in 1..=LOOSE_PIXELS {
+                    assert!((set.tile)(blocks * LANES, pixels, FAR).is_some(), "{isa:?}: {blocks} blocks, {pixels}");
+                }
+            }
+        }
+    }
+}
