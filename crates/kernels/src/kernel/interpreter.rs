@@ -16,10 +16,10 @@ use super::resize::{ResizeCall, resize};
 use super::set::KernelSet;
 use super::softmax::{SoftmaxCall, softmax};
 use super::tile::{TileCall, TilePlace};
-use super::winograd::{
-    Ends, FOUR, FOUR_STRIDED, Four, FourStrided, PatchCall, SumCall, TWO, TWO_STRIDED, Two, TwoStrided,
-    transform_patch, transform_sums,
-};
+use super::winograd::filters::{FilterCall, FilterKernel, OfFour, OfFourStrided, transform_filters};
+use super::winograd::method::{Four, FourStrided, Three, ThreeStrided, Two, TwoStrided};
+use super::winograd::transforms::{transform_patch, transform_sums};
+use super::winograd::{Ends, FOUR, FOUR_STRIDED, PatchCall, SumCall, TWO, TWO_STRIDED};
 use crate::activation::Activation;
 use crate::isa::Isa;
 use crate::layout::LANES;
@@ -58,18 +58,61 @@ fn of<const FUSED: bool>(sizes: &KernelSet) -> KernelSet {
         resize: with_fma::resize_of::<FUSED>,
         normalise: with_fma::normalise_of::<FUSED>,
         softmax: with_fma::softmax_of::<FUSED>,
-        four: Ends { size: &FOUR, patch: with_fma::patch_of_four::<FUSED>, sums: with_fma::sums_of_four::<FUSED> },
-        two: Ends { size: &TWO, patch: with_fma::patch_of_two::<FUSED>, sums: with_fma::sums_of_two::<FUSED> },
-        four_strided: Ends {
-            size: &FOUR_STRIDED,
-            patch: with_fma::patch_of_four_strided::<FUSED>,
-            sums: with_fma::sums_of_four_strided::<FUSED>,
+        four: four::<FUSED>(sizes),
+        two: Ends {
+            size: &TWO,
+            patch: [with_fma::patch_of_two::<FUSED>; 4],
+            sums: [with_fma::sums_of_two::<FUSED>; 4],
+            filters: None,
         },
+        four_strided: four_strided::<FUSED>(sizes),
         two_strided: Ends {
             size: &TWO_STRIDED,
-            patch: with_fma::patch_of_two_strided::<FUSED>,
-            sums: with_fma::sums_of_two_strided::<FUSED>,
+            patch: [with_fma::patch_of_two_strided::<FUSED>; 4],
+            sums: [with_fma::sums_of_two_strided::<FUSED>; 4],
+            filters: None,
         },
+    }
+}
+
+/// The ends of Winograd's method by four pixels.
+fn four<const FUSED: bool>(sizes: &KernelSet) -> Ends {
+    Ends {
+        size: &FOUR,
+        patch: [
+            with_fma::patch_of_four::<FUSED>,
+            with_fma::patch_of_four_by_three::<FUSED>,
+            with_fma::patch_of_three_by_four::<FUSED>,
+            with_fma::patch_of_three::<FUSED>,
+        ],
+        sums: [
+            with_fma::sums_of_four::<FUSED>,
+            with_fma::sums_of_four_by_three::<FUSED>,
+            with_fma::sums_of_three_by_four::<FUSED>,
+            with_fma::sums_of_three::<FUSED>,
+        ],
+        filters: sizes.four.filters.map(|(recipe, _)| (recipe, with_fma::filters_of_four::<FUSED> as FilterKernel)),
+    }
+}
+
+/// The same with stride 2.
+fn four_strided<const FUSED: bool>(sizes: &KernelSet) -> Ends {
+    Ends {
+        size: &FOUR_STRIDED,
+        patch: [
+            with_fma::patch_of_four_strided::<FUSED>,
+            with_fma::patch_of_four_by_three_strided::<FUSED>,
+            with_fma::patch_of_three_by_four_strided::<FUSED>,
+            with_fma::patch_of_three_strided::<FUSED>,
+        ],
+        sums: [
+            with_fma::sums_of_four_strided::<FUSED>,
+            with_fma::sums_of_four_by_three_strided::<FUSED>,
+            with_fma::sums_of_three_by_four_strided::<FUSED>,
+            with_fma::sums_of_three_strided::<FUSED>,
+        ],
+        filters: (sizes.four_strided.filters)
+            .map(|(recipe, _)| (recipe, with_fma::filters_of_four_strided::<FUSED> as FilterKernel)),
     }
 }
 
@@ -181,12 +224,26 @@ wrappers!(
     resize_of(super::resize::<Scalar<FUSED>>, ResizeCall<'_>),
     normalise_of(super::normalise::<Scalar<FUSED>>, NormaliseCall),
     softmax_of(super::softmax::<Scalar<FUSED>>, SoftmaxCall),
-    patch_of_four(super::transform_patch::<Scalar<FUSED>, Four, 6, 4>, PatchCall),
-    sums_of_four(super::transform_sums::<Scalar<FUSED>, Four, 6, 4>, SumCall),
-    patch_of_two(super::transform_patch::<Scalar<FUSED>, Two, 4, 2>, PatchCall),
-    sums_of_two(super::transform_sums::<Scalar<FUSED>, Two, 4, 2>, SumCall),
-    patch_of_four_strided(super::transform_patch::<Scalar<FUSED>, FourStrided, 9, 4>, PatchCall),
-    sums_of_four_strided(super::transform_sums::<Scalar<FUSED>, FourStrided, 9, 4>, SumCall),
-    patch_of_two_strided(super::transform_patch::<Scalar<FUSED>, TwoStrided, 5, 2>, PatchCall),
-    sums_of_two_strided(super::transform_sums::<Scalar<FUSED>, TwoStrided, 5, 2>, SumCall),
+    patch_of_four(transform_patch::<Scalar<FUSED>, Four, Four, 6, 4, 6, 4>, PatchCall),
+    sums_of_four(transform_sums::<Scalar<FUSED>, Four, Four, 6, 4, 6, 4>, SumCall),
+    patch_of_four_by_three(transform_patch::<Scalar<FUSED>, Four, Three, 6, 4, 5, 3>, PatchCall),
+    sums_of_four_by_three(transform_sums::<Scalar<FUSED>, Four, Three, 6, 4, 5, 3>, SumCall),
+    patch_of_three_by_four(transform_patch::<Scalar<FUSED>, Three, Four, 5, 3, 6, 4>, PatchCall),
+    sums_of_three_by_four(transform_sums::<Scalar<FUSED>, Three, Four, 5, 3, 6, 4>, SumCall),
+    patch_of_three(transform_patch::<Scalar<FUSED>, Three, Three, 5, 3, 5, 3>, PatchCall),
+    sums_of_three(transform_sums::<Scalar<FUSED>, Three, Three, 5, 3, 5, 3>, SumCall),
+    patch_of_two(transform_patch::<Scalar<FUSED>, Two, Two, 4, 2, 4, 2>, PatchCall),
+    sums_of_two(transform_sums::<Scalar<FUSED>, Two, Two, 4, 2, 4, 2>, SumCall),
+    patch_of_four_strided(transform_patch::<Scalar<FUSED>, FourStrided, FourStrided, 9, 4, 9, 4>, PatchCall),
+    sums_of_four_strided(transform_sums::<Scalar<FUSED>, FourStrided, FourStrided, 9, 4, 9, 4>, SumCall),
+    patch_of_four_by_three_strided(transform_patch::<Scalar<FUSED>, FourStrided, ThreeStrided, 9, 4, 7, 3>, PatchCall),
+    sums_of_four_by_three_strided(transform_sums::<Scalar<FUSED>, FourStrided, ThreeStrided, 9, 4, 7, 3>, SumCall),
+    patch_of_three_by_four_strided(transform_patch::<Scalar<FUSED>, ThreeStrided, FourStrided, 7, 3, 9, 4>, PatchCall),
+    sums_of_three_by_four_strided(transform_sums::<Scalar<FUSED>, ThreeStrided, FourStrided, 7, 3, 9, 4>, SumCall),
+    patch_of_three_strided(transform_patch::<Scalar<FUSED>, ThreeStrided, ThreeStrided, 7, 3, 7, 3>, PatchCall),
+    sums_of_three_strided(transform_sums::<Scalar<FUSED>, ThreeStrided, ThreeStrided, 7, 3, 7, 3>, SumCall),
+    patch_of_two_strided(transform_patch::<Scalar<FUSED>, TwoStrided, TwoStrided, 5, 2, 5, 2>, PatchCall),
+    sums_of_two_strided(transform_sums::<Scalar<FUSED>, TwoStrided, TwoStrided, 5, 2, 5, 2>, SumCall),
+    filters_of_four(transform_filters::<Scalar<FUSED>, OfFour>, FilterCall),
+    filters_of_four_strided(transform_filters::<Scalar<FUSED>, OfFourStrided>, FilterCall),
 );

@@ -8,10 +8,10 @@ use super::pool::{PoolCall, PoolKernel, pool};
 use super::resize::{ResizeCall, ResizeKernel, resize};
 use super::softmax::{SoftmaxCall, SoftmaxKernel, softmax};
 use super::tile::{TileCall, TileKernel, tile};
-use super::winograd::{
-    Ends, FOUR, FOUR_STRIDED, Four, FourStrided, Method, PatchCall, SumCall, TWO, TWO_STRIDED, Two, TwoStrided,
-    transform_patch, transform_sums,
-};
+use super::winograd::filters::{self, FilterKernel, OF_FOUR, OF_FOUR_STRIDED};
+use super::winograd::method::{Four, FourStrided, Method, Three, ThreeStrided, Two, TwoStrided};
+use super::winograd::transforms::{transform_patch, transform_sums};
+use super::winograd::{Ends, FOUR, FOUR_STRIDED, PatchCall, SumCall, TWO, TWO_STRIDED};
 use crate::isa::Isa;
 use crate::layout::LANES;
 use crate::vector::Vector;
@@ -91,6 +91,31 @@ impl KernelSet {
     }
 }
 
+/// A kernel of Winograd's patches, of the method of whole sides; in all four kinds ([`Ends`]) where filters are transformed, too.
+macro_rules! kinds {
+    ($kernel:ident: $whole:ty, $patch:literal, $output:literal; $short:ty, $few:literal, $less:literal) => {
+        [$kernel::<$whole, $whole, $patch, $output, $patch, $output>; 4]
+    };
+    ($kernel:ident: $whole:ty, $patch:literal, $output:literal; $short:ty, $few:literal, $less:literal; $filters:expr) => {
+        [
+            $kernel::<$whole, $whole, $patch, $output, $patch, $output>,
+            $kernel::<$whole, $short, $patch, $output, $few, $less>,
+            $kernel::<$short, $whole, $few, $less, $patch, $output>,
+            $kernel::<$short, $short, $few, $less, $few, $less>,
+        ]
+    };
+}
+
+/// The transform of filters by a recipe, where a set has one.
+macro_rules! filters_of {
+    ($recipe:ident) => {
+        None
+    };
+    ($recipe:ident, $kernel:expr) => {
+        Some((&$recipe, $kernel as FilterKernel))
+    };
+}
+
 /// The module of an instruction set: every generic kernel, compiled with its features.
 ///
 /// `blocks`, `square` and `tall` give the tiles' heights in channel blocks with the vectors that make them, `half` the vector and how
@@ -106,6 +131,7 @@ macro_rules! kernel_set {
         pixels: [$($pixels:literal),*] up to $most:literal,
         depthwise: [$($depthwise:literal),*] up to $most_depthwise:literal,
         of five: [$($five:literal),*] up to $most_of_five:literal
+        $(, filters: $of_four:expr, $of_strided:expr)?
     ) => {
         mod $name {
             use super::*;
@@ -161,15 +187,33 @@ macro_rules! kernel_set {
             }
 
             $(#[target_feature(enable = $features)])?
-            unsafe fn patch_kernel<M: Method<PATCH, OUTPUT>, const PATCH: usize, const OUTPUT: usize>(call: &PatchCall) {
+            unsafe fn patch_kernel<
+                R: Method<ROWS, HEIGHT>,
+                C: Method<COLUMNS, WIDTH>,
+                const ROWS: usize,
+                const HEIGHT: usize,
+                const COLUMNS: usize,
+                const WIDTH: usize,
+            >(
+                call: &PatchCall,
+            ) {
                 // SAFETY: the caller's promise.
-                unsafe { transform_patch::<$vector, M, PATCH, OUTPUT>(call) }
+                unsafe { transform_patch::<$vector, R, C, ROWS, HEIGHT, COLUMNS, WIDTH>(call) }
             }
 
             $(#[target_feature(enable = $features)])?
-            unsafe fn sum_kernel<M: Method<PATCH, OUTPUT>, const PATCH: usize, const OUTPUT: usize>(call: &SumCall) {
+            unsafe fn sum_kernel<
+                R: Method<ROWS, HEIGHT>,
+                C: Method<COLUMNS, WIDTH>,
+                const ROWS: usize,
+                const HEIGHT: usize,
+                const COLUMNS: usize,
+                const WIDTH: usize,
+            >(
+                call: &SumCall,
+            ) {
                 // SAFETY: the caller's promise.
-                unsafe { transform_sums::<$vector, M, PATCH, OUTPUT>(call) }
+                unsafe { transform_sums::<$vector, R, C, ROWS, HEIGHT, COLUMNS, WIDTH>(call) }
             }
 
             fn tile_of<const VECTORS: usize, const STEP: usize>(pixels: usize) -> Option<TileKernel> {
@@ -285,17 +329,29 @@ macro_rules! kernel_set {
                 resize: resize_kernel,
                 normalise: normalise_kernel,
                 softmax: softmax_kernel,
-                four: Ends { size: &FOUR, patch: patch_kernel::<Four, 6, 4>, sums: sum_kernel::<Four, 6, 4> },
-                two: Ends { size: &TWO, patch: patch_kernel::<Two, 4, 2>, sums: sum_kernel::<Two, 4, 2> },
+                four: Ends {
+                    size: &FOUR,
+                    patch: kinds!(patch_kernel: Four, 6, 4; Three, 5, 3 $(; $of_four)?),
+                    sums: kinds!(sum_kernel: Four, 6, 4; Three, 5, 3 $(; $of_four)?),
+                    filters: filters_of!(OF_FOUR $(, $of_four)?),
+                },
+                two: Ends {
+                    size: &TWO,
+                    patch: [patch_kernel::<Two, Two, 4, 2, 4, 2>; 4],
+                    sums: [sum_kernel::<Two, Two, 4, 2, 4, 2>; 4],
+                    filters: None,
+                },
                 four_strided: Ends {
                     size: &FOUR_STRIDED,
-                    patch: patch_kernel::<FourStrided, 9, 4>,
-                    sums: sum_kernel::<FourStrided, 9, 4>,
+                    patch: kinds!(patch_kernel: FourStrided, 9, 4; ThreeStrided, 7, 3 $(; $of_strided)?),
+                    sums: kinds!(sum_kernel: FourStrided, 9, 4; ThreeStrided, 7, 3 $(; $of_strided)?),
+                    filters: filters_of!(OF_FOUR_STRIDED $(, $of_strided)?),
                 },
                 two_strided: Ends {
                     size: &TWO_STRIDED,
-                    patch: patch_kernel::<TwoStrided, 5, 2>,
-                    sums: sum_kernel::<TwoStrided, 5, 2>,
+                    patch: [patch_kernel::<TwoStrided, TwoStrided, 5, 2, 5, 2>; 4],
+                    sums: [sum_kernel::<TwoStrided, TwoStrided, 5, 2, 5, 2>; 4],
+                    filters: None,
                 },
             };
         }
@@ -326,7 +382,8 @@ kernel_set!(
     blocks: [1 => 4], tall: [4 => 16],
     half: crate::vector::neon::Neon => 2,
     pixels: [1, 2, 3, 4, 5] up to 5,
-    depthwise: [1, 2, 3, 4, 5, 6, 7, 8] up to 8, of five: [1, 2, 3, 4] up to 4
+    depthwise: [1, 2, 3, 4, 5, 6, 7, 8] up to 8, of five: [1, 2, 3, 4] up to 4,
+    filters: filters::neon::four, filters::neon::four_strided
 );
 
 kernel_set!(
@@ -334,7 +391,8 @@ kernel_set!(
     blocks: [1 => 4], tall: [2 => 8],
     half: crate::vector::portable::Portable => 2,
     pixels: [1, 2] up to 2,
-    depthwise: [1, 2] up to 2, of five: [1, 2] up to 2
+    depthwise: [1, 2] up to 2, of five: [1, 2] up to 2,
+    filters: filters::portable::four, filters::portable::four_strided
 );
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ use super::resize::Samples;
 use super::share::Shares;
 use super::shelf::{KeptWeights, Shelf, Weights};
 use super::window::Window;
+use super::winograd::filters::{self, PackedFilters};
 use super::winograd::{self, PackedWinograd};
 use crate::activation::Activation;
 use crate::error::PlanError;
@@ -55,6 +56,8 @@ enum Work {
     Convolution(Packed),
     Depthwise(PackedDepthwise),
     Winograd(PackedWinograd),
+    /// The same whose filters are transformed in every run.
+    Bands(PackedFilters),
     /// A dense convolution of the picture that the network is run on, whose tensor lies nowhere.
     Picture(InputOrder, usize, Packed),
     /// A dense convolution and what follows it, and the tensor between them.
@@ -207,7 +210,13 @@ impl ProgramBuilder {
         let work = if by_channel && !is_planar && layer.residual.is_none() {
             Work::Depthwise(depthwise::pack(layer, groups, &mut self.shelf)?)
         } else if let Some(ends) = by_patches {
-            Work::Winograd(winograd::pack(layer, [input, output], (self.set, ends), &mut self.shelf)?)
+            match filters::parts([input, output], ends) {
+                Some(parts) => {
+                    let by = (self.set, &mut self.shelf);
+                    Work::Bands(filters::pack(layer, [input, output], (ends, parts), by)?)
+                }
+                None => Work::Winograd(winograd::pack(layer, [input, output], (self.set, ends), &mut self.shelf)?),
+            }
         } else {
             let channels = [input.channels, output.channels];
             let pixels = [output.height, output.width];
@@ -215,7 +224,8 @@ impl ProgramBuilder {
         };
         if let Work::Convolution(Packed { weights, .. })
         | Work::Depthwise(PackedDepthwise { weights, .. })
-        | Work::Winograd(PackedWinograd { weights, .. }) = &work
+        | Work::Winograd(PackedWinograd { weights, .. })
+        | Work::Bands(PackedFilters { weights, .. }) = &work
         {
             self.spend(weights.len())?;
         }
@@ -290,6 +300,7 @@ impl ProgramBuilder {
     fn scratch(&self, plan: &Plan) -> Result<usize, PlanError> {
         Ok(match &plan.work {
             Work::Winograd(packed) => packed.scratch(),
+            Work::Bands(packed) => packed.scratch(),
             Work::Attention(heads) => heads.scratch(),
             Work::Bytes(work) => work.scratch(),
             Work::Expansion(dense, filter, between) => {

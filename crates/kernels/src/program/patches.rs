@@ -9,40 +9,25 @@
 //!
 //! The planes of one batch of patches lie in a thread's own scratch memory and are small enough for the second cache. Where one
 //! batch is all that there is, several threads share it, transform by transform, so that each reads only its part of the weights.
-//! Results differ from the direct sum in the sixth digit.
+//! Results differ from the direct sum in the sixth digit. Where filters are transformed in every run, it is another step
+//! (`winograd/bands.rs`).
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::region::Region;
 use super::step::{Step, Worker, proven};
-use super::tiles::{Tile, cut, even, of_one_size};
-use super::winograd::{Band, PackedWinograd, Product};
-use crate::activation::Activation;
+use super::tiles::even;
+use super::winograd::batch::{Batch, Factor};
+use super::winograd::cutting::Cutting;
+use super::winograd::patchwork::Patchwork;
+use super::winograd::{PackedWinograd, Product};
 use crate::bounds::Touched;
 use crate::error::PlanError;
-use crate::kernel::ahead::Ahead;
 use crate::kernel::set::KernelSet;
-use crate::kernel::tile::{Run, TileCall, TileKernel, TilePlace};
-use crate::kernel::winograd::{PatchCall, SumCall};
 use crate::layout::LANES;
 
 const STEP: &str = "Winograd convolution";
-
-/// How a batch of so many patches is multiplied.
-#[derive(Debug)]
-struct Batch {
-    patches: usize,
-    runs: Vec<Run>,
-    /// Those of one size after each other.
-    tiles: Vec<Tile>,
-    /// Where each lies in its plane.
-    places: Vec<TilePlace>,
-    /// Tiles of one size.
-    groups: Vec<Range<usize>>,
-    /// For each band, the kernel of each group.
-    kernels: Vec<Vec<TileKernel>>,
-}
 
 /// What threads that share a batch do together before they meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,16 +48,9 @@ struct SharedStep {
 #[derive(Debug)]
 pub(crate) struct WinogradStep {
     packed: PackedWinograd,
-    input: Region,
-    output: Region,
-    residual: Option<Region>,
+    patchwork: Patchwork,
     /// The first thread's scratch memory; the others' follow.
     scratch: usize,
-    /// Rows and columns of patches.
-    patches: [usize; 2],
-    /// First patch and size of each batch.
-    parts: Vec<(usize, usize)>,
-    /// One for each size that occurs.
     batches: Vec<Batch>,
 }
 
@@ -84,25 +62,24 @@ impl WinogradStep {
         [scratch, threads]: [usize; 2],
         set: &KernelSet,
     ) -> Result<Self, PlanError> {
-        let shape = output.shape();
-        let patches = [shape.height, shape.width].map(|side| side.div_ceil(packed.ends.size.output));
-        let count = patches[0] * patches[1];
+        let PackedWinograd { ends, padding, clamp, blocks, pixels, .. } = packed;
+        let cutting = Cutting::new(output.shape(), ends);
+        let count = cutting.patches();
         // As many parts as the threads can share evenly, or the one that they share.
         let parts = count.div_ceil(packed.batch);
         let parts = if parts == 1 { 1 } else { parts.next_multiple_of(threads).min(count) };
-        let parts: Vec<(usize, usize)> = even(count, parts).collect();
-        let mut sizes: Vec<usize> = parts.iter().map(|part| part.1).collect();
-        sizes.sort_unstable();
-        sizes.dedup();
-        let missing = PlanError::Extent { step: STEP, access: "there is no kernel of its size" };
-        let batches = sizes.into_iter().map(|patches| Batch::new(&packed, patches, set)).collect::<Option<Vec<_>>>();
-        let batches = batches.ok_or(missing)?;
-        Ok(Self { packed, input, output, residual, scratch, patches, parts, batches })
+        let mut heights: Vec<usize> = packed.bands.iter().map(|band| band.blocks).collect();
+        heights.dedup();
+        let batch = |part| Batch::new(part, &cutting, (blocks[0], pixels), &heights, set);
+        let batches = even(count, parts).map(batch).collect::<Option<Vec<_>>>();
+        let batches = batches.ok_or(PlanError::Extent { step: STEP, access: "there is no kernel of its size" })?;
+        let patchwork = Patchwork { ends, cutting, padding, clamp, input, output, residual };
+        Ok(Self { packed, patchwork, scratch, batches })
     }
 
     /// The convolution as stages for so many threads.
     pub(crate) fn stages(self, threads: usize) -> Vec<Box<dyn Step>> {
-        if threads == 1 || self.parts.len() > 1 {
+        if threads == 1 || self.batches.len() > 1 {
             return vec![Box::new(self)];
         }
         let whole = Arc::new(self);
@@ -110,46 +87,17 @@ impl WinogradStep {
         [Phase::Patches, Phase::Products, Phase::Sums].map(phase).into()
     }
 
-    /// The first pixel of a patch's window in the first block, and how many of its rows and columns there are.
-    fn window(&self, patch: usize) -> Option<(usize, (usize, usize))> {
-        let side = self.packed.ends.size.output * self.packed.ends.size.stride;
-        let (y, x) = (patch / self.patches[1] * side, patch % self.patches[1] * side);
-        let layout = &self.input.layout;
-        let [top, left] = self.packed.padding;
-        let first = self.input.window(y, x, top, left)?;
-        let columns = layout.row() / LANES;
-        let rows = layout.rows().checked_sub(y + layout.halo - top)?;
-        let side = self.packed.ends.size.patch;
-        Some((first, (rows.min(side), columns.checked_sub(x + layout.halo - left)?.min(side))))
-    }
-
-    /// A patch's first row and column in the output, and how many are inside the picture.
-    fn target(&self, patch: usize) -> ((usize, usize), (usize, usize)) {
-        let shape = self.output.shape();
-        let side = self.packed.ends.size.output;
-        let (y, x) = (patch / self.patches[1] * side, patch % self.patches[1] * side);
-        ((y, x), ((shape.height - y).min(side), (shape.width - x).min(side)))
-    }
-
     /// Transforms some of a batch's patches, which are counted channel block by channel block.
     ///
     /// # Safety
     /// As for [`Step::run`].
     unsafe fn spread(&self, worker: &Worker<'_>, at: &Place<'_>, patches: Range<usize>) {
-        let batch = at.batch;
+        let Batch { first, patches: of_batch, .. } = *at.batch;
+        let plane = self.packed.stride(0, of_batch);
         for item in patches {
-            let (block, patch) = (item / batch.patches, item % batch.patches);
-            let Some((window, inside)) = self.window(at.first + patch) else { continue };
+            let place = [item / of_batch, first + item % of_batch];
             // SAFETY: check() has proven every place that the kernel reaches.
-            unsafe {
-                (self.packed.ends.patch)(&PatchCall {
-                    input: worker.at(window + block * self.input.layout.block()),
-                    row: self.input.layout.row(),
-                    inside,
-                    output: worker.at(at.planes + item * LANES),
-                    plane: self.packed.stride(0, batch.patches),
-                });
-            }
+            unsafe { self.patchwork.spread(worker, place, at.planes + item * LANES, plane) };
         }
     }
 
@@ -158,39 +106,24 @@ impl WinogradStep {
     /// # Safety
     /// As for [`Step::run`].
     unsafe fn multiply(&self, worker: &Worker<'_>, at: &Place<'_>, bands: Range<usize>) {
-        let batch = at.batch;
-        let (inputs, tiles) = (self.packed.blocks[0] * LANES, batch.tiles.len());
-        let strides = [0, 1].map(|end| self.packed.stride(end, batch.patches));
+        let patches = at.batch.patches;
+        let strides = [0, 1].map(|end| self.packed.stride(end, patches));
+        let Patchwork { ends, cutting, .. } = &self.patchwork;
         for item in bands {
-            let Product { plane, band: number, weights } = self.packed.products[item];
-            let band = self.packed.bands[number];
-            let to = at.sums + plane * strides[1] + band.block * batch.patches * LANES;
-            for (group, kernel) in batch.groups.iter().zip(&batch.kernels[number]) {
-                // SAFETY: check() has proven every place that the kernel reaches.
-                unsafe {
-                    let weights = self.packed.weights.as_ptr().add(weights);
-                    let channels = band.blocks * LANES;
-                    let ahead = Ahead::next_band(weights, [inputs, channels], [group.start, tiles]);
-                    kernel(&TileCall {
-                        tiles: &batch.places[group.clone()],
-                        pixels: batch.tiles[group.start].pixels,
-                        channels,
-                        input: worker.at(at.planes + plane * strides[0]),
-                        runs: &batch.runs,
-                        whole: batch.runs.len(),
-                        reads_on: false,
-                        step: LANES,
-                        weights,
-                        ahead,
-                        bias: self.packed.zeros.as_ptr(),
-                        goes_on: false,
-                        output: worker.at(to),
-                        output_block: batch.patches * LANES,
-                        residual: None,
-                        residual_block: 0,
-                        activation: Activation::Identity,
-                    });
-                }
+            let Product { plane, band, weights } = self.packed.products[item];
+            let band = self.packed.bands[band];
+            let to = at.sums + plane * strides[1] + band.block * patches * LANES;
+            // SAFETY: check() has proven every place that the kernels reach.
+            unsafe {
+                let factor = Factor {
+                    weights: self.packed.weights.as_ptr().add(weights),
+                    blocks: band.blocks,
+                    zeros: self.packed.zeros.as_ptr(),
+                    input: worker.at(at.planes + plane * strides[0]),
+                    output: worker.at(to),
+                    asks: true,
+                };
+                at.batch.multiply(cutting.kind(ends.size, plane), &factor);
             }
         }
     }
@@ -200,36 +133,24 @@ impl WinogradStep {
     /// # Safety
     /// As for [`Step::run`].
     unsafe fn collect(&self, worker: &Worker<'_>, at: &Place<'_>, patches: Range<usize>) {
-        let batch = at.batch;
+        let Batch { first, patches: of_batch, .. } = *at.batch;
+        let plane = self.packed.stride(1, of_batch);
         for item in patches {
-            let (block, patch) = (item / batch.patches, item % batch.patches);
-            let ((y, x), inside) = self.target(at.first + patch);
+            let place = [item / of_batch, first + item % of_batch];
             // SAFETY: check() has proven every place that the kernel reaches.
             unsafe {
-                (self.packed.ends.sums)(&SumCall {
-                    input: worker.at(at.sums + item * LANES),
-                    plane: self.packed.stride(1, batch.patches),
-                    bias: self.packed.bias.as_ptr().add(block * LANES),
-                    residual: self
-                        .residual
-                        .as_ref()
-                        .map(|region| (worker.at(region.at(block, y, x)).cast_const(), region.layout.row())),
-                    clamp: self.packed.clamp,
-                    output: worker.at(self.output.at(block, y, x)),
-                    row: self.output.layout.row(),
-                    inside,
-                });
+                let bias = self.packed.bias.as_ptr().add(place[0] * LANES);
+                self.patchwork.collect(worker, place, (at.sums + item * LANES, plane), bias);
             }
         }
     }
 
-    /// Where a part of the patches is computed in some thread's scratch memory.
-    fn place(&self, part: usize, thread: usize) -> Option<Place<'_>> {
-        let (first, patches) = self.parts[part];
-        let batch = self.batches.iter().find(|batch| batch.patches == patches)?;
+    /// Where a batch is computed in some thread's scratch memory.
+    fn place(&self, batch: usize, thread: usize) -> Place<'_> {
+        let batch = &self.batches[batch];
         let planes = self.scratch + thread * self.packed.scratch();
-        let sums = planes + self.packed.planes() * self.packed.stride(0, patches);
-        Some(Place { first, batch, planes, sums })
+        let sums = planes + self.packed.planes() * self.packed.stride(0, batch.patches);
+        Place { batch, planes, sums }
     }
 
     /// Pieces of work of each phase of a batch.
@@ -242,31 +163,11 @@ impl WinogradStep {
     }
 }
 
-/// A batch that is being computed: its first patch, and where its planes and their products lie.
+/// A batch that is being computed, and where its planes and their products lie.
 struct Place<'a> {
-    first: usize,
     batch: &'a Batch,
     planes: usize,
     sums: usize,
-}
-
-impl Batch {
-    fn new(packed: &PackedWinograd, patches: usize, set: &KernelSet) -> Option<Self> {
-        let run = |block: usize| Run { offset: (block * patches * LANES) as u32, length: LANES as u32 };
-        let mut tiles = cut(1, patches, packed.pixels);
-        tiles.sort_by_key(|tile| tile.pixels);
-        let place = |tile: &Tile| {
-            let place = tile.halves.map(|(_, x)| x * LANES);
-            TilePlace { input: place, output: place, residual: [0; 2] }
-        };
-        let places = tiles.iter().map(place).collect();
-        let groups = of_one_size(tiles.iter().map(|tile| tile.pixels), tiles.len());
-        let kernel =
-            |band: &Band, group: &Range<usize>| (set.tile)(band.blocks * LANES, tiles[group.start].pixels, LANES);
-        let of_band = |band: &Band| groups.iter().map(|group| kernel(band, group)).collect::<Option<Vec<_>>>();
-        let kernels = packed.bands.iter().map(of_band).collect::<Option<Vec<_>>>()?;
-        Some(Self { patches, runs: (0..packed.blocks[0]).map(run).collect(), tiles, places, groups, kernels })
-    }
 }
 
 impl Step for WinogradStep {
@@ -279,7 +180,6 @@ impl Step for WinogradStep {
             STEP,
             "weights",
         )?;
-        proven(*blocks == [self.input.blocks(), self.output.blocks()], STEP, "blocks")?;
         for product in products {
             let band = bands.get(product.band).ok_or(PlanError::Extent { step: STEP, access: "bands" })?;
             let end = product.weights + band.blocks * LANES * blocks[0] * LANES;
@@ -290,41 +190,28 @@ impl Step for WinogradStep {
             let end = band.weights + band.blocks * LANES * blocks[0] * LANES;
             proven(inside && end <= self.packed.plane(), STEP, "bands")?;
         }
-        let last = [&self.input, &self.output].map(|region| (region.blocks() - 1) * region.layout.block());
-        for patch in 0..self.patches[0] * self.patches[1] {
-            let window = self.window(patch).ok_or(PlanError::Extent { step: STEP, access: "before the halo" })?;
-            let (first, (rows, columns)) = window;
-            if rows > 0 && columns > 0 {
-                let end = first + last[0] + (rows - 1) * self.input.layout.row() + columns * LANES;
-                proven(self.input.holds(first, end), STEP, "input")?;
-            }
-            let ((y, x), (rows, columns)) = self.target(patch);
-            for region in [Some(&self.output), self.residual.as_ref()].into_iter().flatten() {
-                let end = region.at(region.blocks() - 1, y + rows - 1, x + columns - 1) + LANES;
-                proven(region.blocks() == blocks[1] && region.holds(region.at(0, y, x), end), STEP, "output")?;
-            }
-        }
-        Ok(())
+        self.patchwork.check(STEP, *blocks)
     }
 
     fn touches(&self) -> Touched {
-        let residual = self.residual.as_ref().map(Region::floats);
+        let Patchwork { input, output, residual, .. } = &self.patchwork;
+        let residual = residual.as_ref().map(Region::floats);
         let scratch = self.scratch..self.scratch + self.packed.scratch();
         let PackedWinograd { weights, bias, zeros, .. } = &self.packed;
         Touched {
-            reads: [self.input.floats()].into_iter().chain(residual).collect(),
-            writes: vec![self.output.floats(), scratch],
+            reads: [input.floats()].into_iter().chain(residual).collect(),
+            writes: vec![output.floats(), scratch],
             weights: vec![weights.place(), bias.place(), zeros.place()],
         }
     }
 
     fn describe(&self) -> String {
-        format!("{STEP} {} to {}", self.input.shape(), self.output.shape())
+        format!("{STEP} {} to {}", self.patchwork.input.shape(), self.patchwork.output.shape())
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {
-        for part in worker.share(self.parts.len()).flatten() {
-            let Some(place) = self.place(part, worker.number) else { continue };
+        for batch in worker.share(self.batches.len()).flatten() {
+            let place = self.place(batch, worker.number);
             let all = |phase| 0..self.items(place.batch.patches, phase);
             // SAFETY: the caller's promise; the scratch memory is this thread's, and so are the patches.
             unsafe {
@@ -342,7 +229,7 @@ impl Step for WinogradStep {
 
 impl Step for SharedStep {
     fn check(&self) -> Result<(), PlanError> {
-        proven(self.whole.parts.len() == 1, STEP, "one batch")?;
+        proven(self.whole.batches.len() == 1, STEP, "one batch")?;
         self.whole.check()
     }
 
@@ -355,7 +242,7 @@ impl Step for SharedStep {
     }
 
     unsafe fn run(&self, worker: &Worker<'_>) {
-        let Some(place) = self.whole.place(0, 0) else { return };
+        let place = self.whole.place(0, 0);
         for items in worker.share(self.whole.items(place.batch.patches, self.phase)) {
             // SAFETY: the caller's promise: the phase before is finished, and no other thread does these items.
             unsafe {

@@ -1,5 +1,13 @@
 //! Which 3 × 3 convolutions go by Winograd's method, by which patches, and their weights, transformed and packed.
 
+pub(crate) mod bands;
+pub(crate) mod batch;
+pub(crate) mod cutting;
+pub(crate) mod filters;
+pub(crate) mod patchwork;
+
+use cutting::Cutting;
+
 use super::convolution::Convolution;
 use super::packed::heights;
 use super::shelf::{Shelf, Weights};
@@ -55,8 +63,8 @@ pub(crate) fn suits(
         && output.height >= four.size.output
         && output.width >= four.size.output
         && matches!(layer.activation, Activation::Identity | Activation::Clamp { .. });
-    // With narrow vectors larger patches of stride 1 take fewer instructions there, too; no machine has told their time.
-    let may_be_small = !set.is_narrow || stride == 2;
+    // Where sides may be short, large patches take fewer instructions there, too; no machine has told their time.
+    let may_be_small = four.filters.is_none();
     let is_small = may_be_small && (input.channels > FEW_CHANNELS || output.pixels() <= SMALL_PICTURE);
     // Small patches of stride 2 save less than a third of the products.
     let pays = !(is_wide && is_small && stride == 2);
@@ -134,7 +142,7 @@ pub(crate) fn pack(
 ) -> Result<PackedWinograd, PlanError> {
     let inputs = input.channels;
     let blocks = [inputs, output.channels].map(|channels| channels.div_ceil(LANES));
-    let patches: usize = [output.height, output.width].map(|side| side.div_ceil(ends.size.output)).iter().product();
+    let patches = Cutting::new(output, ends).patches();
     let sizes = heights(output.channels, [1, patches], set);
     let mut bands = Vec::new();
     let (mut block, mut at) = (0, 0);
@@ -167,7 +175,7 @@ pub(crate) fn pack(
     let product = |plane: usize, number: usize, band: &Band| Product {
         plane,
         band: number,
-        weights: ends.size.filter_of(plane) * at + band.weights,
+        weights: number_of(ends.size, plane) * at + band.weights,
     };
     let of_plane = |plane| bands.iter().enumerate().map(move |(number, band)| product(plane, number, band));
     let mut products: Vec<Product> = (0..planes).flat_map(of_plane).collect();
@@ -188,6 +196,12 @@ fn fill(layer: &Convolution<'_>, inputs: usize, bands: &[Band], (at, size): (usi
         }
     }
     weights
+}
+
+/// The number of a filter that a number of a patch is multiplied with.
+fn number_of(size: &Size, plane: usize) -> usize {
+    let [row, column] = size.filter_of(plane);
+    row * size.filter.len() + column
 }
 
 /// One number of a transformed 3 × 3 filter.

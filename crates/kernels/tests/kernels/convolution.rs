@@ -1,8 +1,10 @@
 //! Convolutions of every kind.
 
-use margay_kernels::{Activation, InputOrder, Options, PoolKind, ProgramBuilder, Shape, Window};
+use margay_kernels::{Activation, InputOrder, Isa, Options, PoolKind, ProgramBuilder, Shape, Window};
 
-use crate::reference::{Case, Dense, Layer, Random, check, check_with_reciprocals, convolve, outputs, pool, shape};
+use crate::reference::{
+    Case, Dense, Layer, Random, check, check_with_reciprocals, convolve, outputs, pool, sets, shape,
+};
 
 /// Checks one convolution, from a blocked input and, where it is dense, from a planar one.
 fn convolution(inputs: Shape, channels: usize, groups: usize, window: Window, activation: Activation) {
@@ -271,6 +273,15 @@ fn winograd_convolutions_of_all_edges() {
         (32, 40, 14, 17, 1, 2),
         (160, 72, 27, 26, 1, 2),
         (144, 48, 61, 63, 2, 2),
+        // Where filters are transformed in every run: in one part, in two and in four, and with short patches of every kind.
+        (128, 48, 7, 7, 1, 1),
+        (96, 70, 5, 14, 1, 1),
+        (240, 16, 6, 4, 1, 1),
+        (80, 64, 40, 33, 1, 1),
+        (176, 32, 32, 33, 1, 1),
+        (128, 40, 14, 13, 1, 2),
+        (96, 52, 9, 19, 2, 2),
+        (64, 64, 57, 56, 0, 2),
     ] {
         let input = Dense::random(shape(inputs, height, width), &mut random);
         let window = Window::square(3, stride, padding);
@@ -294,5 +305,30 @@ fn winograd_convolutions_of_all_edges() {
             builder.convolution(&layer.step(view, output, Some(between)))?;
             Ok(output)
         });
+    }
+}
+
+/// However many threads share the bands, the sums are the same.
+#[test]
+fn winograd_convolutions_by_bands_on_several_threads() {
+    let mut random = Random::new(14);
+    for (side, stride) in [(14, 1), (30, 1), (27, 2)] {
+        let input = Dense::random(shape(128, side, side), &mut random);
+        let layer = Layer::random(128, 72, 1, Window::square(3, stride, 1), &mut random);
+        let expected = convolve(&input, &layer, None);
+        for isa in sets(Isa::available()) {
+            let run = |threads| {
+                let mut builder = ProgramBuilder::new(Options { isa, threads, poisons: true, ..Options::default() });
+                let view = builder.input(input.shape, InputOrder::ChannelsFirst, false).unwrap();
+                let output = builder.tensor(expected.shape).unwrap();
+                let output = builder.whole(output);
+                builder.convolution(&layer.step(view, output, None)).unwrap();
+                let mut found = Vec::new();
+                builder.build(output).unwrap().run(&input.data, &mut found).unwrap();
+                found.into_iter().map(f32::to_bits).collect::<Vec<u32>>()
+            };
+            let alone = run(1);
+            assert!((2..=4).all(|threads| run(threads) == alone), "{side} by {stride}, {isa}");
+        }
     }
 }

@@ -27,6 +27,7 @@ use crate::program::resize::ResizeStep;
 use crate::program::softmax::SoftmaxStep;
 use crate::program::step::Step;
 use crate::program::tokens::TokenStep;
+use crate::program::winograd::bands::Bands;
 
 /// The stages of a plan, with every offset settled. `scratch` is where its scratch memory begins, and how many threads
 /// share it; `levels` are what pixels stand for.
@@ -66,9 +67,10 @@ pub(super) fn planned(
         Work::Depthwise(packed) => Box::new(DepthwiseStep::new(packed, input, output, set)?),
         Work::Winograd(packed) => {
             let step = WinogradStep::new(packed, [input, output], second, scratch, set)?;
-            let mut stages: Vec<Stage> = step.stages(scratch[1]).into_iter().map(|step| vec![step]).collect();
-            stages.iter_mut().take(1).for_each(|first| first.extend(Halo::of(output)));
-            return Ok(stages);
+            return Ok(apart(step.stages(scratch[1]), output));
+        }
+        Work::Bands(packed) => {
+            return Ok(apart(Bands::new(packed, [input, output], second, scratch[0], set)?.stages(), output));
         }
         Work::Expansion(dense, filter, between) => {
             let source = expansion::Source::Tensor(input);
@@ -89,4 +91,11 @@ pub(super) fn planned(
         Work::Bytes(work) => work.step(inputs, output, scratch, (bytes, levels.map(Arc::as_ref)))?,
     };
     Ok(vec![[step].into_iter().chain(Halo::of(output)).collect()])
+}
+
+/// Each step as a stage, with the output's halo in the first.
+fn apart(steps: Vec<Box<dyn Step>>, output: Region) -> Vec<Stage> {
+    let mut stages: Vec<Stage> = steps.into_iter().map(|step| vec![step]).collect();
+    stages.iter_mut().take(1).for_each(|first| first.extend(Halo::of(output)));
+    stages
 }
