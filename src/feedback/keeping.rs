@@ -92,9 +92,10 @@ impl Feedback {
                 tracing::warn!(connector = CONNECTOR, number, %error, "a sample that was given up stays on the disk");
             }
             self.hand().fresh.remove(&number);
+            // Before anybody can see that it waits no more.
+            self.0.counts.dropped.count();
             sample
         };
-        self.0.counts.dropped.count();
         if let Ok(sample) = given_up {
             let message = "the sample made room for messages or newer samples: the spool's limit \
                            (GG_CONFIG_MAX_SIZE_BYTES) is for both";

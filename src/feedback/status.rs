@@ -48,7 +48,10 @@ impl Feedback {
     /// How it stands; `None` where the group has no connector and nothing waits.
     pub fn status(&self) -> Option<FeedbackStatus> {
         let settings = self.0.settings.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let (waiting, waiting_bytes, broken) = match self.shelf().as_ref() {
+        let trouble = self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Held until all is read, so that a sample that is given up is counted once.
+        let shelf = self.shelf();
+        let (waiting, waiting_bytes, broken) = match shelf.as_ref() {
             Ok(shelf) => (shelf.len() as u64, shelf.bytes(), None),
             Err(why) => (0, 0, Some(why.clone())),
         };
@@ -56,7 +59,6 @@ impl Feedback {
             return None;
         }
         let counts = &self.0.counts;
-        let trouble = || self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Some(FeedbackStatus {
             connector: settings.map(|settings| settings.arn.to_string()),
             received: counts.received.get(),
@@ -67,7 +69,7 @@ impl Feedback {
             dropped: counts.dropped.get(),
             waiting,
             waiting_bytes,
-            trouble: broken.or_else(trouble),
+            trouble: broken.or(trouble),
         })
     }
 }
