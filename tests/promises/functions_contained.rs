@@ -155,8 +155,9 @@ fn a_function_can_have_no_network_but_the_core_a_read_only_root_and_a_share_of_t
     assert!(cpu.contains("50000") || cpu.contains("no cpu control group"), "{cpu}");
 }
 
+/// What crashes takes its time: a loop of crashes before the deployment has succeeded would fail it, as it should.
 const HOSTILE: [(&str, &str); 4] = [
-    ("crashes", "#!/bin/sh\necho going down >&2\nexit 3\n"),
+    ("crashes", "#!/bin/sh\necho going down >&2\nsleep 2\nexit 3\n"),
     ("forks", "#!/bin/sh\nwhile :; do sleep 1000 & done\n"),
     ("floods", "#!/bin/sh\nwhile :; do echo all work and no play makes this a dull function; done\n"),
     ("stubborn", "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 1; done\n"),
